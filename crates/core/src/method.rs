@@ -1,0 +1,43 @@
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{Invalid, MethodError, Problem, Seed};
+
+/// What one step reports to the driver.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// Objective value seen by this step (of its mini-batch, before the update).
+    pub value: f64,
+    /// Evaluations spent: gradients and Hessian-vector products count one each.
+    pub evaluations: u64,
+    /// Further numbers worth recording, e.g. `("grad_norm", 0.3)`.
+    pub metrics: Vec<(String, f64)>,
+    /// The method's own convergence test holds.
+    pub converged: bool,
+}
+
+/// A method is its hyper-parameters: `init → step → finish` move a state that holds everything a
+/// resumed run needs, and nothing else.
+///
+/// `P` is the problem: often `dyn Objective<f32>`. The driver [`crate::Run`] calls
+/// [`Problem::begin_step`] and [`Problem::end_step`] around each step.
+pub trait Method<P: Problem + ?Sized>: Serialize {
+    /// What changes: iterate, moments, random generators, counters.
+    type State: Serialize + DeserializeOwned;
+    /// What the user wants in the end.
+    type Solution;
+
+    /// The literature's name in lower case, e.g. `adahessian`.
+    fn name(&self) -> &'static str;
+
+    /// Names the bad field, its value and its legal range.
+    fn validate(&self) -> Result<(), Invalid>;
+
+    /// The state before the first step.
+    fn init(&self, problem: &mut P, seed: Seed) -> Result<Self::State, MethodError>;
+
+    /// One iteration.
+    fn step(&self, problem: &mut P, state: &mut Self::State) -> Result<Progress, MethodError>;
+
+    /// Turns the last state into the solution.
+    fn finish(&self, problem: &mut P, state: Self::State) -> Result<Self::Solution, MethodError>;
+}

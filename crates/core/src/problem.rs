@@ -1,0 +1,60 @@
+use crate::{Layout, MethodError, Real};
+
+/// What every problem shares: it may depend on the step (the mini-batch, the dropout masks) and
+/// may own state beside the iterate (running statistics). Both default to nothing.
+///
+/// Everything random in a problem is a function of `(seed, step)`, so that a resumed run sees the
+/// same mini-batches; only what cannot be recomputed goes into [`Problem::save`].
+pub trait Problem {
+    /// Called once before each step: choose the mini-batch of step `t` (from 0).
+    fn begin_step(&mut self, _t: u64) -> Result<(), MethodError> {
+        Ok(())
+    }
+
+    /// Called once after each step: update running statistics.
+    fn end_step(&mut self) -> Result<(), MethodError> {
+        Ok(())
+    }
+
+    /// The problem's own state, for checkpoints.
+    fn save(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Takes back what [`Problem::save`] gave.
+    fn restore(&mut self, _saved: &[u8]) -> Result<(), MethodError> {
+        Ok(())
+    }
+}
+
+/// A differentiable objective over one flat buffer of `layout().len()` unknowns.
+///
+/// The three derivatives of one step (value, gradient, products) belong to the same mini-batch,
+/// the same dropout masks and the same batch statistics; the fused call makes anything else
+/// impossible.
+pub trait Objective<T: Real>: Problem {
+    /// The blocks of the unknowns.
+    fn layout(&self) -> &Layout;
+
+    /// The first iterate.
+    fn start(&mut self) -> Result<Vec<T>, MethodError>;
+
+    /// Value at `theta`; `grad` (same length) is overwritten by the gradient.
+    fn value_grad(&mut self, theta: &[T], grad: &mut [T]) -> Result<f64, MethodError>;
+
+    /// As [`Objective::value_grad`], and `products[i]` is overwritten by `H · probes[i]`.
+    fn value_grad_hvp(
+        &mut self,
+        _theta: &[T],
+        _grad: &mut [T],
+        _probes: &[Vec<T>],
+        _products: &mut [Vec<T>],
+    ) -> Result<f64, MethodError> {
+        Err(MethodError::NoCurvature)
+    }
+
+    /// Value alone, for line searches.
+    fn value(&mut self, theta: &[T]) -> Result<f64, MethodError> {
+        self.value_grad(theta, &mut vec![T::ZERO; theta.len()])
+    }
+}

@@ -1,0 +1,1 @@
+//! Readers for the field's data formats and the embedded samples

@@ -1,0 +1,85 @@
+use std::ops::Range;
+
+use super::{Cache, Cx, Grads, Io, Layer};
+use crate::kernel::{Scalar, column_sums, matmul};
+use crate::planes::{Planes, PlanesMut};
+
+/// `y = W x + b` on rows; `W` is `[out, in]`.
+pub(super) struct Linear {
+    pub input: usize,
+    pub out: usize,
+    pub weight: Range<usize>,
+    pub bias: Range<usize>,
+}
+
+impl<T: Scalar> Layer<T> for Linear {
+    fn forward(&self, cx: &Cx<'_, T>, x: &[Planes<'_, T>], y: &mut PlanesMut<'_, T>, _: &mut Cache<T>) {
+        let (x, rows) = (x[0], x[0].len / self.input);
+        let w = &cx.params.value[self.weight.clone()];
+        let stacked = x.data.len() / x.len;
+        // Value and tangents of the input are one larger batch: [X; Ẋ] Wᵀ.
+        matmul(stacked * rows, self.out, self.input, x.data, false, w, true, &mut y.data[..stacked * y.len], false);
+        if y.has_tangents() {
+            for (p, z) in cx.params.tangents.iter().enumerate() {
+                let w = &z[self.weight.clone()];
+                matmul(rows, self.out, self.input, x.value(), false, w, true, y.tangent(p), x.has_tangents());
+            }
+        }
+        if !self.bias.is_empty() {
+            add_rows(y.value(), &cx.params.value[self.bias.clone()]);
+            if y.has_tangents() {
+                for (p, z) in cx.params.tangents.iter().enumerate() {
+                    add_rows(y.tangent(p), &z[self.bias.clone()]);
+                }
+            }
+        }
+    }
+
+    fn backward(&self, cx: &Cx<'_, T>, io: Io<'_, '_, T>, grads: Option<&mut Grads<'_, T>>, _: &mut Cache<T>) {
+        let (x, dy, rows) = (io.x[0], io.dy, io.x[0].len / self.input);
+        let (m, n) = (self.out, self.input);
+        if let Some(dx) = &mut io.dx[0] {
+            let w = &cx.params.value[self.weight.clone()];
+            matmul((1 + cx.r) * rows, n, m, dy.data, false, w, false, dx.data, dx.acc);
+            for (p, z) in cx.params.tangents.iter().enumerate() {
+                matmul(rows, n, m, dy.value(), false, &z[self.weight.clone()], false, dx.tangent(p), true);
+            }
+        }
+        let Some(grads) = grads else { return };
+        matmul(m, n, rows, dy.value(), true, x.value(), false, &mut grads.value[self.weight.clone()], false);
+        for (p, h) in grads.tangents.iter_mut().enumerate() {
+            let (h, dyt) = (&mut h[self.weight.clone()], dy.lane::<crate::num::Dual<T>>(p).t);
+            matmul(m, n, rows, dyt, true, x.value(), false, h, false);
+            if let Some(xt) = x.tangent(p) {
+                matmul(m, n, rows, dy.value(), true, xt, false, h, true);
+            }
+        }
+        bias_grads(&self.bias, m, dy, grads);
+    }
+}
+
+/// Adds `bias` to each row of `y`.
+pub(super) fn add_rows<T: Scalar>(y: &mut [T], bias: &[T]) {
+    crate::planes::par_pair(y, &mut [], bias.len() * 64, |_, y, _| {
+        for row in y.chunks_exact_mut(bias.len()) {
+            for (y, b) in row.iter_mut().zip(bias) {
+                *y += *b;
+            }
+        }
+    });
+}
+
+/// Gradient of a bias and its products: the column sums of the cotangent's planes.
+pub(super) fn bias_grads<T: Scalar>(bias: &Range<usize>, c: usize, dy: Planes<'_, T>, grads: &mut Grads<'_, T>) {
+    if bias.is_empty() {
+        return;
+    }
+    let store = |plane: &[T], out: &mut [T]| {
+        let sums = column_sums(plane, plane.len() / c, c);
+        out.iter_mut().zip(sums).for_each(|(o, s)| *o = T::from_f64(s));
+    };
+    store(dy.value(), &mut grads.value[bias.clone()]);
+    for (p, h) in grads.tangents.iter_mut().enumerate() {
+        store(dy.lane::<crate::num::Dual<T>>(p).t, &mut h[bias.clone()]);
+    }
+}

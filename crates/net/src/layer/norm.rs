@@ -1,0 +1,336 @@
+use std::ops::Range;
+
+use super::act::rows;
+use super::{Cache, Cx, Grads, Io, Layer, Mode, lanes};
+use crate::kernel::Scalar;
+use crate::num::Num;
+use crate::planes::{CHUNK, Lane, Planes, PlanesMut, fit, par_pair, put, reduce, tile, tile_width};
+
+/// Batch normalisation of the last axis: `y = γ (x − μ)/√(σ² + ε) + β`, with the batch's mean and
+/// variance in training mode (differentiated through) and the running ones in evaluation mode.
+pub(super) struct BatchNorm {
+    pub c: usize,
+    pub eps: f64,
+    pub scale: Range<usize>,
+    pub shift: Range<usize>,
+    pub mean: Range<usize>,
+    pub var: Range<usize>,
+}
+
+/// A pair (value, tangent) in double precision as a number of the pass.
+fn num<T: Scalar, N: Num<T>>((v, t): (f64, f64)) -> N {
+    N::new(T::from_f64(v), T::from_f64(t))
+}
+
+/// `(σ² + ε)^(−½)`.
+fn inverse_root((var, tangent): (f64, f64), eps: f64) -> (f64, f64) {
+    let r = 1.0 / (var + eps).sqrt();
+    (r, -0.5 * r * r * r * tangent)
+}
+
+impl BatchNorm {
+    fn running<T: Scalar>(&self, cx: &Cx<'_, T>) -> Vec<((f64, f64), (f64, f64))> {
+        let (mean, var) = (&cx.buffers[self.mean.clone()], &cx.buffers[self.var.clone()]);
+        let at = |(m, v): (&T, &T)| ((m.to_f64(), 0.0), inverse_root((v.to_f64(), 0.0), self.eps));
+        mean.iter().zip(var).map(at).collect()
+    }
+
+    /// Mean and inverse standard deviation per channel, each with its tangent.
+    fn moments<T: Scalar, N: Num<T>>(&self, x: Lane<'_, T>) -> Vec<((f64, f64), (f64, f64))> {
+        let n = (x.v.len() / self.c) as f64;
+        // The first example's values as shifts keep the one-pass variance from cancelling.
+        let shift: Vec<T> = tile(x.v[..self.c].iter().copied());
+        let [sum, square] = reduce::<T, N, 2>(x.v.len(), self.c, |i, j| {
+            let d = N::load(x, i) - N::constant(shift[j]);
+            [d, d * d]
+        });
+        (0..self.c)
+            .map(|c| {
+                let (m, mt) = (sum[c].0 / n, sum[c].1 / n);
+                let mean = (m + shift[c].to_f64(), mt);
+                let var = ((square[c].0 / n - m * m).max(0.0), square[c].1 / n - 2.0 * m * mt);
+                (mean, var)
+            })
+            .collect()
+    }
+
+    fn fwd<T: Scalar, N: Num<T>>(
+        &self,
+        cx: &Cx<'_, T>,
+        x: Planes<'_, T>,
+        y: &mut PlanesMut<'_, T>,
+        cache: &mut Cache<T>,
+        p: usize,
+    ) {
+        let x = x.lane::<N>(p);
+        let stats = if cx.mode == Mode::Eval {
+            self.running(cx)
+        } else {
+            let moments = self.moments::<T, N>(x);
+            if p == 0 {
+                cache.stats = moments.iter().map(|(m, v)| (m.0, v.0)).collect();
+            }
+            moments.into_iter().map(|(m, v)| (m, inverse_root(v, self.eps))).collect()
+        };
+        // Kept for the backward pass: 4 numbers a channel and tangent.
+        let at = p * 4 * self.c;
+        cache.saved.resize((1 + p) * 4 * self.c, T::ZERO);
+        for (i, (m, r)) in stats.iter().enumerate() {
+            let four = [m.0, m.1, r.0, r.1].map(T::from_f64);
+            cache.saved[at + 4 * i..at + 4 * i + 4].copy_from_slice(&four);
+        }
+        let gamma = cx.params.lane::<N>(&self.scale, p, cx.zeros);
+        let beta = cx.params.lane::<N>(&self.shift, p, cx.zeros);
+        // y = x·a + b per channel.
+        let a: Vec<N> = (0..self.c).map(|c| N::load(gamma, c) * num(stats[c].1)).collect();
+        let b: Vec<N> = (0..self.c).map(|c| N::load(beta, c) - a[c] * num(stats[c].0)).collect();
+        let (a, b) = (Constants::new(&a), Constants::new(&b));
+        let (v, t) = y.lane::<N>(p);
+        channelwise::<T, N>(v, t, self.c, |i, j, v, t, o| {
+            (N::load(x, i) * a.at::<N>(j) + b.at::<N>(j)).store(v, t, o);
+        });
+    }
+
+    fn bwd<T: Scalar, N: Num<T>>(
+        &self,
+        cx: &Cx<'_, T>,
+        io: &mut Io<'_, '_, T>,
+        grads: &mut Option<&mut Grads<'_, T>>,
+        cache: &Cache<T>,
+        p: usize,
+    ) {
+        let (x, dy) = (io.x[0].lane::<N>(p), io.dy.lane::<N>(p));
+        let saved = &cache.saved[p * 4 * self.c..(p + 1) * 4 * self.c];
+        let mean: Vec<N> = saved.chunks(4).map(|s| N::new(s[0], s[1])).collect();
+        let rstd: Vec<N> = saved.chunks(4).map(|s| N::new(s[2], s[3])).collect();
+        let (m, r) = (Constants::new(&mean), Constants::new(&rstd));
+        let [sum_dy, sum_dy_xhat] = reduce::<T, N, 2>(x.v.len(), self.c, |i, j| {
+            let dy = N::load(dy, i);
+            [dy, dy * ((N::load(x, i) - m.at::<N>(j)) * r.at::<N>(j))]
+        });
+        if let Some(grads) = grads {
+            grads.put(&self.scale, p, sum_dy_xhat.iter().copied());
+            grads.put(&self.shift, p, sum_dy.iter().copied());
+        }
+        let Some(dx) = &mut io.dx[0] else { return };
+        let acc = dx.acc;
+        let gamma = cx.params.lane::<N>(&self.scale, p, cx.zeros);
+        // dx = γ r (dy − Σdy/n − x̂ Σ(dy x̂)/n), as dy·a + x·b + c per channel.
+        let n = if cx.mode == Mode::Eval { f64::INFINITY } else { (x.v.len() / self.c) as f64 };
+        let over_n = |s: (f64, f64)| num::<T, N>((s.0 / n, s.1 / n));
+        let a: Vec<N> = (0..self.c).map(|c| N::load(gamma, c) * rstd[c]).collect();
+        let b: Vec<N> = (0..self.c).map(|c| -(a[c] * rstd[c] * over_n(sum_dy_xhat[c]))).collect();
+        let k: Vec<N> = (0..self.c).map(|c| -(a[c] * over_n(sum_dy[c])) - b[c] * mean[c]).collect();
+        let (a, b, k) = (Constants::new(&a), Constants::new(&b), Constants::new(&k));
+        let (v, t) = dx.lane::<N>(p);
+        channelwise::<T, N>(v, t, self.c, |i, j, v, t, o| {
+            let d = N::load(dy, i) * a.at::<N>(j) + N::load(x, i) * b.at::<N>(j) + k.at::<N>(j);
+            put(d, v, t, o, acc, p);
+        });
+    }
+}
+
+impl<T: Scalar> Layer<T> for BatchNorm {
+    fn forward(&self, cx: &Cx<'_, T>, x: &[Planes<'_, T>], y: &mut PlanesMut<'_, T>, cache: &mut Cache<T>) {
+        lanes!(cx, T, p => self.fwd(cx, x[0], y, cache, p));
+    }
+    fn backward(&self, cx: &Cx<'_, T>, mut io: Io<'_, '_, T>, mut grads: Option<&mut Grads<'_, T>>, cache: &mut Cache<T>) {
+        lanes!(cx, T, p => self.bwd(cx, &mut io, &mut grads, cache, p));
+    }
+}
+
+/// Per-channel constants, tiled, as separate arrays of values and tangents.
+struct Constants<T> {
+    v: Vec<T>,
+    t: Vec<T>,
+}
+
+impl<T: Scalar> Constants<T> {
+    fn new<N: Num<T>>(per_channel: &[N]) -> Self {
+        let v = tile(per_channel.iter().map(|n| n.value()));
+        let t = if N::DUAL { tile(per_channel.iter().map(|n| n.tangent())) } else { Vec::new() };
+        Self { v, t }
+    }
+    #[inline(always)]
+    fn at<N: Num<T>>(&self, j: usize) -> N {
+        N::load(Lane { v: &self.v, t: &self.t }, j)
+    }
+}
+
+/// Runs `f(i, j, v, t, o)` on every element `i` of `[rows, c]` numbers: `j` indexes tiled
+/// constants, `o` the pieces `v`, `t` of the output.
+fn channelwise<T: Scalar, N: Num<T>>(
+    v: &mut [T],
+    t: &mut [T],
+    c: usize,
+    f: impl Fn(usize, usize, &mut [T], &mut [T], usize) + Sync,
+) {
+    let width = tile_width(c);
+    par_pair(v, t, CHUNK.div_ceil(width) * width, |first, v, t| {
+        let (v, t) = fit::<T, N>(v, t);
+        let mut row = 0;
+        while row < v.len() {
+            for j in 0..width.min(v.len() - row) {
+                f(first + row + j, j, v, t, row + j);
+            }
+            row += width;
+        }
+    });
+}
+
+/// Layer normalisation of the last axis.
+pub(super) struct LayerNorm {
+    pub c: usize,
+    pub eps: f64,
+    pub scale: Range<usize>,
+    pub shift: Range<usize>,
+}
+
+impl LayerNorm {
+    fn fwd<T: Scalar, N: Num<T>>(
+        &self,
+        cx: &Cx<'_, T>,
+        x: Planes<'_, T>,
+        y: &mut PlanesMut<'_, T>,
+        cache: &mut Cache<T>,
+        p: usize,
+    ) {
+        let (c, len) = (self.c, x.len);
+        let n = len / c;
+        // Kept: the normalised rows x̂ (all planes), then 1/σ per row (all planes).
+        cache.saved.resize((1 + cx.r) * (len + n), T::ZERO);
+        let (xhat, rstd) = cache.saved.split_at_mut((1 + cx.r) * len);
+        let mut xhat = PlanesMut { data: xhat, len, acc: false };
+        let mut rstd = PlanesMut { data: rstd, len: n, acc: false };
+        let x = x.lane::<N>(p);
+        let over_c = T::from_f64(1.0 / c as f64);
+        let eps = N::constant(T::from_f64(self.eps));
+        let inverse_sd = |row: Lane<'_, T>| {
+            let mean = sum::<T, N>(row, |x| x).scale(over_c);
+            let var = sum::<T, N>(row, |x| (x - mean) * (x - mean)).scale(over_c);
+            (mean, N::one() / (var + eps).sqrt())
+        };
+        rows::<T, N>(rstd.lane::<N>(p), 1, |row, v, t| {
+            inverse_sd(x.slice(row * c..(row + 1) * c)).1.store(v, t, 0);
+        });
+        rows::<T, N>(xhat.lane::<N>(p), c, |first, v, t| {
+            let row = x.slice(first..first + c);
+            let (mean, rstd) = inverse_sd(row);
+            for i in 0..c {
+                ((N::load(row, i) - mean) * rstd).store(v, t, i);
+            }
+        });
+        let xhat = Planes { data: xhat.data, len, zeros: cx.zeros }.lane::<N>(p);
+        let gamma = cx.params.lane::<N>(&self.scale, p, cx.zeros);
+        let beta = cx.params.lane::<N>(&self.shift, p, cx.zeros);
+        rows::<T, N>(y.lane::<N>(p), c, |first, v, t| {
+            let xhat = xhat.slice(first..first + c);
+            for i in 0..c {
+                (N::load(xhat, i) * N::load(gamma, i) + N::load(beta, i)).store(v, t, i);
+            }
+        });
+    }
+
+    fn bwd<T: Scalar, N: Num<T>>(
+        &self,
+        cx: &Cx<'_, T>,
+        io: &mut Io<'_, '_, T>,
+        grads: &mut Option<&mut Grads<'_, T>>,
+        cache: &Cache<T>,
+        p: usize,
+    ) {
+        let (c, len) = (self.c, io.x[0].len);
+        let (xhat, rstd) = cache.saved.split_at((1 + cx.r) * len);
+        let xhat = Planes { data: xhat, len, zeros: cx.zeros }.lane::<N>(p);
+        let rstd = Planes { data: rstd, len: len / c, zeros: cx.zeros }.lane::<N>(p);
+        let dy = io.dy.lane::<N>(p);
+        if let Some(grads) = grads {
+            let [shift, scale] = reduce::<T, N, 2>(len, c, |i, _| {
+                let dy = N::load(dy, i);
+                [dy, dy * N::load(xhat, i)]
+            });
+            grads.put(&self.scale, p, scale.into_iter());
+            grads.put(&self.shift, p, shift.into_iter());
+        }
+        let Some(dx) = &mut io.dx[0] else { return };
+        let acc = dx.acc;
+        let gamma = cx.params.lane::<N>(&self.scale, p, cx.zeros);
+        let over_c = T::from_f64(1.0 / c as f64);
+        rows::<T, N>(dx.lane::<N>(p), c, |first, v, t| {
+            let (xhat, dy) = (xhat.slice(first..first + c), dy.slice(first..first + c));
+            let (mut mean, mut inner) = (N::zero(), N::zero());
+            for i in 0..c {
+                let g = N::load(dy, i) * N::load(gamma, i);
+                mean = mean + g;
+                inner = inner + g * N::load(xhat, i);
+            }
+            let (mean, inner) = (mean.scale(over_c), inner.scale(over_c));
+            let rstd = N::load(rstd, first / c);
+            for i in 0..c {
+                let g = N::load(dy, i) * N::load(gamma, i);
+                put(rstd * (g - mean - N::load(xhat, i) * inner), v, t, i, acc, p);
+            }
+        });
+    }
+}
+
+#[inline(always)]
+fn sum<T: Scalar, N: Num<T>>(row: Lane<'_, T>, f: impl Fn(N) -> N) -> N {
+    let mut s = N::zero();
+    for i in 0..row.v.len() {
+        s = s + f(N::load(row, i));
+    }
+    s
+}
+
+impl<T: Scalar> Layer<T> for LayerNorm {
+    fn forward(&self, cx: &Cx<'_, T>, x: &[Planes<'_, T>], y: &mut PlanesMut<'_, T>, cache: &mut Cache<T>) {
+        lanes!(cx, T, p => self.fwd(cx, x[0], y, cache, p));
+    }
+    fn backward(&self, cx: &Cx<'_, T>, mut io: Io<'_, '_, T>, mut grads: Option<&mut Grads<'_, T>>, cache: &mut Cache<T>) {
+        lanes!(cx, T, p => self.bwd(cx, &mut io, &mut grads, cache, p));
+    }
+}
+
+/// Multiplies each channel by a trained number.
+pub(super) struct Scale {
+    pub c: usize,
+    pub scale: Range<usize>,
+}
+
+impl Scale {
+    fn fwd<T: Scalar, N: Num<T>>(&self, cx: &Cx<'_, T>, x: Planes<'_, T>, y: &mut PlanesMut<'_, T>, p: usize) {
+        let (x, w) = (x.lane::<N>(p), cx.params.lane::<N>(&self.scale, p, cx.zeros));
+        rows::<T, N>(y.lane::<N>(p), self.c, |first, v, t| {
+            let x = x.slice(first..first + v.len());
+            for i in 0..v.len() {
+                (N::load(x, i) * N::load(w, i)).store(v, t, i);
+            }
+        });
+    }
+
+    fn bwd<T: Scalar, N: Num<T>>(&self, cx: &Cx<'_, T>, io: &mut Io<'_, '_, T>, grads: &mut Option<&mut Grads<'_, T>>, p: usize) {
+        let (x, dy) = (io.x[0].lane::<N>(p), io.dy.lane::<N>(p));
+        if let Some(grads) = grads {
+            let [sum] = reduce::<T, N, 1>(x.v.len(), self.c, |i, _| [N::load(dy, i) * N::load(x, i)]);
+            grads.put(&self.scale, p, sum.into_iter());
+        }
+        let Some(dx) = &mut io.dx[0] else { return };
+        let (acc, w) = (dx.acc, cx.params.lane::<N>(&self.scale, p, cx.zeros));
+        rows::<T, N>(dx.lane::<N>(p), self.c, |first, v, t| {
+            let dy = dy.slice(first..first + v.len());
+            for i in 0..v.len() {
+                put(N::load(dy, i) * N::load(w, i), v, t, i, acc, p);
+            }
+        });
+    }
+}
+
+impl<T: Scalar> Layer<T> for Scale {
+    fn forward(&self, cx: &Cx<'_, T>, x: &[Planes<'_, T>], y: &mut PlanesMut<'_, T>, _: &mut Cache<T>) {
+        lanes!(cx, T, p => self.fwd(cx, x[0], y, p));
+    }
+    fn backward(&self, cx: &Cx<'_, T>, mut io: Io<'_, '_, T>, mut grads: Option<&mut Grads<'_, T>>, _: &mut Cache<T>) {
+        lanes!(cx, T, p => self.bwd(cx, &mut io, &mut grads, p));
+    }
+}

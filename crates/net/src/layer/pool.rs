@@ -1,0 +1,146 @@
+use rayon::prelude::*;
+
+use super::shape::each_plane;
+use super::{Cache, Cx, Grads, Io, Layer};
+use crate::kernel::{Scalar, vectorize};
+use crate::planes::{Planes, PlanesMut};
+
+/// Maximum or mean over windows of an image.
+pub(super) struct Pool {
+    pub x: [usize; 3],
+    pub y: [usize; 3],
+    pub k: [usize; 2],
+    pub stride: [usize; 2],
+    pub pad: [usize; 4],
+    pub max: bool,
+}
+
+impl Pool {
+    /// Input pixels under the window of output pixel `(i, j)`.
+    fn window(&self, i: usize, j: usize) -> impl Iterator<Item = usize> + '_ {
+        let rows = clip(i * self.stride[0], self.k[0], self.pad[0], self.x[0]);
+        let cols = clip(j * self.stride[1], self.k[1], self.pad[2], self.x[1]);
+        rows.flat_map(move |a| cols.clone().map(move |b| a * self.x[1] + b))
+    }
+
+    fn pixels(&self) -> impl Iterator<Item = (usize, usize, usize)> + '_ {
+        let ow = self.y[1];
+        (0..self.y[0]).flat_map(move |i| (0..ow).map(move |j| (i, j, i * ow + j)))
+    }
+}
+
+/// The part of a window that starts at `at − pad` and lies on the axis.
+fn clip(at: usize, k: usize, pad: usize, n: usize) -> std::ops::Range<usize> {
+    at.saturating_sub(pad)..(at + k).saturating_sub(pad).min(n)
+}
+
+impl<T: Scalar> Layer<T> for Pool {
+    fn forward(&self, _: &Cx<'_, T>, x: &[Planes<'_, T>], y: &mut PlanesMut<'_, T>, cache: &mut Cache<T>) {
+        let (nx, ny, c): (usize, usize, _) = (self.x.iter().product(), self.y.iter().product(), self.x[2]);
+        if !self.max {
+            let share = T::from_f64(1.0 / (self.k[0] * self.k[1]) as f64);
+            return each_plane(x[0], y, |x, y, _| {
+                y.par_chunks_mut(ny).zip(x.par_chunks(nx)).for_each(|(y, x)| {
+                    y.fill(T::ZERO);
+                    for (i, j, o) in self.pixels() {
+                        for q in self.window(i, j) {
+                            let (y, x) = (&mut y[o * c..(o + 1) * c], &x[q * c..(q + 1) * c]);
+                            y.iter_mut().zip(x).for_each(|(y, x)| *y += *x * share);
+                        }
+                    }
+                });
+            });
+        }
+        // The winner of each window, as an index into the image; the first one wins ties.
+        cache.index.resize(y.len, 0);
+        let (x, index) = (x[0], &mut cache.index);
+        let value = y.value();
+        value.par_chunks_mut(ny).zip(index.par_chunks_mut(ny)).zip(x.value().par_chunks(nx)).for_each(
+            |((y, index), x)| {
+                vectorize(|| {
+                    for (i, j, o) in self.pixels() {
+                        let (y, index) = (&mut y[o * c..(o + 1) * c], &mut index[o * c..(o + 1) * c]);
+                        for (n, q) in self.window(i, j).enumerate() {
+                            let x = &x[q * c..(q + 1) * c];
+                            for ch in 0..c {
+                                // A NaN wins and stays, so that it is seen at the output.
+                                let wins = n == 0 || x[ch] > y[ch] || x[ch] != x[ch];
+                                y[ch] = if wins { x[ch] } else { y[ch] };
+                                index[ch] = if wins { (q * c + ch) as u32 } else { index[ch] };
+                            }
+                        }
+                    }
+                });
+            },
+        );
+        if y.has_tangents() {
+            for p in 0..y.data.len() / y.len - 1 {
+                let t = y.tangent(p);
+                match x.tangent(p) {
+                    None => t.fill(T::ZERO),
+                    Some(xt) => t.par_chunks_mut(ny).zip(index.par_chunks(ny)).zip(xt.par_chunks(nx)).for_each(
+                        |((t, index), x)| t.iter_mut().zip(index).for_each(|(t, &i)| *t = x[i as usize]),
+                    ),
+                }
+            }
+        }
+    }
+
+    fn backward(&self, _: &Cx<'_, T>, io: Io<'_, '_, T>, _: Option<&mut Grads<'_, T>>, cache: &mut Cache<T>) {
+        let (nx, ny, c): (usize, usize, _) = (self.x.iter().product(), self.y.iter().product(), self.x[2]);
+        let share = T::from_f64(1.0 / (self.k[0] * self.k[1]) as f64);
+        let Some(dx) = &mut io.dx[0] else { return };
+        let index = &cache.index;
+        each_plane(io.dy, dx, |dy, dx, add| {
+            dx.par_chunks_mut(nx).zip(dy.par_chunks(ny)).enumerate().for_each(|(n, (dx, dy))| {
+                if !add {
+                    dx.fill(T::ZERO);
+                }
+                if self.max {
+                    index[n * ny..(n + 1) * ny].iter().zip(dy).for_each(|(&i, d)| dx[i as usize] += *d);
+                    return;
+                }
+                for (i, j, o) in self.pixels() {
+                    for q in self.window(i, j) {
+                        let (dx, dy) = (&mut dx[q * c..(q + 1) * c], &dy[o * c..(o + 1) * c]);
+                        dx.iter_mut().zip(dy).for_each(|(x, y)| *x += *y * share);
+                    }
+                }
+            });
+        });
+    }
+}
+
+/// Mean over all positions.
+pub(super) struct GlobalAvg {
+    pub positions: usize,
+    pub c: usize,
+}
+
+impl<T: Scalar> Layer<T> for GlobalAvg {
+    fn forward(&self, _: &Cx<'_, T>, x: &[Planes<'_, T>], y: &mut PlanesMut<'_, T>, _: &mut Cache<T>) {
+        let share = T::from_f64(1.0 / self.positions as f64);
+        each_plane(x[0], y, |x, y, _| {
+            y.par_chunks_mut(self.c).zip(x.par_chunks(self.positions * self.c)).for_each(|(y, x)| {
+                y.fill(T::ZERO);
+                for row in x.chunks_exact(self.c) {
+                    y.iter_mut().zip(row).for_each(|(y, x)| *y += *x);
+                }
+                y.iter_mut().for_each(|y| *y *= share);
+            });
+        });
+    }
+    fn backward(&self, _: &Cx<'_, T>, io: Io<'_, '_, T>, _: Option<&mut Grads<'_, T>>, _: &mut Cache<T>) {
+        let share = T::from_f64(1.0 / self.positions as f64);
+        let Some(dx) = &mut io.dx[0] else { return };
+        each_plane(io.dy, dx, |dy, dx, add| {
+            dx.par_chunks_mut(self.positions * self.c).zip(dy.par_chunks(self.c)).for_each(|(dx, dy)| {
+                for row in dx.chunks_exact_mut(self.c) {
+                    for (x, y) in row.iter_mut().zip(dy) {
+                        *x = if add { *x + *y * share } else { *y * share };
+                    }
+                }
+            });
+        });
+    }
+}

@@ -1,0 +1,115 @@
+use std::ops::Range;
+
+use super::act::rows;
+use super::shape::each_plane;
+use super::{Cache, Cx, Grads, Io, Layer, lanes};
+use crate::kernel::Scalar;
+use crate::num::Num;
+use crate::planes::{Planes, PlanesMut, put, reduce};
+
+/// Sorts groups of neighbouring channels, ascending: a locally constant permutation.
+pub(super) struct GroupSort {
+    pub size: usize,
+}
+
+impl<T: Scalar> Layer<T> for GroupSort {
+    fn forward(&self, _: &Cx<'_, T>, x: &[Planes<'_, T>], y: &mut PlanesMut<'_, T>, cache: &mut Cache<T>) {
+        let value = x[0].value();
+        cache.index.clear();
+        cache.index.extend(0..value.len() as u32);
+        for group in cache.index.chunks_exact_mut(self.size) {
+            group.sort_by(|&a, &b| value[a as usize].to_f64().total_cmp(&value[b as usize].to_f64()));
+        }
+        each_plane(x[0], y, |x, y, _| y.iter_mut().zip(&cache.index).for_each(|(y, &i)| *y = x[i as usize]));
+    }
+    fn backward(&self, _: &Cx<'_, T>, io: Io<'_, '_, T>, _: Option<&mut Grads<'_, T>>, cache: &mut Cache<T>) {
+        if let Some(dx) = &mut io.dx[0] {
+            each_plane(io.dy, dx, |dy, dx, add| {
+                for (d, &i) in dy.iter().zip(&cache.index) {
+                    let x = &mut dx[i as usize];
+                    *x = if add { *x + *d } else { *d };
+                }
+            });
+        }
+    }
+}
+
+/// Householder activation on the pairs `(a, b) = (x_i, x_{i + c/2})` with angle `φ_i`: the pair
+/// stays where `a sin(φ/2) − b cos(φ/2) > 0` and is reflected to
+/// `(a cos φ + b sin φ, a sin φ − b cos φ)` elsewhere (Singla, Singla and Feizi 2022).
+pub(super) struct Householder {
+    pub c: usize,
+    pub angle: Range<usize>,
+}
+
+#[inline(always)]
+fn sine_cosine<T: Scalar, N: Num<T>>(angle: N) -> (N, N) {
+    let (s, c) = angle.value().to_f64().sin_cos();
+    let (s, c) = (T::from_f64(s), T::from_f64(c));
+    (angle.lift(s, c), angle.lift(c, -s))
+}
+
+#[inline(always)]
+fn stays<T: Scalar>(angle: T, a: T, b: T) -> bool {
+    let (s, c) = (angle.to_f64() / 2.0).sin_cos();
+    a.to_f64() * s - b.to_f64() * c > 0.0
+}
+
+impl Householder {
+    fn fwd<T: Scalar, N: Num<T>>(&self, cx: &Cx<'_, T>, x: Planes<'_, T>, y: &mut PlanesMut<'_, T>, p: usize) {
+        let (x, half) = (x.lane::<N>(p), self.c / 2);
+        let angle = cx.params.lane::<N>(&self.angle, p, cx.zeros);
+        rows::<T, N>(y.lane::<N>(p), self.c, |first, v, t| {
+            for i in 0..half {
+                let (a, b, angle) = (N::load(x, first + i), N::load(x, first + i + half), N::load(angle, i));
+                let (s, c) = sine_cosine::<T, N>(angle);
+                let keep = stays(angle.value(), a.value(), b.value());
+                let (u, w) = if keep { (a, b) } else { (a * c + b * s, a * s - b * c) };
+                u.store(v, t, i);
+                w.store(v, t, i + half);
+            }
+        });
+    }
+
+    fn bwd<T: Scalar, N: Num<T>>(&self, cx: &Cx<'_, T>, io: &mut Io<'_, '_, T>, grads: &mut Option<&mut Grads<'_, T>>, p: usize) {
+        let (x, dy, half) = (io.x[0].lane::<N>(p), io.dy.lane::<N>(p), self.c / 2);
+        let angle = cx.params.lane::<N>(&self.angle, p, cx.zeros);
+        if let Some(grads) = grads {
+            let [sum] = reduce::<T, N, 1>(x.v.len(), self.c, |e, _| {
+                let (row, i) = (e / self.c * self.c, e % self.c);
+                if i >= half {
+                    return [N::zero()];
+                }
+                let (a, b, angle) = (N::load(x, e), N::load(x, e + half), N::load(angle, i));
+                let (s, c) = sine_cosine::<T, N>(angle);
+                if stays(angle.value(), a.value(), b.value()) {
+                    return [N::zero()];
+                }
+                [N::load(dy, row + i) * (b * c - a * s) + N::load(dy, row + i + half) * (a * c + b * s)]
+            });
+            grads.put(&self.angle, p, sum[..half].iter().copied());
+        }
+        let Some(dx) = &mut io.dx[0] else { return };
+        let acc = dx.acc;
+        rows::<T, N>(dx.lane::<N>(p), self.c, |first, v, t| {
+            for i in 0..half {
+                let (a, b, angle) = (N::load(x, first + i), N::load(x, first + i + half), N::load(angle, i));
+                let (s, c) = sine_cosine::<T, N>(angle);
+                let (u, w) = (N::load(dy, first + i), N::load(dy, first + i + half));
+                let keep = stays(angle.value(), a.value(), b.value());
+                let (da, db) = if keep { (u, w) } else { (u * c + w * s, u * s - w * c) };
+                put(da, v, t, i, acc, p);
+                put(db, v, t, i + half, acc, p);
+            }
+        });
+    }
+}
+
+impl<T: Scalar> Layer<T> for Householder {
+    fn forward(&self, cx: &Cx<'_, T>, x: &[Planes<'_, T>], y: &mut PlanesMut<'_, T>, _: &mut Cache<T>) {
+        lanes!(cx, T, p => self.fwd(cx, x[0], y, p));
+    }
+    fn backward(&self, cx: &Cx<'_, T>, mut io: Io<'_, '_, T>, mut grads: Option<&mut Grads<'_, T>>, _: &mut Cache<T>) {
+        lanes!(cx, T, p => self.bwd(cx, &mut io, &mut grads, p));
+    }
+}

@@ -1,0 +1,185 @@
+//! Value and tangents of one quantity: separate arrays ("planes") behind each other in one buffer,
+//! so that value and tangents stacked are simply a larger batch for a matrix product.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::kernel::{Scalar, vectorize};
+use crate::num::Num;
+
+/// Value and one tangent; `t` is empty where plain numbers are meant.
+#[derive(Clone, Copy)]
+pub(crate) struct Lane<'a, T> {
+    pub v: &'a [T],
+    pub t: &'a [T],
+}
+
+impl<'a, T> Lane<'a, T> {
+    /// The part `range` of both arrays.
+    #[inline(always)]
+    pub fn slice(self, range: Range<usize>) -> Self {
+        let t = if self.t.is_empty() { self.t } else { &self.t[range.clone()] };
+        Self { v: &self.v[range], t }
+    }
+}
+
+/// One value plane of `len` numbers, followed by as many tangent planes as there are directions.
+/// A quantity that does not depend on the directions has the value plane only.
+#[derive(Clone, Copy)]
+pub(crate) struct Planes<'a, T> {
+    pub data: &'a [T],
+    pub len: usize,
+    /// Stands in for a missing tangent plane.
+    pub zeros: &'a [T],
+}
+
+impl<'a, T: Scalar> Planes<'a, T> {
+    pub fn has_tangents(&self) -> bool {
+        self.data.len() > self.len
+    }
+    pub fn value(&self) -> &'a [T] {
+        &self.data[..self.len]
+    }
+    /// Tangent `p`, if this quantity has tangents.
+    pub fn tangent(&self, p: usize) -> Option<&'a [T]> {
+        self.has_tangents().then(|| &self.data[(p + 1) * self.len..(p + 2) * self.len])
+    }
+    /// Value and tangent `p` for numbers of kind `N`.
+    pub fn lane<N: Num<T>>(&self, p: usize) -> Lane<'a, T> {
+        let t = if N::DUAL { self.tangent(p).unwrap_or_else(|| &self.zeros[..self.len]) } else { &[] };
+        Lane { v: self.value(), t }
+    }
+}
+
+/// [`Planes`] to write. `acc` asks a backward pass to add to what is there.
+pub(crate) struct PlanesMut<'a, T> {
+    pub data: &'a mut [T],
+    pub len: usize,
+    pub acc: bool,
+}
+
+impl<'a, T: Scalar> PlanesMut<'a, T> {
+    pub fn value(&mut self) -> &mut [T] {
+        &mut self.data[..self.len]
+    }
+    pub fn has_tangents(&self) -> bool {
+        self.data.len() > self.len
+    }
+    pub fn tangent(&mut self, p: usize) -> &mut [T] {
+        &mut self.data[(p + 1) * self.len..(p + 2) * self.len]
+    }
+    /// Value and tangent `p` to write; the tangent is empty for plain numbers.
+    pub fn lane<N: Num<T>>(&mut self, p: usize) -> (&mut [T], &mut [T]) {
+        let (v, t) = self.data.split_at_mut(self.len);
+        (v, if N::DUAL { &mut t[p * self.len..(p + 1) * self.len] } else { &mut [] })
+    }
+}
+
+/// Elements per parallel piece of an elementwise loop: large against the cost of a task, small
+/// against the caches, and independent of the number of threads.
+pub(crate) const CHUNK: usize = 16 * 1024;
+
+/// Runs `f(first, v_piece, t_piece)` in parallel over pieces of `chunk` elements; `t` may be empty.
+pub(crate) fn par_pair<T: Scalar>(
+    v: &mut [T],
+    t: &mut [T],
+    chunk: usize,
+    f: impl Fn(usize, &mut [T], &mut [T]) + Sync,
+) {
+    let run = |i: usize, v: &mut [T], t: &mut [T]| vectorize(|| f(i * chunk, v, t));
+    if t.is_empty() {
+        v.par_chunks_mut(chunk).enumerate().for_each(|(i, v)| run(i, v, &mut []));
+    } else {
+        v.par_chunks_mut(chunk).zip(t.par_chunks_mut(chunk)).enumerate().for_each(|(i, (v, t))| run(i, v, t));
+    }
+}
+
+/// Cuts an output lane to `n` elements, so that the compiler drops the bounds checks of a loop.
+#[inline(always)]
+pub(crate) fn fit<'a, T: Scalar, N: Num<T>>(v: &'a mut [T], t: &'a mut [T]) -> (&'a mut [T], &'a mut [T]) {
+    let n = v.len();
+    (v, if N::DUAL { &mut t[..n] } else { t })
+}
+
+/// Stores or, with `acc`, adds. Several tangents share one value plane: only the first pass
+/// (`p = 0`) may add to it.
+#[inline(always)]
+pub(crate) fn put<T: Scalar, N: Num<T>>(x: N, v: &mut [T], t: &mut [T], i: usize, acc: bool, p: usize) {
+    if !acc {
+        x.store(v, t, i);
+    } else if p == 0 {
+        x.add_to(v, t, i);
+    } else {
+        N::new(T::ZERO, x.tangent()).add_to(v, t, i);
+    }
+}
+
+/// `y = f(x)` element by element.
+pub(crate) fn map<T: Scalar, N: Num<T>>(x: Lane<'_, T>, y: (&mut [T], &mut [T]), f: impl Fn(N) -> N + Sync) {
+    par_pair(y.0, y.1, CHUNK, |first, v, t| {
+        let (v, t) = fit::<T, N>(v, t);
+        let x = x.slice(first..first + v.len());
+        for i in 0..v.len() {
+            f(N::load(x, i)).store(v, t, i);
+        }
+    });
+}
+
+/// Sums over the rows of `[rows, c]` numbers, several at once: `term(i, j)` gives the summands of
+/// element `i`, where `j < width` indexes per-channel constants tiled to `width`, a multiple of `c`
+/// (see [`tile_width`]). Returns `K` rows of `c` pairs (value, tangent), summed in `f64` over
+/// pieces of fixed size.
+pub(crate) fn reduce<T: Scalar, N: Num<T>, const K: usize>(
+    len: usize,
+    c: usize,
+    term: impl Fn(usize, usize) -> [N; K] + Sync,
+) -> [Vec<(f64, f64)>; K] {
+    let width = tile_width(c);
+    let piece = CHUNK.div_ceil(width) * width;
+    let partial = |s: usize| {
+        let (first, last) = (s * piece, len.min((s + 1) * piece));
+        let mut v = vec![T::ZERO; K * width];
+        let mut t = vec![T::ZERO; if N::DUAL { K * width } else { 0 }];
+        vectorize(|| {
+            let mut row = first;
+            while row < last {
+                let n = width.min(last - row);
+                for j in 0..n {
+                    let terms = term(row + j, j);
+                    for k in 0..K {
+                        terms[k].add_to(&mut v, &mut t, k * width + j);
+                    }
+                }
+                row += width;
+            }
+        });
+        (v, t)
+    };
+    let pieces: Vec<_> = (0..len.div_ceil(piece)).into_par_iter().map(partial).collect();
+    std::array::from_fn(|k| {
+        let mut sums = vec![(0.0, 0.0); c];
+        for (v, t) in &pieces {
+            for j in 0..width {
+                let sum = &mut sums[j % c];
+                sum.0 += v[k * width + j].to_f64();
+                if N::DUAL {
+                    sum.1 += t[k * width + j].to_f64();
+                }
+            }
+        }
+        sums
+    })
+}
+
+/// The least multiple of `c` that keeps several vector accumulators busy.
+pub(crate) fn tile_width(c: usize) -> usize {
+    c * 128usize.div_ceil(c)
+}
+
+/// Per-channel constants repeated to [`tile_width`].
+pub(crate) fn tile<N: Copy>(per_channel: impl ExactSizeIterator<Item = N> + Clone) -> Vec<N> {
+    let c = per_channel.len();
+    let once: Vec<N> = per_channel.collect();
+    once.iter().copied().cycle().take(tile_width(c)).collect()
+}

@@ -1,0 +1,1 @@
+//! Pictures as SVG and PNG, and the self-contained HTML report

@@ -1,0 +1,1 @@
+//! Optimisation beyond the plain gradient: one library, every system behind a feature

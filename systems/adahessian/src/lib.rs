@@ -1,0 +1,1 @@
+//! AdaHessian: adaptive training with the diagonal of the Hessian
