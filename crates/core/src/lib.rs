@@ -5,16 +5,27 @@
 //! asks the stopping rules, tells the observers and writes checkpoints.
 #![forbid(unsafe_code)]
 
+mod checkpoint;
 mod error;
+pub mod interrupt;
 mod layout;
 mod method;
+mod observe;
 mod problem;
 mod real;
+mod record;
+mod run;
 mod seed;
+mod stop;
 
+pub use checkpoint::{Checkpoint, CheckpointError, Checkpointer, Every};
 pub use error::{Invalid, MethodError};
 pub use layout::{Block, Kind, Layout};
-pub use method::{Method, Progress};
+pub use method::{Iterate, Method, Progress};
+pub use observe::{Bar, Observe, Tick};
 pub use problem::{Objective, Problem};
 pub use real::Real;
+pub use record::Recorder;
+pub use run::{BoxError, Outcome, Run, RunError};
 pub use seed::{Seed, normal, rademacher};
+pub use stop::{Stop, StopReason};

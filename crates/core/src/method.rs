@@ -1,24 +1,42 @@
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{Invalid, MethodError, Problem, Seed};
 
 /// What one step reports to the driver.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
-    /// Objective value seen by this step (of its mini-batch, before the update).
+    /// Objective value seen by this step: of its mini-batch, before the update; methods with a
+    /// line search report the value after it.
     pub value: f64,
     /// Evaluations spent: gradients and Hessian-vector products count one each.
     pub evaluations: u64,
-    /// Further numbers worth recording, e.g. `("grad_norm", 0.3)`.
+    /// Further numbers worth recording, e.g. `("grad_norm", 0.3)`. A method that knows its gradient
+    /// reports ‖g‖∞ as [`Progress::GRAD_MAX`], which [`crate::Stop::Tolerance`] reads.
     pub metrics: Vec<(String, f64)>,
     /// The method's own convergence test holds.
     pub converged: bool,
 }
 
+impl Progress {
+    /// Name under which methods report the largest absolute entry of the gradient.
+    pub const GRAD_MAX: &'static str = "grad_max";
+
+    /// The metric of that name.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        self.metrics.iter().find(|(n, _)| n == name).map(|m| m.1)
+    }
+}
+
+/// A state that has an iterate.
+pub trait Iterate<T> {
+    /// The current iterate, `[layout.len()]`.
+    fn theta(&self) -> &[T];
+}
+
 /// A method is its hyper-parameters: `init → step → finish` move a state that holds everything a
 /// resumed run needs, and nothing else.
 ///
-/// `P` is the problem: often `dyn Objective<f32>`. The driver [`crate::Run`] calls
+/// `P` is the problem: often `dyn Objective<Scalar = f32>`. The driver [`crate::Run`] calls
 /// [`Problem::begin_step`] and [`Problem::end_step`] around each step.
 pub trait Method<P: Problem + ?Sized>: Serialize {
     /// What changes: iterate, moments, random generators, counters.

@@ -32,29 +32,38 @@ pub trait Problem {
 /// The three derivatives of one step (value, gradient, products) belong to the same mini-batch,
 /// the same dropout masks and the same batch statistics; the fused call makes anything else
 /// impossible.
-pub trait Objective<T: Real>: Problem {
+pub trait Objective: Problem {
+    /// The number type: `f32` for networks, `f64` for solvers.
+    type Scalar: Real;
+
     /// The blocks of the unknowns.
     fn layout(&self) -> &Layout;
 
+    /// Which unknowns are free to differ from 0, `[layout().len()]`; the others (pruned weights)
+    /// have no gradient and every method keeps them at exactly 0. `None`: all are.
+    fn alive(&self) -> Option<&[bool]> {
+        None
+    }
+
     /// The first iterate.
-    fn start(&mut self) -> Result<Vec<T>, MethodError>;
+    fn start(&mut self) -> Result<Vec<Self::Scalar>, MethodError>;
 
     /// Value at `theta`; `grad` (same length) is overwritten by the gradient.
-    fn value_grad(&mut self, theta: &[T], grad: &mut [T]) -> Result<f64, MethodError>;
+    fn value_grad(&mut self, theta: &[Self::Scalar], grad: &mut [Self::Scalar]) -> Result<f64, MethodError>;
 
     /// As [`Objective::value_grad`], and `products[i]` is overwritten by `H · probes[i]`.
     fn value_grad_hvp(
         &mut self,
-        _theta: &[T],
-        _grad: &mut [T],
-        _probes: &[Vec<T>],
-        _products: &mut [Vec<T>],
+        _theta: &[Self::Scalar],
+        _grad: &mut [Self::Scalar],
+        _probes: &[Vec<Self::Scalar>],
+        _products: &mut [Vec<Self::Scalar>],
     ) -> Result<f64, MethodError> {
         Err(MethodError::NoCurvature)
     }
 
     /// Value alone, for line searches.
-    fn value(&mut self, theta: &[T]) -> Result<f64, MethodError> {
-        self.value_grad(theta, &mut vec![T::ZERO; theta.len()])
+    fn value(&mut self, theta: &[Self::Scalar]) -> Result<f64, MethodError> {
+        self.value_grad(theta, &mut vec![Self::Scalar::ZERO; theta.len()])
     }
 }

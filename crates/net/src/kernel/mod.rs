@@ -1,74 +1,136 @@
-//! PLACEHOLDER kernels (naive, correct); being replaced by the fast ones with the same signatures.
-use rayon::prelude::*;
-use thalweg_core::Real;
-pub trait Scalar: Real {
-    fn exp_fast(self) -> Self { Self::from_f64(self.to_f64().exp()) }
-    fn ln_fast(self) -> Self { Self::from_f64(self.to_f64().ln()) }
-    fn tanh_fast(self) -> Self { Self::from_f64(self.to_f64().tanh()) }
-    fn sigmoid_fast(self) -> Self { Self::from_f64(1.0 / (1.0 + (-self.to_f64()).exp())) }
-    fn erf_fast(self) -> Self { Self::from_f64(libm::erf(self.to_f64())) }
-}
-impl Scalar for f32 {}
-impl Scalar for f64 {}
-pub fn vectorize<R>(f: impl FnOnce() -> R) -> R { f() }
-pub fn matmul<T: Scalar>(m: usize, n: usize, k: usize, a: &[T], ta: bool, b: &[T], tb: bool, c: &mut [T], acc: bool) {
-    for i in 0..m { for j in 0..n {
-        let mut s = T::ZERO;
-        for l in 0..k { s += (if ta { a[l*m+i] } else { a[i*k+l] }) * (if tb { b[j*k+l] } else { b[l*n+j] }); }
-        c[i*n+j] = if acc { c[i*n+j] + s } else { s };
-    }}
-}
-pub fn batched_matmul<T: Scalar>(batches: usize, m: usize, n: usize, k: usize, a: &[T], lda: usize, sa: usize, ta: bool, b: &[T], ldb: usize, sb: usize, tb: bool, c: &mut [T], ldc: usize, sc: usize, acc: bool, alpha: T) {
-    for q in 0..batches { for i in 0..m { for j in 0..n {
-        let mut s = T::ZERO;
-        for l in 0..k { s += (if ta { a[q*sa+l*lda+i] } else { a[q*sa+i*lda+l] }) * (if tb { b[q*sb+j*ldb+l] } else { b[q*sb+l*ldb+j] }); }
-        let o = q*sc+i*ldc+j;
-        c[o] = if acc { c[o] + alpha*s } else { alpha*s };
-    }}}
-}
-#[derive(Clone, Debug)]
-pub struct ConvShape { pub in_h: usize, pub in_w: usize, pub in_c: usize, pub out_c: usize, pub k_h: usize, pub k_w: usize, pub stride: [usize;2], pub dilation: [usize;2], pub groups: usize, pub pad: [usize;4], pub circular: bool }
-impl ConvShape {
-    pub fn out_h(&self) -> usize { (self.in_h + self.pad[0] + self.pad[1] - self.dilation[0]*(self.k_h-1) - 1) / self.stride[0] + 1 }
-    pub fn out_w(&self) -> usize { (self.in_w + self.pad[2] + self.pad[3] - self.dilation[1]*(self.k_w-1) - 1) / self.stride[1] + 1 }
-    fn each(&self, mut f: impl FnMut(usize, usize, usize)) { // x index, w index, y index within an image
-        let (ig, og) = (self.in_c/self.groups, self.out_c/self.groups);
-        let at = |o: usize, k: usize, s: usize, d: usize, p: usize, n: usize| { let i = (o*s + k*d) as isize - p as isize; if self.circular { Some(i.rem_euclid(n as isize) as usize) } else if i >= 0 && i < n as isize { Some(i as usize) } else { None } };
-        for oh in 0..self.out_h() { for ow in 0..self.out_w() { for kh in 0..self.k_h { for kw in 0..self.k_w {
-            let (Some(h), Some(w)) = (at(oh,kh,self.stride[0],self.dilation[0],self.pad[0],self.in_h), at(ow,kw,self.stride[1],self.dilation[1],self.pad[2],self.in_w)) else { continue };
-            for o in 0..self.out_c { for i in 0..ig {
-                f((h*self.in_w+w)*self.in_c + o/og*ig + i, ((o*ig+i)*self.k_h+kh)*self.k_w+kw, (oh*self.out_w()+ow)*self.out_c+o);
-            }}
-        }}}}
+//! CPU kernels: matrix products, convolutions, elementary functions, deterministic reductions.
+//!
+//! All buffers are contiguous and row-major, images channels last. Functions with an `acc` argument
+//! add to their output where it is true and overwrite it where it is false. All of them run in
+//! parallel on rayon's current pool; the work is cut by shapes alone and partial sums are added in
+//! a fixed order, so that results do not depend on the number of threads. They may differ in the
+//! last bits between machines with different vector instructions (fused or separate rounding).
+//!
+//! This is the only place of the crate with unsafe code: vector instructions, and tiles of one
+//! buffer written by several threads.
+
+mod conv;
+mod math;
+mod matmul;
+mod par;
+mod simd;
+mod tile;
+
+#[cfg(test)]
+mod tests;
+
+pub use conv::{Conv, ConvShape};
+pub use matmul::{batched_matmul, matmul, matmul_bias};
+pub use par::{column_sums, for_chunks, par_rows};
+pub use simd::vectorize;
+
+mod sealed {
+    use super::simd::{Isa, Op};
+
+    /// What the kernels need of a number type.
+    pub trait Kernel: Sized {
+        /// Runs `op` with the vectors of `isa`.
+        fn run<O: Op<Self>>(isa: Isa, op: O) -> O::Out;
+        /// Lends `len` numbers of the calling thread's workspace, aligned to a cache line, with
+        /// arbitrary contents.
+        fn with_buffer<R>(len: usize, f: impl FnOnce(&mut [Self]) -> R) -> R;
     }
 }
-#[derive(Clone, Debug)]
-pub struct Conv { shape: ConvShape }
-impl Conv {
-    pub fn new(shape: ConvShape) -> Self { Self { shape } }
-    pub fn forward<T: Scalar>(&self, images: usize, x: &[T], w: &[T], bias: Option<&[T]>, y: &mut [T], acc: bool, _: &mut Vec<T>) {
-        let (nx, ny) = (x.len()/images, y.len()/images);
-        y.par_chunks_mut(ny).zip(x.par_chunks(nx)).for_each(|(y, x)| {
-            if !acc { y.fill(T::ZERO); }
-            if let Some(b) = bias { for row in y.chunks_mut(b.len()) { row.iter_mut().zip(b).for_each(|(y,b)| *y += *b); } }
-            self.shape.each(|i,j,o| y[o] += x[i]*w[j]);
-        });
+use sealed::Kernel;
+
+/// A number type that the kernels compute with: `f32` (vectorised by hand) or `f64` (for tests and
+/// small scientific problems).
+///
+/// The `_fast` functions are branch-free for `f32`, so that loops over them vectorise inside
+/// [`vectorize`]; accurate to about two units in the last place, and at ±∞ and NaN what one expects.
+pub trait Scalar: thalweg_core::Real + Kernel {
+    /// eˣ.
+    fn exp_fast(self) -> Self;
+    /// Natural logarithm.
+    fn ln_fast(self) -> Self;
+    /// Hyperbolic tangent.
+    fn tanh_fast(self) -> Self;
+    /// Logistic function 1/(1 + e⁻ˣ).
+    fn sigmoid_fast(self) -> Self;
+    /// Error function; for `f32` within 1e-7 absolutely.
+    fn erf_fast(self) -> Self;
+}
+
+macro_rules! kernel {
+    ($t:ty, $run:path) => {
+        impl Kernel for $t {
+            #[inline(always)]
+            fn run<O: simd::Op<Self>>(isa: simd::Isa, op: O) -> O::Out {
+                $run(isa, op)
+            }
+            fn with_buffer<R>(len: usize, f: impl FnOnce(&mut [Self]) -> R) -> R {
+                use std::cell::Cell;
+                thread_local!(static BUFFER: Cell<Vec<$t>> = const { Cell::new(Vec::new()) });
+                const LINE: usize = 64;
+                // Taken out while lent: a nested call simply makes its own.
+                let mut buffer = BUFFER.take();
+                if buffer.len() < len + LINE {
+                    buffer.resize(len + LINE, 0.0);
+                }
+                let start = buffer.as_ptr().align_offset(LINE).min(LINE);
+                let result = f(&mut buffer[start..start + len]);
+                BUFFER.set(buffer);
+                result
+            }
+        }
+    };
+}
+kernel!(f32, simd::run_f32);
+kernel!(f64, run_f64);
+
+#[inline(always)]
+fn run_f64<O: simd::Op<f64>>(_: simd::Isa, op: O) -> O::Out {
+    simd::run_portable(op)
+}
+
+impl Scalar for f32 {
+    #[inline(always)]
+    fn exp_fast(self) -> Self {
+        math::exp(self)
     }
-    pub fn backward_data<T: Scalar>(&self, images: usize, dy: &[T], w: &[T], dx: &mut [T], acc: bool, _: &mut Vec<T>) {
-        let (nx, ny) = (dx.len()/images, dy.len()/images);
-        dx.par_chunks_mut(nx).zip(dy.par_chunks(ny)).for_each(|(dx, dy)| {
-            if !acc { dx.fill(T::ZERO); }
-            self.shape.each(|i,j,o| dx[i] += dy[o]*w[j]);
-        });
+    #[inline(always)]
+    fn ln_fast(self) -> Self {
+        math::ln(self)
     }
-    pub fn backward_weight<T: Scalar>(&self, images: usize, x: &[T], dy: &[T], dw: &mut [T], acc: bool, _: &mut Vec<T>) {
-        let (nx, ny) = (x.len()/images, dy.len()/images);
-        if !acc { dw.fill(T::ZERO); }
-        for (x, dy) in x.chunks(nx).zip(dy.chunks(ny)) { self.shape.each(|i,j,o| dw[j] += dy[o]*x[i]); }
+    #[inline(always)]
+    fn tanh_fast(self) -> Self {
+        math::tanh(self)
+    }
+    #[inline(always)]
+    fn sigmoid_fast(self) -> Self {
+        math::sigmoid(self)
+    }
+    #[inline(always)]
+    fn erf_fast(self) -> Self {
+        math::erf(self)
     }
 }
-pub fn column_sums<T: Scalar>(x: &[T], rows: usize, cols: usize) -> Vec<f64> {
-    let mut s = vec![0.0; cols];
-    for r in 0..rows { for c in 0..cols { s[c] += x[r*cols+c].to_f64(); } }
-    s
+
+impl Scalar for f64 {
+    #[inline(always)]
+    fn exp_fast(self) -> Self {
+        self.exp()
+    }
+    #[inline(always)]
+    fn ln_fast(self) -> Self {
+        self.ln()
+    }
+    #[inline(always)]
+    fn tanh_fast(self) -> Self {
+        self.tanh()
+    }
+    #[inline(always)]
+    fn sigmoid_fast(self) -> Self {
+        let e = (-self.abs()).exp();
+        (if self < 0.0 { e } else { 1.0 }) / (1.0 + e)
+    }
+    #[inline(always)]
+    fn erf_fast(self) -> Self {
+        libm::erf(self)
+    }
 }

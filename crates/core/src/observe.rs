@@ -1,0 +1,139 @@
+use std::io;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::{Progress, StopReason};
+
+/// What stopping rules, callbacks and observers see: the run after a step.
+#[derive(Debug)]
+pub struct Tick<'a, S> {
+    /// Steps made; the first tick of a fresh run has 0.
+    pub step: u64,
+    /// Evaluations spent.
+    pub evaluations: u64,
+    /// Time spent, also before a resume.
+    pub elapsed: Duration,
+    /// What the last step reported; the default before the first one.
+    pub progress: Progress,
+    /// The method's state; see [`crate::Iterate`] for the iterate.
+    pub state: &'a S,
+    pub(crate) noted: bool,
+}
+
+impl<S> Tick<'_, S> {
+    /// Adds a metric, e.g. the test accuracy, and has the recorder write this step whatever its
+    /// rhythm is.
+    pub fn note(&mut self, name: impl Into<String>, value: f64) {
+        self.progress.metrics.push((name.into(), value));
+        self.noted = true;
+    }
+
+    /// Whether [`Tick::note`] was called.
+    pub fn noted(&self) -> bool {
+        self.noted
+    }
+}
+
+/// Watches a run: a progress bar, a recorder. An error ends the run.
+pub trait Observe<S> {
+    /// Before the first step; `tick.step` is not 0 in a resumed run.
+    fn start(&mut self, _tick: &Tick<'_, S>) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// After every step.
+    fn step(&mut self, tick: &Tick<'_, S>) -> io::Result<()>;
+
+    /// Make everything durable: a checkpoint of this step is about to be written.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// After the last step.
+    fn end(&mut self, _tick: &Tick<'_, S>, _reason: StopReason) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<S, O: Observe<S> + ?Sized> Observe<S> for &mut O {
+    fn start(&mut self, tick: &Tick<'_, S>) -> io::Result<()> {
+        (**self).start(tick)
+    }
+    fn step(&mut self, tick: &Tick<'_, S>) -> io::Result<()> {
+        (**self).step(tick)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        (**self).flush()
+    }
+    fn end(&mut self, tick: &Tick<'_, S>, reason: StopReason) -> io::Result<()> {
+        (**self).end(tick, reason)
+    }
+}
+
+impl<S, O: Observe<S>> Observe<S> for Option<O> {
+    fn start(&mut self, tick: &Tick<'_, S>) -> io::Result<()> {
+        self.as_mut().map_or(Ok(()), |o| o.start(tick))
+    }
+    fn step(&mut self, tick: &Tick<'_, S>) -> io::Result<()> {
+        self.as_mut().map_or(Ok(()), |o| o.step(tick))
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.as_mut().map_or(Ok(()), |o| o.flush())
+    }
+    fn end(&mut self, tick: &Tick<'_, S>, reason: StopReason) -> io::Result<()> {
+        self.as_mut().map_or(Ok(()), |o| o.end(tick, reason))
+    }
+}
+
+/// A progress bar with rate, remaining time and objective value, on standard error; silent where
+/// that is not a terminal.
+#[derive(Debug)]
+pub struct Bar {
+    bar: ProgressBar,
+    drawn: Option<Instant>,
+}
+
+impl Bar {
+    /// A bar named `title` towards `steps` steps, or a counter if their number is not known.
+    pub fn new(title: impl Into<String>, steps: Option<u64>) -> Self {
+        let template = match steps {
+            Some(_) => "{prefix} {wide_bar} {pos}/{len} · {per_sec} · ETA {eta} · {msg}",
+            None => "{prefix} {spinner} {pos} · {per_sec} · {elapsed} · {msg}",
+        };
+        let style = ProgressStyle::with_template(template);
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::with_draw_target(steps, ProgressDrawTarget::stderr());
+        Self { bar: bar.with_style(style).with_prefix(title.into()), drawn: None }
+    }
+
+    fn draw<S>(&mut self, tick: &Tick<'_, S>) {
+        self.drawn = Some(Instant::now());
+        self.bar.set_message(format!("value {:.4e}", tick.progress.value));
+        self.bar.set_position(tick.step);
+    }
+}
+
+/// Drawing more often than this only costs time.
+const REDRAW: Duration = Duration::from_millis(50);
+
+impl<S> Observe<S> for Bar {
+    fn start(&mut self, tick: &Tick<'_, S>) -> io::Result<()> {
+        self.bar.set_position(tick.step);
+        self.bar.reset_eta();
+        Ok(())
+    }
+
+    fn step(&mut self, tick: &Tick<'_, S>) -> io::Result<()> {
+        if !self.bar.is_hidden() && self.drawn.is_none_or(|t| t.elapsed() >= REDRAW) {
+            self.draw(tick);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, tick: &Tick<'_, S>, _reason: StopReason) -> io::Result<()> {
+        self.draw(tick);
+        self.bar.abandon();
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, BufWriter, Seek, Write};
+use std::path::PathBuf;
+
+use serde_json::{Map, Value};
+
+use crate::{Observe, StopReason, Tick};
+
+/// Writes one JSON object per recorded step: `step`, `evaluations`, `seconds`, `value`, then the
+/// metrics. Numbers that are not finite become `null`.
+///
+/// A run that starts at step `s` first cuts the file behind the record of step `s`: a fresh run
+/// begins with an empty file, a resumed one ends with the file of the uninterrupted run, times
+/// aside.
+#[derive(Debug)]
+pub struct Recorder {
+    path: PathBuf,
+    every: u64,
+    file: Option<BufWriter<File>>,
+}
+
+impl Recorder {
+    /// Records every `every`-th step, and each step to which a callback has added a metric
+    /// ([`Tick::note`]); 0 records only those.
+    pub fn new(path: impl Into<PathBuf>, every: u64) -> Self {
+        Self { path: path.into(), every, file: None }
+    }
+
+    fn named(&self, e: io::Error) -> io::Error {
+        io::Error::new(e.kind(), format!("{}: {e}", self.path.display()))
+    }
+
+    /// Opens the file and keeps its intact records up to `step`.
+    fn open(&self, step: u64) -> io::Result<BufWriter<File>> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&self.path)?;
+        let mut reader = BufReader::new(file);
+        let (mut keep, mut line) = (0, Vec::new());
+        while step > 0 && reader.read_until(b'\n', &mut line)? > 0 {
+            let record: Option<Value> = serde_json::from_slice(&line).ok();
+            let at = record.and_then(|r| r.get("step")?.as_u64());
+            if !line.ends_with(b"\n") || at.is_none_or(|at| at > step) {
+                break;
+            }
+            keep += line.len() as u64;
+            line.clear();
+        }
+        let mut file = reader.into_inner();
+        file.set_len(keep)?;
+        file.seek(io::SeekFrom::Start(keep))?;
+        Ok(BufWriter::new(file))
+    }
+}
+
+impl<S> Observe<S> for Recorder {
+    fn start(&mut self, tick: &Tick<'_, S>) -> io::Result<()> {
+        self.file = Some(self.open(tick.step).map_err(|e| self.named(e))?);
+        Ok(())
+    }
+
+    fn step(&mut self, tick: &Tick<'_, S>) -> io::Result<()> {
+        let due = self.every > 0 && tick.step.is_multiple_of(self.every);
+        let Some(file) = self.file.as_mut().filter(|_| due || tick.noted()) else { return Ok(()) };
+        let mut record = Map::new();
+        record.insert("step".into(), tick.step.into());
+        record.insert("evaluations".into(), tick.evaluations.into());
+        record.insert("seconds".into(), tick.elapsed.as_secs_f64().into());
+        record.insert("value".into(), tick.progress.value.into());
+        for (name, value) in &tick.progress.metrics {
+            record.insert(name.clone(), (*value).into());
+        }
+        let mut written = writeln!(file, "{}", Value::Object(record));
+        if tick.noted() {
+            written = written.and_then(|()| file.flush()); // rare and what a reader waits for
+        }
+        written.map_err(|e| self.named(e))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        file.flush().and_then(|()| file.get_ref().sync_data()).map_err(|e| self.named(e))
+    }
+
+    fn end(&mut self, _tick: &Tick<'_, S>, _reason: StopReason) -> io::Result<()> {
+        <Self as Observe<S>>::flush(self)
+    }
+}

@@ -1,0 +1,877 @@
+//! Convolutions without an im2col buffer. A block of image rows is copied once, padding included,
+//! into a small slab that stays in the cache; there, every output pixel sees a kernel row as one
+//! contiguous run of numbers at a distance that is the same for all pixels, so that the loops of a
+//! matrix product apply directly. The gradient for the input is the same computation with the
+//! roles exchanged, once for each residue of the pixel position modulo the stride.
+
+use std::ptr;
+
+use rayon::prelude::*;
+
+use thalweg_core::Real;
+
+use super::Scalar;
+use super::matmul::{MIN_WORK, PanelWidth, Shared, for_units, product};
+use super::simd::{Isa, Op, Simd, vectors};
+use super::tile::{MAX_ROWS, Outer, Tile, load, store};
+
+/// Shape of a convolution over images `[in_h, in_w, in_c]`; one axis (`conv1d`) has `in_h = k_h = 1`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConvShape {
+    /// Height of the input.
+    pub in_h: usize,
+    /// Width of the input.
+    pub in_w: usize,
+    /// Channels of the input.
+    pub in_c: usize,
+    /// Channels of the output.
+    pub out_c: usize,
+    /// Height of the kernel.
+    pub k_h: usize,
+    /// Width of the kernel.
+    pub k_w: usize,
+    /// Steps between output pixels, vertical and horizontal.
+    pub stride: [usize; 2],
+    /// Distances between taps, vertical and horizontal.
+    pub dilation: [usize; 2],
+    /// Groups of channels that do not see each other; divides `in_c` and `out_c`.
+    pub groups: usize,
+    /// Rows above and below, columns left and right that are added to the image.
+    pub pad: [usize; 4],
+    /// The padding continues the image periodically instead of with zeros.
+    pub circular: bool,
+}
+
+impl ConvShape {
+    /// Height of the output; 0 if the kernel is larger than the padded image.
+    pub fn out_h(&self) -> usize {
+        out_len(self.in_h + self.pad[0] + self.pad[1], self.k_h, self.stride[0], self.dilation[0])
+    }
+
+    /// Width of the output; 0 if the kernel is larger than the padded image.
+    pub fn out_w(&self) -> usize {
+        out_len(self.in_w + self.pad[2] + self.pad[3], self.k_w, self.stride[1], self.dilation[1])
+    }
+
+    /// Numbers in the weight `[out_c, in_c/groups, k_h, k_w]`.
+    pub fn weight_len(&self) -> usize {
+        self.out_c * (self.in_c / self.groups) * self.k_h * self.k_w
+    }
+
+    /// Numbers in an input image.
+    pub fn in_len(&self) -> usize {
+        self.in_h * self.in_w * self.in_c
+    }
+
+    /// Numbers in an output image.
+    pub fn out_len(&self) -> usize {
+        self.out_h() * self.out_w() * self.out_c
+    }
+
+    fn depthwise(&self) -> bool {
+        self.groups > 1 && self.groups == self.in_c && self.groups == self.out_c
+    }
+
+    /// A 1×1 convolution is a matrix product over all pixels.
+    fn pointwise(&self) -> bool {
+        self.k_h * self.k_w == 1 && self.stride == [1, 1] && self.groups == 1 && self.pad == [0; 4]
+    }
+}
+
+fn out_len(padded: usize, k: usize, stride: usize, dilation: usize) -> usize {
+    padded.checked_sub(dilation * (k - 1) + 1).map_or(0, |room| room / stride + 1)
+}
+
+/// One axis of a correlation: output `first_out + i·step_out`, `i < count`, sees for each
+/// `(tap, offset)` the source position `first + i·step + offset`.
+#[derive(Clone, Debug)]
+struct Axis {
+    first: isize,
+    step: usize,
+    taps: Vec<(usize, usize)>,
+    first_out: usize,
+    step_out: usize,
+    count: usize,
+    source: usize,
+}
+
+impl Axis {
+    fn forward(source: usize, pad: usize, k: usize, stride: usize, dilation: usize, count: usize) -> Self {
+        let taps = (0..k).map(|t| (t, t * dilation)).collect();
+        Self { first: -(pad as isize), step: stride, taps, first_out: 0, step_out: 1, count, source }
+    }
+
+    /// Gradient for the input positions `i` with `i + pad ≡ phase (mod stride)`: there
+    /// `i + pad = phase + stride·j`, and tap `t` with `t·dilation = phase + stride·e` sees output `j − e`.
+    fn backward(
+        phase: usize,
+        input: usize,
+        pad: usize,
+        k: usize,
+        stride: usize,
+        dilation: usize,
+        output: usize,
+    ) -> Self {
+        let reach = (0..k).filter(|t| t * dilation % stride == phase).map(|t| (t, t * dilation / stride));
+        let farthest = reach.clone().map(|(_, e)| e).max().unwrap_or(0);
+        let mut taps: Vec<_> = reach.map(|(t, e)| (t, farthest - e)).collect();
+        taps.reverse(); // ascending offsets
+        let first_j = pad.saturating_sub(phase).div_ceil(stride);
+        let first_out = phase + stride * first_j - pad;
+        Self {
+            first: first_j as isize - farthest as isize,
+            step: 1,
+            taps,
+            first_out,
+            step_out: stride,
+            count: input.saturating_sub(first_out).div_ceil(stride),
+            source: output,
+        }
+    }
+
+    /// Source positions that `count` outputs see, from the first to the last.
+    fn span(&self, count: usize) -> usize {
+        if count == 0 || self.taps.is_empty() {
+            return 0;
+        }
+        (count - 1) * self.step + self.taps.iter().map(|t| t.1).max().unwrap_or(0) + 1
+    }
+
+    fn leaves_source(&self) -> bool {
+        self.first < 0 || self.first + self.span(self.count) as isize > self.source as isize
+    }
+
+    fn is_contiguous(&self) -> bool {
+        self.taps.iter().enumerate().all(|(i, t)| t.1 == i)
+    }
+}
+
+/// A correlation of a source image with a kernel: the forward pass, or one phase of the gradient.
+#[derive(Clone, Debug)]
+struct Plan {
+    rows: Axis,
+    cols: Axis,
+    groups: usize,
+    /// Channels per group of source and output, and channels per pixel of the output.
+    c: usize,
+    out_c: usize,
+    out_w: usize,
+    circular: bool,
+    /// The source must be copied (padding or groups); otherwise it may be read in place.
+    copy: bool,
+    /// Where the runs of a pixel start, when read in place and in a slab, and their length.
+    slots: [Vec<usize>; 2],
+    depth: usize,
+    /// Rows per block, so that a slab stays in the first-level cache.
+    block: usize,
+}
+
+/// Numbers of a slab that stay in the first-level cache beside the rest.
+const SLAB: usize = 6 * 1024;
+/// Numbers behind a slab that a tile may read, though not use.
+const SLACK: usize = MAX_ROWS;
+
+impl Plan {
+    fn new(rows: Axis, cols: Axis, groups: usize, c: usize, out: (usize, usize), circular: bool, merge: bool) -> Self {
+        let copy = groups > 1 || circular || rows.leaves_source() || cols.leaves_source();
+        let merge = merge && cols.is_contiguous();
+        let row_len = cols.span(cols.count);
+        let slots = [cols.source, row_len].map(|width| {
+            let mut slots = Vec::new();
+            for &(_, r) in &rows.taps {
+                if merge && !cols.taps.is_empty() {
+                    slots.push(r * width * c);
+                } else {
+                    slots.extend(cols.taps.iter().map(|&(_, col)| (r * width + col) * c));
+                }
+            }
+            slots
+        });
+        let depth = if merge { cols.taps.len() * c } else { c };
+        let fit = SLAB / (row_len * c).max(1);
+        let halo = rows.span(1).saturating_sub(1);
+        let block = (fit.saturating_sub(halo) / rows.step).max(halo + 4);
+        let block = rows.count.div_ceil(rows.count.div_ceil(block).max(1)).max(1);
+        Self { rows, cols, groups, c, out_c: out.0, out_w: out.1, circular, copy, slots, depth, block }
+    }
+
+    fn blocks(&self) -> usize {
+        if self.cols.count == 0 { 0 } else { self.rows.count.div_ceil(self.block) }
+    }
+
+    fn block_rows(&self, block: usize) -> (usize, usize) {
+        (block * self.block, self.rows.count.min((block + 1) * self.block))
+    }
+
+    /// Numbers of a source pixel, and of an image's source.
+    fn source_c(&self) -> usize {
+        self.groups * self.c
+    }
+
+    fn source_len(&self) -> usize {
+        self.rows.source * self.cols.source * self.source_c()
+    }
+
+    /// Inner length of the product.
+    fn inner(&self) -> usize {
+        self.rows.taps.len() * self.cols.taps.len() * self.c
+    }
+
+    fn taps(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        self.rows.taps.iter().flat_map(|&(r, _)| self.cols.taps.iter().map(move |&(c, _)| (r, c)))
+    }
+
+    fn slab_len(&self) -> usize {
+        self.rows.span(self.block) * self.cols.span(self.cols.count) * self.c + SLACK
+    }
+
+    /// Copies what output rows `r0..r1` see of group `g` of the source image `x`.
+    #[inline(always)]
+    fn fill<T: Scalar>(&self, x: &[T], g: usize, (r0, r1): (usize, usize), slab: &mut [T]) {
+        let (c, ld, width) = (self.c, self.source_c(), self.cols.span(self.cols.count));
+        let row_len = width * c;
+        if row_len == 0 {
+            return;
+        }
+        let (h, w) = (self.rows.source as isize, self.cols.source as isize);
+        let first = self.rows.first + (r0 * self.rows.step) as isize;
+        // Columns of the slab that lie inside the image.
+        let left = (-self.cols.first).clamp(0, width as isize) as usize;
+        let right = (w - self.cols.first).clamp(left as isize, width as isize) as usize;
+        for (i, row) in slab.chunks_exact_mut(row_len).take(self.rows.span(r1 - r0)).enumerate() {
+            let r = first + i as isize;
+            if self.circular {
+                let source = &x[r.rem_euclid(h) as usize * self.cols.source * ld..];
+                for (j, pixel) in row.chunks_exact_mut(c).enumerate() {
+                    let from = (self.cols.first + j as isize).rem_euclid(w) as usize * ld + g * c;
+                    pixel.copy_from_slice(&source[from..from + c]);
+                }
+            } else if r < 0 || r >= h || left == right {
+                row.fill(T::ZERO);
+            } else {
+                let from = (r * w + self.cols.first + left as isize) as usize * ld;
+                row[..left * c].fill(T::ZERO);
+                row[right * c..].fill(T::ZERO);
+                let row = &mut row[left * c..right * c];
+                if c == ld {
+                    row.copy_from_slice(&x[from..from + row.len()]);
+                } else {
+                    for (j, pixel) in row.chunks_exact_mut(c).enumerate() {
+                        let from = from + j * ld + g * c;
+                        pixel.copy_from_slice(&x[from..from + c]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where the rows of the block start that begins at row `r0`, when read in place.
+    fn in_place(&self, r0: usize) -> usize {
+        let r = self.rows.first + (r0 * self.rows.step) as isize;
+        (r * self.cols.source as isize + self.cols.first) as usize * self.c
+    }
+}
+
+/// A convolution of a given shape, ready to run on any number of images.
+///
+/// Weights are in PyTorch's order `[out_c, in_c/groups, k_h, k_w]`. `scratch` is workspace that is
+/// kept from call to call; its contents do not matter.
+#[derive(Clone, Debug)]
+pub struct Conv {
+    shape: ConvShape,
+    isa: Isa,
+    forward: Plan,
+    /// One plan for each phase of the stride.
+    backward: Vec<Plan>,
+    /// For circular padding: the convolution over the padded image, without padding.
+    padded: Option<Box<Conv>>,
+}
+
+impl Conv {
+    /// Prepares a convolution.
+    ///
+    /// # Panics
+    /// If the groups do not divide the channels, or a kernel size, stride, dilation or number of
+    /// groups is zero: graphs check that before.
+    pub fn new(shape: ConvShape) -> Self {
+        Self::with_isa(shape, Isa::best())
+    }
+
+    pub(super) fn with_isa(shape: ConvShape, isa: Isa) -> Self {
+        let s = &shape;
+        assert!(s.groups > 0 && s.in_c % s.groups == 0 && s.out_c % s.groups == 0, "groups must divide channels");
+        assert!(s.k_h * s.k_w * s.stride[0] * s.stride[1] * s.dilation[0] * s.dilation[1] > 0, "sizes must be positive");
+        let (ph, pw) = (s.pad[0], s.pad[2]);
+        let (oh, ow) = (s.out_h(), s.out_w());
+        let ([sh, sw], [dh, dw]) = (s.stride, s.dilation);
+        let merge = !s.depthwise();
+        let (groups, ic, oc) = if s.depthwise() { (1, s.in_c, s.out_c) } else { (s.groups, s.in_c / s.groups, s.out_c / s.groups) };
+        let forward = Plan::new(
+            Axis::forward(s.in_h, ph, s.k_h, sh, dh, oh),
+            Axis::forward(s.in_w, pw, s.k_w, sw, dw, ow),
+            groups,
+            ic,
+            (oc, ow),
+            s.circular,
+            merge,
+        );
+        let mut backward = Vec::new();
+        for (a, b) in (0..sh).flat_map(|a| (0..sw).map(move |b| (a, b))) {
+            backward.push(Plan::new(
+                Axis::backward(a, s.in_h, ph, s.k_h, sh, dh, oh),
+                Axis::backward(b, s.in_w, pw, s.k_w, sw, dw, ow),
+                groups,
+                oc,
+                (ic, s.in_w),
+                false,
+                merge,
+            ));
+        }
+        let padded = s.circular.then(|| {
+            let (in_h, in_w) = (s.in_h + ph + s.pad[1], s.in_w + pw + s.pad[3]);
+            let shape = ConvShape { in_h, in_w, pad: [0; 4], circular: false, ..shape.clone() };
+            Box::new(Self::with_isa(shape, isa))
+        });
+        Self { isa, forward, backward, padded, shape }
+    }
+
+    /// The shape.
+    pub fn shape(&self) -> &ConvShape {
+        &self.shape
+    }
+
+    /// `y (+)= x * w (+ bias)` for `images` images.
+    ///
+    /// # Panics
+    /// If a buffer is too short.
+    pub fn forward<T: Scalar>(
+        &self,
+        images: usize,
+        x: &[T],
+        w: &[T],
+        bias: Option<&[T]>,
+        y: &mut [T],
+        acc: bool,
+        scratch: &mut Vec<T>,
+    ) {
+        let s = &self.shape;
+        let (x, w, y) = (&x[..images * s.in_len()], &w[..s.weight_len()], &mut y[..images * s.out_len()]);
+        let bias = bias.map(|bias| &bias[..s.out_c]);
+        if s.pointwise() {
+            let pixels = images * s.in_h * s.in_w;
+            return product(self.isa, (pixels, s.out_c, s.in_c), (x, false), (w, true), y, acc, bias);
+        }
+        let taps = s.k_h * s.k_w;
+        // Order of the weight seen as [group][output][inner][tap].
+        let order = Order { out: s.in_c / s.groups * taps, inner: taps, group: s.out_c / s.groups * (s.in_c / s.groups) * taps };
+        correlate(self.isa, std::slice::from_ref(&self.forward), s, order, images, x, w, bias, y, acc, scratch);
+    }
+
+    /// Gradient for the input: `dx (+)= wᵀ * dy`.
+    ///
+    /// # Panics
+    /// If a buffer is too short.
+    pub fn backward_data<T: Scalar>(
+        &self,
+        images: usize,
+        dy: &[T],
+        w: &[T],
+        dx: &mut [T],
+        acc: bool,
+        scratch: &mut Vec<T>,
+    ) {
+        let s = &self.shape;
+        let (dy, w, dx) = (&dy[..images * s.out_len()], &w[..s.weight_len()], &mut dx[..images * s.in_len()]);
+        if let Some(padded) = &self.padded {
+            let len = padded.shape.in_len();
+            let mut whole = vec![T::ZERO; images * len];
+            padded.backward_data(images, dy, w, &mut whole, false, scratch);
+            let images = dx.par_chunks_mut(s.in_len().max(1)).zip(whole.par_chunks(len.max(1)));
+            return images.for_each(|(dx, whole)| fold(s, &padded.shape, whole, dx, acc));
+        }
+        if s.pointwise() {
+            let pixels = images * s.in_h * s.in_w;
+            return product(self.isa, (pixels, s.in_c, s.out_c), (dy, false), (w, false), dx, acc, None);
+        }
+        let taps = s.k_h * s.k_w;
+        let order = Order { out: taps, inner: s.in_c / s.groups * taps, group: s.out_c / s.groups * (s.in_c / s.groups) * taps };
+        correlate(self.isa, &self.backward, s, order, images, dy, w, None, dx, acc, scratch);
+    }
+
+    /// Gradient for the weight: `dw (+)= Σ_images x ⋆ dy`.
+    ///
+    /// # Panics
+    /// If a buffer is too short.
+    pub fn backward_weight<T: Scalar>(
+        &self,
+        images: usize,
+        x: &[T],
+        dy: &[T],
+        dw: &mut [T],
+        acc: bool,
+        scratch: &mut Vec<T>,
+    ) {
+        let (s, plan) = (&self.shape, &self.forward);
+        let (x, dy, dw) = (&x[..images * s.in_len()], &dy[..images * s.out_len()], &mut dw[..s.weight_len()]);
+        let depthwise = s.depthwise();
+        let width = T::run(self.isa, PanelWidth(plan.out_c));
+        let columns = plan.out_c.next_multiple_of(width);
+        // Rows of the gradient per group: inner index, or tap for a depthwise convolution.
+        let rows = if depthwise { s.k_h * s.k_w } else { plan.inner() };
+        let len = plan.groups * rows * columns;
+        let (blocks, units) = (plan.blocks(), images * plan.blocks());
+        // A fixed number of partial sums: fewer where they are large.
+        let slices = units.min(if len > 1 << 15 { 8 } else { 16 });
+        scratch.clear();
+        scratch.resize(slices * len, T::ZERO);
+        let partials = Shared::new(scratch);
+        let work = units / slices.max(1) * plan.block * plan.cols.count * rows * plan.out_c;
+        for_units(slices, work, |slice| {
+            // SAFETY: each slice has a part of its own.
+            let partial = unsafe { std::slice::from_raw_parts_mut(partials.ptr().add(slice * len), len) };
+            T::with_buffer(plan.slab_len(), |slab| {
+                for unit in slice * units / slices..(slice + 1) * units / slices {
+                    let (image, block) = (unit / blocks, unit % blocks);
+                    let x = &x[image * s.in_len()..(image + 1) * s.in_len()];
+                    let dy = &dy[image * s.out_len()..(image + 1) * s.out_len()];
+                    let piece = WeightPiece { plan, rows: plan.block_rows(block), x, dy, slab, partial, columns, depthwise };
+                    T::run(self.isa, piece);
+                }
+            });
+        });
+        // Sum over the slices in order, and back to the order of the weight.
+        let taps: Vec<usize> = plan.taps().map(|(r, c)| r * s.k_w + c).collect();
+        let (ic, oc) = (s.in_c / s.groups, s.out_c / s.groups);
+        let partials = &*scratch;
+        let sum = |i: usize| (0..slices).fold(T::ZERO, |sum, slice| sum + partials[slice * len + i]);
+        let store = |o: usize, dw: &mut [T]| {
+            let (g, j) = (o / oc, o % oc);
+            for (t, &tap) in taps.iter().enumerate() {
+                for i in 0..ic {
+                    let from = if depthwise {
+                        t * columns + o
+                    } else {
+                        ((g * columns + j / width * width) * rows) + (t * ic + i) * width + j % width
+                    };
+                    let to = &mut dw[i * taps.len() + tap];
+                    *to = if acc { *to + sum(from) } else { sum(from) };
+                }
+            }
+        };
+        let row = ic * taps.len();
+        dw.par_chunks_mut(row.max(1)).with_min_len((1 << 12) / row.max(1) + 1).enumerate().for_each(|(o, dw)| store(o, dw));
+    }
+}
+
+/// Adds the gradient for a periodically padded image to that of the image.
+fn fold<T: Scalar>(s: &ConvShape, padded: &ConvShape, whole: &[T], dx: &mut [T], acc: bool) {
+    if !acc {
+        dx.fill(T::ZERO);
+    }
+    let at = |i: usize, pad: usize, n: usize| (i as isize - pad as isize).rem_euclid(n as isize) as usize;
+    for (i, row) in whole.chunks_exact(padded.in_w * s.in_c).enumerate() {
+        let h = at(i, s.pad[0], s.in_h);
+        for (j, pixel) in row.chunks_exact(s.in_c).enumerate() {
+            let to = (h * s.in_w + at(j, s.pad[2], s.in_w)) * s.in_c;
+            dx[to..to + s.in_c].iter_mut().zip(pixel).for_each(|(d, p)| *d += *p);
+        }
+    }
+}
+
+/// Distances in the weight: between output channels, inner channels, groups of the correlation.
+#[derive(Clone, Copy)]
+struct Order {
+    out: usize,
+    inner: usize,
+    group: usize,
+}
+
+/// Runs the plans on all images, in parallel over blocks of rows.
+fn correlate<T: Scalar>(
+    isa: Isa,
+    plans: &[Plan],
+    s: &ConvShape,
+    order: Order,
+    images: usize,
+    x: &[T],
+    w: &[T],
+    bias: Option<&[T]>,
+    y: &mut [T],
+    acc: bool,
+    scratch: &mut Vec<T>,
+) {
+    let depthwise = s.depthwise();
+    let width = T::run(isa, PanelWidth(plans[0].out_c));
+    let panels = plans[0].out_c.div_ceil(width);
+    // Packed weights of all plans, aligned to a cache line.
+    const LINE: usize = 64;
+    let len_of = |p: &Plan| p.groups * panels * width * if depthwise { p.taps().count() } else { p.inner() };
+    let total: usize = plans.iter().map(len_of).sum();
+    if scratch.len() < total + LINE {
+        scratch.resize(total + LINE, T::ZERO);
+    }
+    let start = scratch.as_ptr().align_offset(LINE).min(LINE);
+    let mut packed = &mut scratch[start..start + total];
+    let mut weights = Vec::with_capacity(plans.len());
+    for plan in plans {
+        let (mine, rest) = packed.split_at_mut(len_of(plan));
+        if depthwise {
+            pack_depthwise(plan, s, w, mine, panels * width);
+        } else {
+            pack(plan, s, order, w, mine, width);
+        }
+        weights.push(&*mine);
+        packed = rest;
+    }
+    let blocks: Vec<(usize, usize)> =
+        plans.iter().enumerate().flat_map(|(p, plan)| (0..plan.blocks()).map(move |b| (p, b))).collect();
+    let Some(largest) = plans.iter().map(Plan::slab_len).max() else { return };
+    let work = plans.iter().map(|p| p.rows.count * p.cols.count * p.inner() * p.groups * p.out_c).sum::<usize>();
+    let work = work / if depthwise { s.groups } else { 1 } / blocks.len().max(1);
+    let (from, to) = (plans[0].source_len(), y.len() / images.max(1));
+    let y = Shared::new(y);
+    for_units(images * blocks.len(), work, |unit| {
+        let (image, (p, block)) = (unit / blocks.len(), blocks[unit % blocks.len()]);
+        let plan = &plans[p];
+        T::with_buffer(largest, |slab| {
+            let piece = Piece {
+                plan,
+                rows: plan.block_rows(block),
+                x: &x[image * from..(image + 1) * from],
+                weights: weights[p],
+                bias,
+                // SAFETY: image `image` lies in `y`; different units write different pixels of it.
+                y: unsafe { y.ptr().add(image * to) },
+                acc,
+                slab,
+            };
+            if depthwise { T::run(isa, Depthwise(piece)) } else { T::run(isa, piece) }
+        });
+    });
+}
+
+/// Weights as panels `[group][panel][inner][width]`, zeros beyond the last output channel.
+fn pack<T: Scalar>(plan: &Plan, s: &ConvShape, order: Order, w: &[T], out: &mut [T], width: usize) {
+    let (inner, panels) = (plan.inner(), plan.out_c.div_ceil(width));
+    let pack = |(i, out): (usize, &mut [T])| {
+        let (g, first) = (i / panels, i % panels * width);
+        let n = width.min(plan.out_c - first);
+        let mut rows = out.chunks_exact_mut(width);
+        for (r, c) in plan.taps() {
+            let from = g * order.group + first * order.out + r * s.k_w + c;
+            for (i, row) in (0..plan.c).zip(&mut rows) {
+                let from = from + i * order.inner;
+                for j in 0..n {
+                    row[j] = w[from + j * order.out];
+                }
+                row[n..].fill(T::ZERO);
+            }
+        }
+    };
+    let panel = (inner * width).max(1);
+    if out.len() <= MIN_WORK / 16 {
+        out.chunks_mut(panel).enumerate().for_each(pack);
+    } else {
+        out.par_chunks_mut(panel).enumerate().for_each(pack);
+    }
+}
+
+/// Weights as `[tap][columns]`.
+fn pack_depthwise<T: Scalar>(plan: &Plan, s: &ConvShape, w: &[T], out: &mut [T], columns: usize) {
+    for ((r, c), row) in plan.taps().zip(out.chunks_exact_mut(columns)) {
+        for (j, v) in row.iter_mut().enumerate() {
+            *v = if j < s.out_c { w[(j * s.k_h + r) * s.k_w + c] } else { T::ZERO };
+        }
+    }
+}
+
+/// A block of output rows of one image.
+struct Piece<'a, T> {
+    plan: &'a Plan,
+    rows: (usize, usize),
+    x: &'a [T],
+    weights: &'a [T],
+    bias: Option<&'a [T]>,
+    y: *mut T,
+    acc: bool,
+    slab: &'a mut [T],
+}
+
+/// Walks over the output pixels of a block, row by row.
+struct Walk<'a> {
+    plan: &'a Plan,
+    width: usize,
+    row: usize,
+    col: usize,
+}
+
+impl Walk<'_> {
+    /// Where the next `n` pixels start in source and output; the last one repeats.
+    #[inline(always)]
+    fn next(&mut self, n: usize, xs: &mut [usize; MAX_ROWS], ys: &mut [usize; MAX_ROWS]) {
+        let p = self.plan;
+        let (pixel, out_pixel) = (p.source_pixel(), p.groups * p.out_c);
+        let (mut x, mut y) = (0, 0);
+        for i in 0..MAX_ROWS {
+            if i < n {
+                x = (self.row * p.rows.step * self.width + self.col * p.cols.step) * pixel;
+                let row = p.rows.first_out + self.row * p.rows.step_out;
+                y = (row * p.out_w + p.cols.first_out + self.col * p.cols.step_out) * out_pixel;
+                self.col += 1;
+                if self.col == p.cols.count {
+                    (self.row, self.col) = (self.row + 1, 0);
+                }
+            }
+            (xs[i], ys[i]) = (x, y);
+        }
+    }
+}
+
+impl Plan {
+    /// Numbers per pixel of what a tile reads: a slab holds one group, in place there is only one.
+    fn source_pixel(&self) -> usize {
+        self.c
+    }
+}
+
+impl<T: Scalar> Op<T> for Piece<'_, T> {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<S: Simd<T = T>>(self) {
+        let Self { plan, rows: (r0, r1), x, weights, bias, y, acc, slab } = self;
+        let nv = vectors::<S>(plan.out_c);
+        let (panel, inner) = (nv * S::N, plan.inner());
+        let panels = plan.out_c.div_ceil(panel);
+        let (mut xs, mut ys) = ([0; MAX_ROWS], [0; MAX_ROWS]);
+        // Outputs that no tap reaches read nothing.
+        let width = if plan.copy { plan.cols.span(plan.cols.count) } else { plan.cols.source };
+        for g in 0..plan.groups {
+            let x = if inner == 0 {
+                ptr::null()
+            } else if plan.copy {
+                plan.fill(x, g, (r0, r1), slab);
+                slab.as_ptr()
+            } else {
+                x[plan.in_place(r0)..].as_ptr()
+            };
+            for p in 0..panels {
+                let (j, at) = (p * panel, (g * panels + p) * inner * panel);
+                let channel = g * plan.out_c + j;
+                let mut walk = Walk { plan, width, row: r0, col: 0 };
+                let mut left = (r1 - r0) * plan.cols.count;
+                while left > 0 {
+                    let n = S::rows(nv, left);
+                    walk.next(n, &mut xs, &mut ys);
+                    // Source offsets count from the first row of the block.
+                    let base = r0 * plan.rows.step * width * plan.c;
+                    for x in &mut xs {
+                        *x = if inner == 0 { 0 } else { *x - base };
+                    }
+                    // SAFETY: the plan keeps all runs of a pixel inside the slab or the image; the
+                    // panel has `inner` rows; output pixels lie in the image and are this unit's own.
+                    unsafe {
+                        S::tile(&Tile {
+                            x,
+                            xs: &xs,
+                            slots: &plan.slots[plan.copy as usize],
+                            depth: plan.depth,
+                            w: weights[at..].as_ptr(),
+                            y: y.add(channel),
+                            ys: &ys,
+                            rows: n,
+                            nv,
+                            cols: panel.min(plan.out_c - j),
+                            add: acc,
+                            bias: bias.map_or(ptr::null(), |bias| bias[channel..].as_ptr()),
+                            alpha: T::ONE,
+                        });
+                    }
+                    left -= n;
+                }
+            }
+        }
+    }
+}
+
+/// As [`Piece`], with one kernel per channel: vectors hold channels.
+struct Depthwise<'a, T>(Piece<'a, T>);
+
+impl<T: Scalar> Op<T> for Depthwise<'_, T> {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<S: Simd<T = T>>(self) {
+        const PIXELS: usize = 8;
+        let Piece { plan, rows: (r0, r1), x, weights, bias, y, acc, slab } = self.0;
+        let channels = plan.out_c;
+        let slots = &plan.slots[plan.copy as usize];
+        let columns = if slots.is_empty() { 0 } else { weights.len() / slots.len() };
+        let width = if plan.copy { plan.cols.span(plan.cols.count) } else { plan.cols.source };
+        let x = if slots.is_empty() {
+            ptr::null()
+        } else if plan.copy {
+            plan.fill(x, 0, (r0, r1), slab);
+            slab.as_ptr()
+        } else {
+            x[plan.in_place(r0)..].as_ptr()
+        };
+        let base = r0 * plan.rows.step * width * plan.c;
+        let (mut xs, mut ys) = ([0; MAX_ROWS], [0; MAX_ROWS]);
+        let mut walk = Walk { plan, width, row: r0, col: 0 };
+        let mut left = (r1 - r0) * plan.cols.count;
+        while left > 0 {
+            let n = left.min(PIXELS);
+            walk.next(n, &mut xs, &mut ys);
+            for j in (0..channels).step_by(S::N) {
+                let m = channels - j;
+                // SAFETY: as for `Piece`; `m` channels remain, partial vectors touch no more.
+                unsafe {
+                    let mut sum = [S::splat(T::ZERO); PIXELS];
+                    for (t, &slot) in slots.iter().enumerate() {
+                        let w = S::load(weights.as_ptr().add(t * columns + j));
+                        for i in 0..PIXELS {
+                            sum[i] = S::fma(load::<S>(x.add(xs[i] - base + slot + j), m), w, sum[i]);
+                        }
+                    }
+                    for i in 0..PIXELS {
+                        if i >= n {
+                            break;
+                        }
+                        let y = y.add(ys[i] + j);
+                        let mut r = sum[i];
+                        if let Some(bias) = bias {
+                            r = S::add(r, load::<S>(bias.as_ptr().add(j), m));
+                        }
+                        if acc {
+                            r = S::add(r, load::<S>(y, m));
+                        }
+                        store::<S>(y, r, m);
+                    }
+                }
+            }
+            left -= n;
+        }
+    }
+}
+
+/// What a block of output rows of one image adds to the gradient of the weight.
+struct WeightPiece<'a, T> {
+    plan: &'a Plan,
+    rows: (usize, usize),
+    x: &'a [T],
+    dy: &'a [T],
+    slab: &'a mut [T],
+    /// `[group][panel][inner][width]`, or `[tap][columns]` for a depthwise convolution.
+    partial: &'a mut [T],
+    columns: usize,
+    depthwise: bool,
+}
+
+impl<T: Scalar> Op<T> for WeightPiece<'_, T> {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<S: Simd<T = T>>(self) {
+        let Self { plan, rows: (r0, r1), x, dy, slab, partial, columns, depthwise } = self;
+        let nv = vectors::<S>(plan.out_c);
+        let (panel, inner, height) = (nv * S::N, plan.inner(), S::OUTER / nv);
+        // A tile may read beyond a run that does not fill it: only a slab has room for that.
+        let copy = plan.copy || (!depthwise && plan.depth % height != 0);
+        let width = if copy { plan.cols.span(plan.cols.count) } else { plan.cols.source };
+        let slots = &plan.slots[copy as usize];
+        let ldy = plan.groups * plan.out_c;
+        for g in 0..plan.groups {
+            let x = if copy {
+                plan.fill(x, g, (r0, r1), slab);
+                slab.as_ptr()
+            } else {
+                x[plan.in_place(r0)..].as_ptr()
+            };
+            let (x_row, x_col) = (plan.rows.step * width * plan.c, plan.cols.step * plan.c);
+            let dy = dy[r0 * plan.cols.count * ldy + g * plan.out_c..].as_ptr();
+            let (rows, cols) = (r1 - r0, plan.cols.count);
+            // SAFETY: the plan keeps all runs inside the slab or the image, and a slab has room for
+            // a whole tile behind its last run; `dy` has the block's pixels; `partial` all rows.
+            unsafe {
+                if depthwise {
+                    for j in (0..columns).step_by(S::N) {
+                        if j >= plan.out_c {
+                            break;
+                        }
+                        for (t, slots) in slots.chunks(3).enumerate() {
+                            let out = partial.as_mut_ptr().add(3 * t * columns + j);
+                            let xs = (x.add(j), x_row, x_col);
+                            let ys = (dy.add(j), ldy);
+                            let n = plan.out_c - j;
+                            match slots {
+                                &[a, b, c] => depthwise_sums::<S, 3>([a, b, c], xs, ys, (rows, cols), n, out, columns),
+                                &[a, b] => depthwise_sums::<S, 2>([a, b], xs, ys, (rows, cols), n, out, columns),
+                                &[a] => depthwise_sums::<S, 1>([a], xs, ys, (rows, cols), n, out, columns),
+                                _ => {}
+                            }
+                        }
+                    }
+                    continue;
+                }
+                for (t, &slot) in slots.iter().enumerate() {
+                    for i in (0..plan.depth).step_by(height) {
+                        for j in (0..plan.out_c).step_by(panel) {
+                            let at = (g * columns + j) * inner + (t * plan.depth + i) * panel;
+                            S::outer(&Outer {
+                                x: x.add(slot + i),
+                                x_row,
+                                x_col,
+                                y: dy.add(j),
+                                ldy,
+                                rows,
+                                cols,
+                                nv,
+                                width: panel.min(plan.out_c - j),
+                                out: partial.as_mut_ptr().add(at),
+                                height: height.min(plan.depth - i),
+                            });
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `out[k·columns..] += Σ_pixels x[pixel + slots[k]]·dy[pixel]` for a vector of `n` channels.
+///
+/// # Safety
+/// `S` is available; all pixels plus slots lie in `x`, all pixels in `dy`; `K` rows in `out`.
+#[inline(always)]
+unsafe fn depthwise_sums<S: Simd, const K: usize>(
+    slots: [usize; K],
+    (x, x_row, x_col): (*const S::T, usize, usize),
+    (dy, ldy): (*const S::T, usize),
+    (rows, cols): (usize, usize),
+    n: usize,
+    out: *mut S::T,
+    columns: usize,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        // Two sets of sums, for even and odd columns, hide the latency of an addition.
+        let mut sums = [[S::splat(S::T::ZERO); 2]; K];
+        for r in 0..rows {
+            for c in 0..cols {
+                let y = load::<S>(dy.add((r * cols + c) * ldy), n);
+                let x = x.add(r * x_row + c * x_col);
+                if c % 2 == 0 {
+                    for k in 0..K {
+                        sums[k][0] = S::fma(load::<S>(x.add(slots[k]), n), y, sums[k][0]);
+                    }
+                } else {
+                    for k in 0..K {
+                        sums[k][1] = S::fma(load::<S>(x.add(slots[k]), n), y, sums[k][1]);
+                    }
+                }
+            }
+        }
+        for k in 0..K {
+            let out = out.add(k * columns);
+            S::store(out, S::add(S::load(out), S::add(sums[k][0], sums[k][1])));
+        }
+    }
+}

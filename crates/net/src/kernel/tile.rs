@@ -1,0 +1,209 @@
+//! The two register-blocked loops that all products and convolutions come down to.
+
+use thalweg_core::Real;
+
+use super::simd::Simd;
+
+/// `y[ys[i]..][..cols] (+)= Σ_slot Σ_{d < depth} x[xs[i] + slot + d] · w[..][..]` for `i < rows`.
+///
+/// A row of `x` is broadcast number by number against a panel `w` of `slots·depth` rows with
+/// `nv` vectors each. One slot makes a matrix product; a convolution has a slot for each kernel
+/// row (or tap), since all output pixels see a tap at the same distance.
+pub struct Tile<'a, T> {
+    pub x: *const T,
+    /// Where the rows start in `x` and `y`; at least as many as the largest tile has.
+    pub xs: &'a [usize; MAX_ROWS],
+    pub slots: &'a [usize],
+    pub depth: usize,
+    pub w: *const T,
+    pub y: *mut T,
+    pub ys: &'a [usize; MAX_ROWS],
+    pub rows: usize,
+    pub nv: usize,
+    /// Columns to write, at most `nv` vectors.
+    pub cols: usize,
+    pub add: bool,
+    /// Null, or `cols` numbers to add to each row.
+    pub bias: *const T,
+    pub alpha: T,
+}
+
+/// Rows of the largest tile.
+pub(super) const MAX_ROWS: usize = 24;
+
+/// Repeats a block with `$i` a constant below `$n`: unrolled by hand, since the sums stay in
+/// registers only if no loop is left over their array, which the optimiser does not promise.
+macro_rules! unroll {
+    ($n:expr, $i:ident => $body:block) => {
+        unroll!(@ $n, $i, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23)
+    };
+    (@ $n:expr, $i:ident, $body:block, $($k:literal)*) => {
+        $(if $k < $n {
+            const $i: usize = $k;
+            $body
+        })*
+    };
+}
+
+/// # Safety
+/// `S` is available; `xs[i] + slot + 0..depth` lies in `x` for *all* `i < MR` (repeat a valid row
+/// behind `rows`); `w` has `slots.len()·depth·NV·N` numbers; `ys[i] + 0..cols` lies in `y` for `i < rows`.
+#[inline(always)]
+pub(super) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(t: &Tile<'_, S::T>) {
+    // SAFETY: all offsets are those that the caller vouches for.
+    unsafe {
+        let mut acc = [[S::splat(S::T::ZERO); NV]; MR];
+        let mut x = [t.x; MR];
+        let mut w = t.w;
+        for &slot in t.slots {
+            unroll!(MR, I => { x[I] = t.x.add(t.xs[I] + slot); });
+            let mut d = 0;
+            // Several steps at once, so that a row's address is fetched once for all of them.
+            if NV == 1 {
+                while d + 4 <= t.depth {
+                    let (b0, b1) = (S::load(w), S::load(w.add(S::N)));
+                    let (b2, b3) = (S::load(w.add(2 * S::N)), S::load(w.add(3 * S::N)));
+                    unroll!(MR, I => {
+                        let a = x[I].add(d);
+                        acc[I][0] = S::fma(S::splat(*a), b0, acc[I][0]);
+                        acc[I][0] = S::fma(S::splat(*a.add(1)), b1, acc[I][0]);
+                        acc[I][0] = S::fma(S::splat(*a.add(2)), b2, acc[I][0]);
+                        acc[I][0] = S::fma(S::splat(*a.add(3)), b3, acc[I][0]);
+                    });
+                    w = w.add(4 * S::N);
+                    d += 4;
+                }
+            } else {
+                while d + 2 <= t.depth {
+                    let (b0, b1) = (S::load(w), S::load(w.add(S::N)));
+                    let (c0, c1) = (S::load(w.add(2 * S::N)), S::load(w.add(3 * S::N)));
+                    unroll!(MR, I => {
+                        let a = S::splat(*x[I].add(d));
+                        acc[I][0] = S::fma(a, b0, acc[I][0]);
+                        acc[I][NV - 1] = S::fma(a, b1, acc[I][NV - 1]);
+                        let a = S::splat(*x[I].add(d + 1));
+                        acc[I][0] = S::fma(a, c0, acc[I][0]);
+                        acc[I][NV - 1] = S::fma(a, c1, acc[I][NV - 1]);
+                    });
+                    w = w.add(4 * S::N);
+                    d += 2;
+                }
+            }
+            while d < t.depth {
+                let (b0, b1) = (S::load(w), S::load(w.add((NV - 1) * S::N)));
+                unroll!(MR, I => {
+                    let a = S::splat(*x[I].add(d));
+                    acc[I][0] = S::fma(a, b0, acc[I][0]);
+                    if NV == 2 {
+                        acc[I][NV - 1] = S::fma(a, b1, acc[I][NV - 1]);
+                    }
+                });
+                w = w.add(NV * S::N);
+                d += 1;
+            }
+        }
+        let alpha = S::splat(t.alpha);
+        let first = t.cols.min(S::N);
+        unroll!(MR, I => {
+            if I < t.rows {
+                let y = t.y.add(t.ys[I]);
+                finish::<S>(t, acc[I][0], alpha, y, 0, first);
+                if NV == 2 && t.cols > S::N {
+                    finish::<S>(t, acc[I][NV - 1], alpha, y, S::N, t.cols - S::N);
+                }
+            }
+        });
+    }
+}
+
+/// Scales a sum, adds bias and old value, stores `n` numbers of it at `y + j`.
+///
+/// # Safety
+/// As for [`tile`].
+#[inline(always)]
+unsafe fn finish<S: Simd>(t: &Tile<'_, S::T>, sum: S::V, alpha: S::V, y: *mut S::T, j: usize, n: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let y = y.add(j);
+        let mut sum = S::mul(sum, alpha);
+        if !t.bias.is_null() {
+            sum = S::add(sum, load::<S>(t.bias.add(j), n));
+        }
+        if t.add {
+            sum = S::add(sum, load::<S>(y, n));
+        }
+        store::<S>(y, sum, n);
+    }
+}
+
+/// A vector, or as much of it as there is.
+/// # Safety
+/// `min(n, N)` readable numbers at `p`.
+#[inline(always)]
+pub(super) unsafe fn load<S: Simd>(p: *const S::T, n: usize) -> S::V {
+    // SAFETY: the caller's promise.
+    unsafe { if n >= S::N { S::load(p) } else { S::load_part(p, n) } }
+}
+
+/// # Safety
+/// `min(n, N)` writable numbers at `p`.
+#[inline(always)]
+pub(super) unsafe fn store<S: Simd>(p: *mut S::T, v: S::V, n: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { if n >= S::N { S::store(p, v) } else { S::store_part(p, v, n) } }
+}
+
+/// `out[i][..] += Σ_{r < rows} Σ_{c < cols} x[r·x_row + c·x_col + i] · y[(r·cols + c)·ldy ..]`: a sum of
+/// outer products over pixels, the gradient of a convolution's weight.
+pub struct Outer<T> {
+    pub x: *const T,
+    pub x_row: usize,
+    pub x_col: usize,
+    pub y: *const T,
+    pub ldy: usize,
+    pub rows: usize,
+    pub cols: usize,
+    pub nv: usize,
+    /// Numbers of `y` to read at each pixel, at most `nv` vectors.
+    pub width: usize,
+    /// Rows of `nv` vectors, `height` of them.
+    pub out: *mut T,
+    pub height: usize,
+}
+
+/// # Safety
+/// `S` is available; for every pixel `MR` numbers are readable in `x` and `width` in `y`; `out` has
+/// `height ≤ MR` rows of `NV·N` numbers.
+#[inline(always)]
+pub(super) unsafe fn outer<S: Simd, const MR: usize, const NV: usize>(t: &Outer<S::T>) {
+    // SAFETY: all offsets are those that the caller vouches for.
+    unsafe {
+        let mut acc = [[S::splat(S::T::ZERO); NV]; MR];
+        let mut y = t.y;
+        let (n0, n1) = (t.width.min(S::N), t.width.saturating_sub(S::N));
+        for r in 0..t.rows {
+            let mut x = t.x.add(r * t.x_row);
+            for _ in 0..t.cols {
+                let b0 = load::<S>(y, n0);
+                let b1 = if NV == 2 { load::<S>(y.wrapping_add(S::N), n1) } else { b0 };
+                unroll!(MR, I => {
+                    let a = S::splat(*x.add(I));
+                    acc[I][0] = S::fma(a, b0, acc[I][0]);
+                    if NV == 2 {
+                        acc[I][NV - 1] = S::fma(a, b1, acc[I][NV - 1]);
+                    }
+                });
+                x = x.wrapping_add(t.x_col);
+                y = y.wrapping_add(t.ldy);
+            }
+        }
+        unroll!(MR, I => {
+            if I < t.height {
+                for v in 0..NV {
+                    let out = t.out.add((I * NV + v) * S::N);
+                    S::store(out, S::add(S::load(out), acc[I][v]));
+                }
+            }
+        });
+    }
+}

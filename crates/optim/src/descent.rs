@@ -1,0 +1,137 @@
+use serde::{Deserialize, Serialize};
+use thalweg_core::{Invalid, Iterate, MethodError, Objective, Progress, Real};
+
+use crate::{Group, Guard, Rates, Schedule, chunks, group};
+
+/// What the states of all first-order methods share: the iterate, the counters, the guard.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(bound = "T: Real")]
+pub struct Descent<T> {
+    /// The iterate, `[layout.len()]`.
+    pub theta: Vec<T>,
+    /// Steps made, also skipped ones; the clock of the schedule.
+    pub t: u64,
+    /// Updates made; the clock of bias corrections.
+    pub updates: u64,
+    /// Non-finite steps.
+    pub guard: Guard,
+    /// Scratch for the gradient.
+    #[serde(skip)]
+    grad: Vec<T>,
+}
+
+/// The hyper-parameters that [`Descent::step`] needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace<'a> {
+    /// Learning rate.
+    pub lr: f64,
+    /// Factor on it.
+    pub schedule: &'a Schedule,
+    /// Weight decay of blocks that no group speaks of.
+    pub weight_decay: f64,
+    /// Overrides.
+    pub groups: &'a [Group],
+}
+
+/// The block that an update rule is asked to move.
+#[derive(Debug)]
+pub struct Move<'a, T> {
+    /// Block, range and weight decay.
+    pub rates: &'a Rates<'a>,
+    /// Learning rate after schedule and group.
+    pub lr: f64,
+    /// Number of this update, from 1.
+    pub update: u64,
+    /// The block's part of the iterate.
+    pub theta: &'a mut [T],
+    /// The block's part of the gradient.
+    pub grad: &'a [T],
+}
+
+impl Pace<'_> {
+    /// Names the bad field.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        at_least_zero("lr", self.lr)?;
+        at_least_zero("weight_decay", self.weight_decay)?;
+        self.schedule.validate()?;
+        self.groups.iter().try_for_each(Group::validate)
+    }
+}
+
+impl<T: Real> Descent<T> {
+    /// Starts where the problem says.
+    pub fn new<P: Objective<Scalar = T> + ?Sized>(problem: &mut P) -> Result<Self, MethodError> {
+        let (mut theta, n) = (problem.start()?, problem.layout().len());
+        if n == 0 {
+            return Err(MethodError::Empty);
+        }
+        if theta.len() != n {
+            let what = "the start".into();
+            return Err(MethodError::Length { what, found: theta.len(), expected: n });
+        }
+        kill(&mut theta, problem.alive());
+        Ok(Self { theta, t: 0, updates: 0, guard: Guard::default(), grad: Vec::new() })
+    }
+
+    /// One step: the gradient, the guard, then `rule` for every block that is not frozen.
+    pub fn step<P: Objective<Scalar = T> + ?Sized>(
+        &mut self,
+        problem: &mut P,
+        pace: Pace<'_>,
+        mut rule: impl FnMut(Move<'_, T>),
+    ) -> Result<Progress, MethodError> {
+        self.grad.resize(self.theta.len(), T::ZERO);
+        let value = problem.value_grad(&self.theta, &mut self.grad)?;
+        let lr = pace.lr * pace.schedule.factor(self.t);
+        self.t += 1;
+        if self.guard.admit(problem.layout(), value, &[("the gradient", &self.grad)])? {
+            self.updates += 1;
+            for rates in &group::rates(problem.layout(), pace.groups, pace.weight_decay)? {
+                rule(Move {
+                    rates,
+                    lr: lr * rates.lr_scale,
+                    update: self.updates,
+                    theta: &mut self.theta[rates.range.clone()],
+                    grad: &self.grad[rates.range.clone()],
+                });
+            }
+            kill(&mut self.theta, problem.alive());
+        }
+        Ok(Progress { value, evaluations: 1, metrics: self.metrics(lr), converged: false })
+    }
+
+    fn metrics(&self, lr: f64) -> Vec<(String, f64)> {
+        let mut metrics = vec![
+            (Progress::GRAD_MAX.into(), chunks::max_abs(&self.grad)),
+            ("grad_norm".into(), chunks::dot(&self.grad, &self.grad).sqrt()),
+            ("lr".into(), lr),
+        ];
+        if self.guard.skipped > 0 {
+            metrics.push(("skipped".into(), self.guard.skipped as f64));
+        }
+        metrics
+    }
+}
+
+impl<T> Iterate<T> for Descent<T> {
+    fn theta(&self) -> &[T] {
+        &self.theta
+    }
+}
+
+/// Sets what is not alive to exactly 0.
+pub fn kill<T: Real>(theta: &mut [T], alive: Option<&[bool]>) {
+    for (x, _) in theta.iter_mut().zip(alive.unwrap_or_default()).filter(|(_, alive)| !**alive) {
+        *x = T::ZERO;
+    }
+}
+
+pub(crate) fn at_least_zero(field: &str, x: f64) -> Result<(), Invalid> {
+    Invalid::check(x >= 0.0 && x.is_finite(), field, x, "a number ≥ 0")
+}
+
+pub(crate) fn check_betas(betas: (f64, f64)) -> Result<(), Invalid> {
+    let legal = |b| (0.0..1.0).contains(&b);
+    let shown = format!("({}, {})", betas.0, betas.1);
+    Invalid::check(legal(betas.0) && legal(betas.1), "betas", shown, "two numbers in [0, 1)")
+}

@@ -1,0 +1,81 @@
+use thalweg_core::{Layout, MethodError, Objective, Problem};
+
+use crate::descent::kill;
+
+/// A problem some of whose unknowns are held at exactly 0: pruned weights stay pruned whatever
+/// the method does.
+#[derive(Debug)]
+pub struct Masked<'a, P: ?Sized> {
+    problem: &'a mut P,
+    alive: Vec<bool>,
+}
+
+impl<'a, P: Objective + ?Sized> Masked<'a, P> {
+    /// `alive[i]` tells whether unknown `i` may differ from 0.
+    pub fn new(problem: &'a mut P, alive: Vec<bool>) -> Result<Self, MethodError> {
+        let (found, expected) = (alive.len(), problem.layout().len());
+        if found != expected {
+            return Err(MethodError::Length { what: "the mask".into(), found, expected });
+        }
+        Ok(Self { problem, alive })
+    }
+}
+
+impl<P: Problem + ?Sized> Problem for Masked<'_, P> {
+    fn begin_step(&mut self, t: u64) -> Result<(), MethodError> {
+        self.problem.begin_step(t)
+    }
+    fn end_step(&mut self) -> Result<(), MethodError> {
+        self.problem.end_step()
+    }
+    fn save(&self) -> Vec<u8> {
+        self.problem.save()
+    }
+    fn restore(&mut self, saved: &[u8]) -> Result<(), MethodError> {
+        self.problem.restore(saved)
+    }
+}
+
+impl<P: Objective + ?Sized> Objective for Masked<'_, P> {
+    type Scalar = P::Scalar;
+
+    fn layout(&self) -> &Layout {
+        self.problem.layout()
+    }
+
+    fn alive(&self) -> Option<&[bool]> {
+        Some(&self.alive)
+    }
+
+    fn start(&mut self) -> Result<Vec<P::Scalar>, MethodError> {
+        let mut theta = self.problem.start()?;
+        kill(&mut theta, Some(&self.alive));
+        Ok(theta)
+    }
+
+    fn value_grad(&mut self, theta: &[P::Scalar], grad: &mut [P::Scalar]) -> Result<f64, MethodError> {
+        let value = self.problem.value_grad(theta, grad)?;
+        kill(grad, Some(&self.alive));
+        Ok(value)
+    }
+
+    fn value_grad_hvp(
+        &mut self,
+        theta: &[P::Scalar],
+        grad: &mut [P::Scalar],
+        probes: &[Vec<P::Scalar>],
+        products: &mut [Vec<P::Scalar>],
+    ) -> Result<f64, MethodError> {
+        // The Hessian of the living unknowns alone: rows and columns of the others are 0.
+        let mut probes = probes.to_vec();
+        probes.iter_mut().for_each(|z| kill(z, Some(&self.alive)));
+        let value = self.problem.value_grad_hvp(theta, grad, &probes, products)?;
+        kill(grad, Some(&self.alive));
+        products.iter_mut().for_each(|h| kill(h, Some(&self.alive)));
+        Ok(value)
+    }
+
+    fn value(&mut self, theta: &[P::Scalar]) -> Result<f64, MethodError> {
+        self.problem.value(theta)
+    }
+}
