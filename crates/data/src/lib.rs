@@ -1,1 +1,33 @@
-//! Readers for the field's data formats and the embedded samples
+//! Readers for the field's data formats, each seen through gzip, and the embedded digits.
+//!
+//! [`load`] takes what a user names (`digits`, a file or a folder) and gives training and test
+//! parts; every [`DataError`] names the file, the place in it and the remedy.
+//!
+//! ```
+//! use thalweg_data::{Options, Source, load};
+//!
+//! let loaded = load("digits", &Options::default())?;
+//! let Source::Examples { train, test } = loaded.source else { unreachable!("digits are images") };
+//! assert_eq!((train.len(), test.len()), (1437, 360));
+//! assert_eq!((train.shape.as_slice(), train.classes()), ([8, 8, 1].as_slice(), Some(10)));
+//! # Ok::<(), thalweg_data::DataError>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod cifar;
+mod dataset;
+mod digits;
+mod error;
+mod file;
+mod idx;
+mod kind;
+mod load;
+mod npy;
+mod table;
+mod text;
+
+pub use dataset::{Dataset, Targets, Values};
+pub use digits::digits;
+pub use error::DataError;
+pub use load::{Loaded, Options, Origin, Source, load};
+pub use text::Text;
