@@ -180,7 +180,8 @@ impl Checkpoint {
     }
 
     pub(crate) fn state<S: DeserializeOwned>(&self) -> Result<S, CheckpointError> {
-        let error = |cause: String| CheckpointError::Content { path: self.path.clone(), what: "state", cause };
+        let error =
+            |cause: String| CheckpointError::Content { path: self.path.clone(), what: "state", cause };
         match postcard::take_from_bytes(&self.state) {
             Ok((state, [])) => Ok(state),
             Ok((_, rest)) => Err(error(format!("{} bytes are left over", rest.len()))),
@@ -245,11 +246,14 @@ fn replace(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
     let mut partial = name.to_os_string();
     partial.push(".partial");
     let partial = path.with_file_name(partial);
-    let mut file = File::create(&partial)?;
-    for part in parts {
-        file.write_all(part)?;
+    let fill = |mut file: File| {
+        parts.iter().try_for_each(|part| file.write_all(part))?;
+        file.sync_all()
+    };
+    if let Err(e) = File::create(&partial).and_then(fill) {
+        let _ = fs::remove_file(&partial); // give a full disk its space back
+        return Err(e);
     }
-    file.sync_all()?;
     fs::rename(&partial, path)?;
     #[cfg(unix)]
     {

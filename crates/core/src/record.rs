@@ -45,7 +45,9 @@ impl Recorder {
             line.clear();
         }
         let mut file = reader.into_inner();
-        file.set_len(keep)?;
+        if file.metadata()?.len() != keep {
+            file.set_len(keep)?; // devices and pipes have no length to set
+        }
         file.seek(io::SeekFrom::Start(keep))?;
         Ok(BufWriter::new(file))
     }

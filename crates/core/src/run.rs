@@ -46,7 +46,9 @@ pub enum RunError {
         source: BoxError,
     },
     /// The method reports no gradient, so that the tolerance could never hold.
-    #[error("{method} reports no gradient norm for the tolerance {tolerance}; stop on steps, time or a target value instead")]
+    #[error(
+        "{method} reports no gradient norm for the tolerance {tolerance}; stop on steps, time or a target value instead"
+    )]
     NoTolerance {
         /// The method.
         method: &'static str,
@@ -78,8 +80,7 @@ pub struct Outcome<X> {
     pub progress: Progress,
 }
 
-type Callback<'a, S, P> =
-    Box<dyn FnMut(&mut Tick<'_, S>, &mut P) -> Result<ControlFlow<()>, BoxError> + 'a>;
+type Callback<'a, S, P> = Box<dyn FnMut(&mut Tick<'_, S>, &mut P) -> Result<ControlFlow<()>, BoxError> + 'a>;
 type Condition<'a, S> = Box<dyn FnMut(&Tick<'_, S>) -> bool + 'a>;
 
 /// The driver: makes steps until a rule holds, runs callbacks, tells observers, writes

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use proptest::prelude::*;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -97,12 +98,7 @@ fn records(path: &Path) -> Vec<serde_json::Value> {
 }
 
 /// Runs to `steps`, recording and checkpointing in `folder`, resuming if asked.
-fn run_in(
-    folder: &Path,
-    steps: u64,
-    every: u64,
-    resume: bool,
-) -> Result<Outcome<(Vec<f64>, f64)>, RunError> {
+fn run_in(folder: &Path, steps: u64, every: u64, resume: bool) -> Result<Outcome<(Vec<f64>, f64)>, RunError> {
     let mut problem = Bowl::default();
     let path = folder.join("checkpoint");
     let checkpointer = Checkpointer { path: path.clone(), every: Every::Steps(every) };
@@ -141,6 +137,24 @@ fn a_resumed_run_equals_the_uninterrupted_one_wherever_it_was_cut() {
     }
 }
 
+/// Not a test of its own: a run with a progress bar whose standard error is a pipe.
+#[test]
+fn piped() {
+    if std::env::var("THALWEG_PIPE_TEST").is_ok() {
+        let mut p = Bowl::default();
+        toy_run(&mut p).stop(Stop::Steps(50)).observe(Bar::new("toy", Some(50))).run().unwrap();
+        toy_run(&mut p).stop(Stop::Steps(50)).observe(Bar::new("toy", None)).run().unwrap();
+    }
+}
+
+#[test]
+fn a_progress_bar_is_silent_in_a_pipe() {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let output = command.args(["--exact", "piped"]).env("THALWEG_PIPE_TEST", "1").output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
 /// Not a test of its own: the victim of the kill test, slow enough to be hit at any moment.
 #[test]
 fn victim() {
@@ -155,7 +169,7 @@ fn victim() {
             std::thread::sleep(Duration::from_micros(300));
             Ok(ControlFlow::Continue(()))
         })
-        .checkpoint(Checkpointer { path: path.clone(), every: Every::Steps(1) });
+        .checkpoint(Checkpointer { path: path.clone(), every: Every::Steps(3) });
     let run = if path.exists() { run.resume(path).unwrap() } else { run };
     let solution = run.run().unwrap().solution;
     fs::write(folder.join("solution"), serde_json::to_string(&bits(&solution)).unwrap()).unwrap();
@@ -293,6 +307,109 @@ fn damaged_and_foreign_checkpoints_are_refused_in_one_line() {
     assert_eq!(Checkpoint::read(&bad).unwrap().step(), 3);
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn no_damage_panics(at in any::<prop::sample::Index>(), cut in 0usize..40, junk in prop::collection::vec(any::<u8>(), 0..40)) {
+        let folder = tempdir().unwrap();
+        run_in(folder.path(), 2, 1, false).unwrap();
+        let path = folder.path().join("checkpoint");
+        let good = fs::read(&path).unwrap();
+        let mut bytes = good.clone();
+        let first = at.index(good.len());
+        bytes.splice(first..good.len().min(first + cut), junk);
+        fs::write(&path, &bytes).unwrap();
+        prop_assert_eq!(Checkpoint::read(&path).is_ok(), bytes == good);
+    }
+}
+
+/// A state of another shape, as a checkpoint of an older program may hold.
+#[derive(Serialize)]
+struct Other;
+
+impl Method<Bowl> for Other {
+    type State = (String, Vec<u64>, u8);
+    type Solution = ();
+    fn name(&self) -> &'static str {
+        "toy"
+    }
+    fn validate(&self) -> Result<(), Invalid> {
+        Ok(())
+    }
+    fn init(&self, _: &mut Bowl, _: Seed) -> Result<Self::State, MethodError> {
+        Ok(("other".into(), vec![u64::MAX; 3], 7))
+    }
+    fn step(&self, _: &mut Bowl, _: &mut Self::State) -> Result<Progress, MethodError> {
+        Ok(Progress::default())
+    }
+    fn finish(&self, _: &mut Bowl, _: Self::State) -> Result<(), MethodError> {
+        Ok(())
+    }
+}
+
+/// [`Other`]'s name and settings with [`Toy`]'s state.
+#[derive(Serialize)]
+struct Disguised;
+
+impl Method<Bowl> for Disguised {
+    type State = ToyState;
+    type Solution = (Vec<f64>, f64);
+    fn name(&self) -> &'static str {
+        "toy"
+    }
+    fn validate(&self) -> Result<(), Invalid> {
+        Ok(())
+    }
+    fn init(&self, p: &mut Bowl, seed: Seed) -> Result<ToyState, MethodError> {
+        TOY.init(p, seed)
+    }
+    fn step(&self, p: &mut Bowl, s: &mut ToyState) -> Result<Progress, MethodError> {
+        TOY.step(p, s)
+    }
+    fn finish(&self, p: &mut Bowl, s: ToyState) -> Result<Self::Solution, MethodError> {
+        TOY.finish(p, s)
+    }
+}
+
+#[test]
+fn a_state_of_another_shape_is_an_error() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("checkpoint");
+    let checkpointer = Checkpointer { path: path.clone(), every: Every::Steps(1) };
+    Run::new(&Other, &mut Bowl::default()).stop(Stop::Steps(1)).checkpoint(checkpointer).run().unwrap();
+    let mut p = Bowl::default();
+    let error = Run::new(&Disguised, &mut p).stop(Stop::Steps(2)).resume(&path).unwrap().run().unwrap_err();
+    assert!(error.to_string().contains("the state in"), "{error}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_an_error_and_spares_the_last_checkpoint() {
+    let folder = tempdir().unwrap();
+    run_in(folder.path(), 2, 1, false).unwrap();
+    let path = folder.path().join("checkpoint");
+    let good = fs::read(&path).unwrap();
+    let partial = folder.path().join("checkpoint.partial");
+    std::os::unix::fs::symlink("/dev/full", &partial).unwrap();
+    match run_in(folder.path(), 4, 1, true) {
+        Err(RunError::Checkpoint(CheckpointError::Io { verb: "write", source, .. })) => {
+            assert_eq!(source.kind(), std::io::ErrorKind::StorageFull);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(fs::read(&path).unwrap(), good);
+    assert!(fs::symlink_metadata(&partial).is_err(), "nothing half-written is left");
+    let mut p = Bowl::default();
+    let recorder = Recorder::new("/dev/full", 1);
+    match toy_run(&mut p).stop(Stop::Steps(3)).observe(recorder).run() {
+        Err(RunError::Observer(e)) => {
+            assert_eq!(e.kind(), std::io::ErrorKind::StorageFull);
+            assert!(e.to_string().starts_with("/dev/full: "), "{e}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn another_configuration_is_refused_by_name() {
     let folder = tempdir().unwrap();
@@ -362,7 +479,13 @@ fn the_recorder_writes_null_for_what_is_not_a_number() {
         Ok(ControlFlow::Continue(()))
     };
     let bar = Bar::new("toy", Some(1));
-    toy_run(&mut p).stop(Stop::Steps(1)).each(1, note).observe(Recorder::new(&path, 0)).observe(bar).run().unwrap();
+    toy_run(&mut p)
+        .stop(Stop::Steps(1))
+        .each(1, note)
+        .observe(Recorder::new(&path, 0))
+        .observe(bar)
+        .run()
+        .unwrap();
     let records = records(&path);
     assert_eq!((&records[0]["broken"], &records[0]["step"]), (&serde_json::Value::Null, &1.into()));
 }

@@ -62,7 +62,7 @@ impl<T: Real> Descent<T> {
     /// Starts where the problem says.
     pub fn new<P: Objective<Scalar = T> + ?Sized>(problem: &mut P) -> Result<Self, MethodError> {
         let (mut theta, n) = (problem.start()?, problem.layout().len());
-        if n == 0 {
+        if problem.layout().blocks().iter().all(|b| b.frozen || b.is_empty()) {
             return Err(MethodError::Empty);
         }
         if theta.len() != n {
@@ -73,7 +73,8 @@ impl<T: Real> Descent<T> {
         Ok(Self { theta, t: 0, updates: 0, guard: Guard::default(), grad: Vec::new() })
     }
 
-    /// One step: the gradient, the guard, then `rule` for every block that is not frozen.
+    /// One step: the gradient, the guard, then `rule` for every block that is not frozen. It
+    /// reports ‖g‖∞ and ‖g‖₂ over these blocks, not a number where the guard skips the step.
     pub fn step<P: Objective<Scalar = T> + ?Sized>(
         &mut self,
         problem: &mut P,
@@ -81,10 +82,12 @@ impl<T: Real> Descent<T> {
         mut rule: impl FnMut(Move<'_, T>),
     ) -> Result<Progress, MethodError> {
         self.grad.resize(self.theta.len(), T::ZERO);
-        let value = problem.value_grad(&self.theta, &mut self.grad)?;
+        let value = free_gradient(problem, &self.theta, &mut self.grad)?;
         let lr = pace.lr * pace.schedule.factor(self.t);
         self.t += 1;
+        let (mut grad_max, mut grad_norm) = (f64::NAN, f64::NAN);
         if self.guard.admit(problem.layout(), value, &[("the gradient", &self.grad)])? {
+            (grad_max, grad_norm) = (chunks::max_abs(&self.grad), chunks::dot(&self.grad, &self.grad).sqrt());
             self.updates += 1;
             for rates in &group::rates(problem.layout(), pace.groups, pace.weight_decay)? {
                 rule(Move {
@@ -97,19 +100,12 @@ impl<T: Real> Descent<T> {
             }
             kill(&mut self.theta, problem.alive());
         }
-        Ok(Progress { value, evaluations: 1, metrics: self.metrics(lr), converged: false })
-    }
-
-    fn metrics(&self, lr: f64) -> Vec<(String, f64)> {
-        let mut metrics = vec![
-            (Progress::GRAD_MAX.into(), chunks::max_abs(&self.grad)),
-            ("grad_norm".into(), chunks::dot(&self.grad, &self.grad).sqrt()),
-            ("lr".into(), lr),
-        ];
+        let mut metrics =
+            vec![(Progress::GRAD_MAX.into(), grad_max), ("grad_norm".into(), grad_norm), ("lr".into(), lr)];
         if self.guard.skipped > 0 {
             metrics.push(("skipped".into(), self.guard.skipped as f64));
         }
-        metrics
+        Ok(Progress { value, evaluations: 1, metrics, converged: false })
     }
 }
 
@@ -117,6 +113,20 @@ impl<T> Iterate<T> for Descent<T> {
     fn theta(&self) -> &[T] {
         &self.theta
     }
+}
+
+/// Value and gradient at `theta`, with exactly 0 for frozen blocks and for what is not alive.
+pub(crate) fn free_gradient<P: Objective + ?Sized>(
+    problem: &mut P,
+    theta: &[P::Scalar],
+    grad: &mut [P::Scalar],
+) -> Result<f64, MethodError> {
+    let value = problem.value_grad(theta, grad)?;
+    for block in problem.layout().blocks().iter().filter(|b| b.frozen) {
+        grad[block.range()].fill(Real::ZERO);
+    }
+    kill(grad, problem.alive());
+    Ok(value)
 }
 
 /// Sets what is not alive to exactly 0.

@@ -61,11 +61,7 @@ pub struct Rates<'a> {
 
 /// The blocks that are not frozen, each with its rates. A pattern that names no block is an
 /// error: it is most likely a misspelt name.
-pub fn rates<'a>(
-    layout: &'a Layout,
-    groups: &[Group],
-    weight_decay: f64,
-) -> Result<Vec<Rates<'a>>, Invalid> {
+pub fn rates<'a>(layout: &'a Layout, groups: &[Group], weight_decay: f64) -> Result<Vec<Rates<'a>>, Invalid> {
     for group in groups {
         known(layout, "groups.pattern", &group.pattern)?;
     }
@@ -88,7 +84,8 @@ pub fn known(layout: &Layout, field: &str, pattern: &str) -> Result<(), Invalid>
     }
     let names: Vec<&str> = layout.blocks().iter().take(8).map(|b| b.name.as_str()).collect();
     let more = if layout.blocks().len() > names.len() { ", …" } else { "" };
-    let legal = format!("the name of a block, with * for any characters; there are {}{more}", names.join(", "));
+    let legal =
+        format!("the name of a block, with * for any characters; there are {}{more}", names.join(", "));
     Invalid::check(false, field, format!("{pattern:?}"), &legal)
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Iterate, Method, MethodError, Objective, Progress, Real, Seed};
 
 use crate::chunks::{dot, each2, max_abs};
-use crate::descent::{Descent, kill};
+use crate::descent::{Descent, free_gradient};
 
 /// Limited-memory BFGS (Liu and Nocedal 1989) with a line search for the strong Wolfe conditions
 /// (Nocedal and Wright 2006, algorithms 3.5, 3.6 and 7.4). For objectives that do not change from
@@ -102,7 +102,8 @@ impl<P: Objective + ?Sized> Method<P> for Lbfgs {
             stalled = !self.advance(problem, state)?;
         }
         let grad_max = max_abs(&state.at.grad);
-        let mut metrics = vec![(Progress::GRAD_MAX.into(), grad_max)];
+        let grad_norm = dot(&state.at.grad, &state.at.grad).sqrt();
+        let mut metrics = vec![(Progress::GRAD_MAX.into(), grad_max), ("grad_norm".into(), grad_norm)];
         if stalled {
             metrics.push(("stalled".into(), 1.0));
         }
@@ -121,11 +122,7 @@ impl<P: Objective + ?Sized> Method<P> for Lbfgs {
 
 impl<T: Real> Point<T> {
     fn evaluate<P: Objective<Scalar = T> + ?Sized>(&mut self, problem: &mut P) -> Result<(), MethodError> {
-        self.value = problem.value_grad(&self.theta, &mut self.grad)?;
-        for block in problem.layout().blocks().iter().filter(|b| b.frozen) {
-            self.grad[block.range()].fill(T::ZERO);
-        }
-        kill(&mut self.grad, problem.alive());
+        self.value = free_gradient(problem, &self.theta, &mut self.grad)?;
         Ok(())
     }
 

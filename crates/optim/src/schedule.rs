@@ -133,7 +133,10 @@ impl Schedule {
     fn check(&self, bound: bool) -> Result<(), Invalid> {
         let check = |legal_now, legal| Invalid::check(legal_now, "schedule", self, legal);
         if bound && self.needs_total() {
-            check(self.total.is_some(), "the number of steps too, e.g. linear:1000, cosine:1000 or step:50%:0.1:1000")?;
+            check(
+                self.total.is_some(),
+                "the number of steps too, e.g. linear:1000, cosine:1000 or step:50%:0.1:1000",
+            )?;
         }
         if let Shape::Step { at, factor } = &self.shape {
             check(*factor > 0.0 && factor.is_finite(), "a factor > 0")?;

@@ -4,7 +4,9 @@ mod common;
 
 use common::Blocks;
 use proptest::prelude::*;
-use thalweg_core::{Layout, MethodError, Objective, Problem, Run, RunError, Stop, StopReason};
+use thalweg_core::{
+    Iterate, Layout, Method, MethodError, Objective, Problem, Run, RunError, Seed, Stop, StopReason,
+};
 use thalweg_optim::functions::{Function, Logistic, Quadratic, Rastrigin, Rosenbrock, Smooth, named};
 use thalweg_optim::{Adam, Guard, Lbfgs};
 
@@ -91,14 +93,39 @@ fn lbfgs_solves_quadratics_and_logistic_regression() {
     let method = Lbfgs { tolerance: 1e-10, ..Lbfgs::default() };
     let mut problem = Function::new(quadratic(), vec![5.0, -3.0, 8.0]);
     let x = Run::new(&method, &mut problem).stop(Stop::Steps(50)).run().unwrap().solution;
-    // A x = b by hand: x = (−1.6, 4.2, 4.8).
-    for (x, expected) in x.iter().zip([-1.6, 4.2, 4.8]) {
+    // A x = b by Cramer’s rule: x = (−5, 21, 36)/11.
+    for (x, expected) in x.iter().zip([-5.0 / 11.0, 21.0 / 11.0, 36.0 / 11.0]) {
         assert!((x - expected).abs() < 1e-8, "{x} {expected}");
     }
     let mut problem = Function::new(logistic(), vec![0.0; 3]);
     let out = Run::new(&method, &mut problem).stop(Stop::Steps(50)).run().unwrap();
     assert_eq!(out.stopped_because, StopReason::Converged);
     assert!(out.progress.metric("stalled").is_none() && out.progress.value < 2f64.ln());
+}
+
+#[test]
+fn every_step_of_lbfgs_satisfies_the_strong_wolfe_conditions() {
+    for (c1, c2) in [(1e-4, 0.9), (1e-3, 0.1)] {
+        let mut problem = Function::new(Rosenbrock, vec![-1.2, 1.0, 0.5, -0.7]);
+        let method = Lbfgs { c1, c2, tolerance: 1e-5, max_evaluations: 60, ..Lbfgs::default() };
+        let mut state = method.init(&mut problem, Seed(0)).unwrap();
+        let mut at = |x: &[f64]| {
+            let mut g = vec![0.0; 4];
+            (problem.value_grad(x, &mut g).unwrap(), g)
+        };
+        let mut before = state.theta().to_vec();
+        let mut evaluate = Function::new(Rosenbrock, before.clone());
+        let mut converged = false;
+        while !converged {
+            converged = method.step(&mut evaluate, &mut state).unwrap().converged;
+            let ((f0, g0), (f1, g1)) = (at(&before), at(state.theta()));
+            let along = |g: &[f64]| (0..4).map(|i| g[i] * (state.theta()[i] - before[i])).sum::<f64>();
+            let (d0, d1) = (along(&g0), along(&g1));
+            assert!(d0 < 0.0 && f1 <= f0 + c1 * d0 && d1.abs() <= -c2 * d0, "{f0} {f1} {d0} {d1}");
+            before = state.theta().to_vec();
+        }
+        assert!(at(&before).0 < 1e-8 || at(&before).1.iter().all(|g| g.abs() <= 1e-5));
+    }
 }
 
 #[test]
@@ -181,7 +208,8 @@ fn non_finite_steps_are_skipped_and_ten_in_a_row_are_an_error() {
     let mut healthy = Broken { bad: 0..0, ..broken };
     let five = Run::new(&adam, &mut healthy).stop(Stop::Steps(5)).run().unwrap();
     assert_eq!(out.solution, five.solution, "skipped steps leave no trace");
-    for (in_value, place) in [(false, "the gradient was not finite in table"), (true, "the objective value")] {
+    for (in_value, place) in [(false, "the gradient was not finite in table"), (true, "the objective value")]
+    {
         let mut broken = Broken { inner: Blocks::new(0.0), bad: 3..99, t: 0, in_value };
         let error = Run::new(&adam, &mut broken).stop(Stop::Steps(50)).run().unwrap_err();
         assert!(matches!(&error, RunError::Method { step: 12, .. }), "{error}");
@@ -197,7 +225,9 @@ fn non_finite_steps_are_skipped_and_ten_in_a_row_are_an_error() {
 #[test]
 fn bad_data_is_refused() {
     assert!(Quadratic::new(vec![1.0; 3], vec![1.0; 2]).is_err());
-    assert!(Logistic::new(vec![1.0; 4], vec![1.0, 0.5], 2, 0.0).unwrap_err().to_string().contains("label = 0.5"));
+    assert!(
+        Logistic::new(vec![1.0; 4], vec![1.0, 0.5], 2, 0.0).unwrap_err().to_string().contains("label = 0.5")
+    );
     assert!(Logistic::new(vec![1.0; 4], vec![1.0], 2, 0.0).is_err());
     assert!(Logistic::new(vec![], vec![], 2, 0.0).is_err());
     assert!(Logistic::new(vec![1.0], vec![1.0], 1, -1.0).unwrap_err().to_string().contains("lambda"));

@@ -69,12 +69,36 @@ fn known_factors() {
 
 #[test]
 fn nonsense_is_refused_in_one_line() {
-    let bad = ["", "sine", "linear:", "linear:x", "step", "step:1", "step:1:", "step::0.1", "step:1:0", "step:1:-1"];
-    let worse = ["step:1:inf", "step:101%:0.1", "step:-1%:0.1", "step:1:0.1:5:6", "warmup:+linear", "warmup:-1+linear"];
-    for text in bad.into_iter().chain(worse).chain(["constant:5", "inverse-sqrt:2", "warmup:2", "step:nan%:0.1"]) {
+    let bad = [
+        "",
+        "sine",
+        "linear:",
+        "linear:x",
+        "step",
+        "step:1",
+        "step:1:",
+        "step::0.1",
+        "step:1:0",
+        "step:1:-1",
+    ];
+    let worse = [
+        "step:1:inf",
+        "step:101%:0.1",
+        "step:-1%:0.1",
+        "step:1:0.1:5:6",
+        "warmup:+linear",
+        "warmup:-1+linear",
+    ];
+    for text in
+        bad.into_iter().chain(worse).chain(["constant:5", "inverse-sqrt:2", "warmup:2", "step:nan%:0.1"])
+    {
         match Schedule::parse(text) {
-            Ok(schedule) => assert_eq!((text, schedule.to_string()), ("warmup:2", "warmup:2+constant".into())),
-            Err(e) => assert!(e.to_string().starts_with("schedule = ") && !e.to_string().contains('\n'), "{e}"),
+            Ok(schedule) => {
+                assert_eq!((text, schedule.to_string()), ("warmup:2", "warmup:2+constant".into()))
+            }
+            Err(e) => {
+                assert!(e.to_string().starts_with("schedule = ") && !e.to_string().contains('\n'), "{e}")
+            }
         }
     }
 }

@@ -106,6 +106,66 @@ fn lamb_by_hand() {
     close(&run(&lamb, &mut bowl(), 1), &[1.0 - 0.15 * trust, -2.0 + 0.2 * trust], 1e-14);
 }
 
+/// Ten steps of LAMB's algorithm box on one block.
+#[test]
+fn lamb_follows_its_algorithm() {
+    let (mut x, mut m, mut v) = (X0, [0.0; 2], [0.0; 2]);
+    for t in 1..=10 {
+        let mut u = [0.0; 2];
+        for i in 0..2 {
+            let g = H[i] * x[i];
+            m[i] = 0.9 * m[i] + 0.1 * g;
+            v[i] = 0.999 * v[i] + 0.001 * g * g;
+            let (m, v): (f64, f64) = (m[i] / (1.0 - 0.9f64.powi(t)), v[i] / (1.0 - 0.999f64.powi(t)));
+            u[i] = m / (v.sqrt() + 1e-6) + 0.01 * x[i];
+        }
+        let trust = x[0].hypot(x[1]) / u[0].hypot(u[1]);
+        (0..2).for_each(|i| x[i] -= 0.05 * trust * u[i]);
+    }
+    close(&run(&Lamb { lr: 0.05, ..Lamb::default() }, &mut bowl(), 10), &x, 1e-12);
+}
+
+/// X ← 3.4445 X − 4.7750 (XXᵀ)X + 2.0315 (XXᵀ)²X, five times from X/‖X‖, by plain loops.
+fn newton_schulz(x: &[f64], rows: usize, columns: usize) -> Vec<f64> {
+    let times = |a: &[f64], b: &[f64], n: usize, k: usize, m: usize| -> Vec<f64> {
+        let entry = |i: usize, j: usize| (0..k).map(|l| a[i * k + l] * b[l * m + j]).sum();
+        (0..n * m).map(|at| entry(at / m, at % m)).collect()
+    };
+    let norm = x.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let mut x: Vec<f64> = x.iter().map(|x| x / norm).collect();
+    for _ in 0..5 {
+        let transposed: Vec<f64> = (0..x.len()).map(|at| x[(at % rows) * columns + at / rows]).collect();
+        let a = times(&x, &transposed, rows, columns, rows);
+        let ax = times(&a, &x, rows, rows, columns);
+        let aax = times(&a, &ax, rows, rows, columns);
+        for i in 0..x.len() {
+            x[i] = 3.4445 * x[i] - 4.7750 * ax[i] + 2.0315 * aax[i];
+        }
+    }
+    x
+}
+
+#[test]
+fn muon_follows_its_algorithm() {
+    for nesterov in [true, false] {
+        let mut problem = Blocks::<f64>::new(0.0);
+        let range = problem.layout.get("fc.weight").unwrap().range();
+        let mut x = problem.start().unwrap()[range.clone()].to_vec();
+        let mut m = vec![0.0; x.len()];
+        for _ in 0..6 {
+            let g: Vec<f64> = x.iter().enumerate().map(|(i, x)| (2.0 + (i as f64).cos()) * x).collect();
+            m.iter_mut().zip(&g).for_each(|(m, g)| *m = 0.95 * *m + 0.05 * g);
+            let ahead = m.iter().zip(&g).map(|(m, g)| if nesterov { 0.95 * m + 0.05 * g } else { *m });
+            let update = newton_schulz(&ahead.collect::<Vec<f64>>(), 6, 4);
+            let step = 0.02 * (6.0f64 / 4.0).sqrt();
+            x.iter_mut().zip(&update).for_each(|(x, u)| *x = (1.0 - 0.02 * 0.1) * *x - step * u);
+        }
+        let muon = Muon { nesterov, weight_decay: 0.1, ..Muon::default() };
+        // Ours multiplies in single precision.
+        close(&run(&muon, &mut problem, 6)[range], &x, 1e-5);
+    }
+}
+
 /// Singular values of the row-major matrix.
 fn singular_values(x: &[f64], rows: usize, columns: usize) -> Vec<f64> {
     faer::MatRef::from_row_major_slice(x, rows, columns).singular_values().unwrap()
@@ -150,7 +210,10 @@ fn muon_moves_matrices_by_an_orthogonal_step_and_the_rest_by_adamw() {
     let conv: Vec<f64> = step("conv.weight").iter().map(|d| d / 0.02).collect();
     assert!(singular_values(&conv, 4, 18).iter().all(|s| (0.6..1.3).contains(s)));
     for name in ["fc.bias", "table", "head.weight"] {
-        assert!(step(name).iter().all(|d| (d.abs() - 1e-3).abs() < 1e-8), "{name} moves by Adam's rate");
+        assert!(
+            step(name).iter().all(|d| (0.9e-3..1.000001e-3).contains(&d.abs())),
+            "{name} moves by Adam's rate"
+        );
     }
     assert!(step("fixed.weight").iter().all(|d| *d == 0.0));
 }

@@ -85,12 +85,14 @@ impl FromStr for BlockRule {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         match text {
             "natural" | "-1" => Ok(Self::Natural),
-            "none" | "1" => Ok(Self::None),
+            "none" => Ok(Self::None),
             "row" => Ok(Self::Row),
             "kernel" => Ok(Self::Kernel),
             _ => match text.parse() {
                 Ok(b) if b > 0 => Ok(Self::Chunks(b)),
-                _ => Err(Invalid { field: "block rule".into(), value: text.into(), legal: Self::LEGAL.into() }),
+                _ => {
+                    Err(Invalid { field: "block rule".into(), value: text.into(), legal: Self::LEGAL.into() })
+                }
             },
         }
     }
@@ -177,7 +179,17 @@ impl FromStr for BlockRules {
 }
 
 const KINDS: [&str; 11] = [
-    "linear", "conv", "conv1d", "conv2d", "conv3d", "bias", "norm", "norm-scale", "norm-shift", "embedding", "other",
+    "linear",
+    "conv",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "bias",
+    "norm",
+    "norm-scale",
+    "norm-shift",
+    "embedding",
+    "other",
 ];
 
 fn is_kind(key: &str, block: &Block) -> bool {
@@ -223,7 +235,7 @@ fn sum<T: Real>(x: &[T], f: impl Fn(T) -> T + Copy) -> T {
         return x.iter().fold(T::ZERO, |s, &x| s + f(x));
     }
     let total: f64 = x
-        .chunks(256 * LANES)
+        .chunks(32 * LANES)
         .map(|x| {
             let mut lanes = [T::ZERO; LANES];
             let (body, tail) = x.as_chunks::<LANES>();
@@ -248,7 +260,8 @@ mod tests {
     #[test]
     fn chunk_lengths() {
         let conv = block("c", &[8, 4, 3, 5], Kind::Conv);
-        let chunks = [BlockRule::Natural, BlockRule::None, BlockRule::Row, BlockRule::Kernel, BlockRule::Chunks(7)];
+        let chunks =
+            [BlockRule::Natural, BlockRule::None, BlockRule::Row, BlockRule::Kernel, BlockRule::Chunks(7)];
         assert_eq!(chunks.map(|r| r.chunk(&conv)), [15, 1, 60, 15, 7]);
         assert_eq!(BlockRule::Natural.chunk(&block("c", &[8, 4, 3], Kind::Conv)), 3);
         assert_eq!(BlockRule::Natural.chunk(&block("c", &[8, 4, 2, 3, 5], Kind::Conv)), 30);
@@ -275,7 +288,8 @@ mod tests {
     fn rules_as_text() {
         for (text, rule) in [
             ("-1", BlockRule::Natural),
-            ("1", BlockRule::None),
+            ("none", BlockRule::None),
+            ("1", BlockRule::Chunks(1)),
             ("row", BlockRule::Row),
             ("kernel", BlockRule::Kernel),
             ("32", BlockRule::Chunks(32)),

@@ -122,10 +122,7 @@ impl<P: Objective + ?Sized> Method<P> for AdaHessian {
         let diagonal = self.diagonal(problem.layout(), z, products, problem.alive());
         let update = match value.is_finite() {
             true => self.update(problem.layout(), moments, theta, grad, diagonal)?,
-            false => {
-                moments.skip("the loss", "its sum")?;
-                Update { skipped: true, ..Update::default() }
-            }
+            false => self.skip(moments, "the objective value", "its sum")?,
         };
         kill(theta, problem.alive());
 
@@ -142,11 +139,11 @@ impl<P: Objective + ?Sized> Method<P> for AdaHessian {
 }
 
 /// What [`AdaHessian::update`] saw and did.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Update {
-    /// ‖g‖₂ over the trainable blocks.
+    /// ‖g‖₂ over the trainable blocks; not a number if the step was skipped.
     pub grad_norm: f64,
-    /// ‖g‖∞ over the trainable blocks.
+    /// ‖g‖∞ over the trainable blocks; not a number if the step was skipped.
     pub grad_max: f64,
     /// Largest |Δθ|.
     pub max_update: f64,
@@ -251,7 +248,6 @@ impl AdaHessian {
             return Err(MethodError::NoCurvature);
         }
 
-        let lr = self.lr * self.schedule.factor(moments.steps());
         let (mut squares, mut grad_max) = (0.0, 0.0);
         for block in layout.blocks().iter().filter(|b| !b.frozen) {
             let g = Scan::of(&grad[block.range()]);
@@ -262,10 +258,10 @@ impl AdaHessian {
                 (_, false) => "the Hessian-vector product",
                 _ => continue,
             };
-            moments.skip(bad, &block.name)?;
-            return Ok(Update { grad_norm: f64::NAN, grad_max: f64::NAN, lr, skipped: true, max_update: 0.0 });
+            return self.skip(moments, bad, &block.name);
         }
 
+        let lr = self.scheduled(moments);
         moments.guard.in_a_row = 0;
         moments.t += 1;
         moments.s += u64::from(diagonal.is_some());
@@ -282,6 +278,23 @@ impl AdaHessian {
         }
         let max_update = kernel::update(pieces).to_f64();
         Ok(Update { grad_norm: squares.sqrt(), grad_max, max_update, lr, skipped: false })
+    }
+
+    /// Learning rate of the next step.
+    fn scheduled<T>(&self, moments: &Moments<T>) -> f64 {
+        self.lr * self.schedule.factor(moments.steps())
+    }
+
+    /// Counts a step that is not made; an error after [`Guard::LIMIT`] in a row.
+    fn skip<T>(&self, moments: &mut Moments<T>, what: &str, place: &str) -> Result<Update, MethodError> {
+        let (lr, nan) = (self.scheduled(moments), f64::NAN);
+        let Guard { in_a_row, skipped } = &mut moments.guard;
+        (*in_a_row, *skipped) = (*in_a_row + 1, *skipped + 1);
+        if *in_a_row >= Guard::LIMIT {
+            let (what, place) = (what.into(), place.into());
+            return Err(MethodError::NonFinite { what, place, times: *in_a_row });
+        }
+        Ok(Update { grad_norm: nan, grad_max: nan, max_update: 0.0, lr, skipped: true })
     }
 
     /// The averaged estimate's norm ‖D‖₂ per trainable block, as metrics.

@@ -1,5 +1,5 @@
 use serde::{Deserialize, Serialize};
-use thalweg_core::{Iterate, MethodError, Real, Seed};
+use thalweg_core::{Iterate, Real, Seed};
 use thalweg_optim::Guard;
 
 /// The moments and counters of the method: all that an update changes beside the iterate.
@@ -24,17 +24,6 @@ impl<T> Moments<T> {
     /// Steps tried, also skipped ones; the clock of schedule and probes.
     pub fn steps(&self) -> u64 {
         self.t + self.guard.skipped
-    }
-
-    /// Records a skipped step; an error after [`Guard::LIMIT`] in a row.
-    pub(crate) fn skip(&mut self, what: &str, place: &str) -> Result<(), MethodError> {
-        self.guard.in_a_row += 1;
-        self.guard.skipped += 1;
-        if self.guard.in_a_row < Guard::LIMIT {
-            return Ok(());
-        }
-        let (what, place) = (what.into(), place.into());
-        Err(MethodError::NonFinite { what, place, times: self.guard.in_a_row })
     }
 }
 
