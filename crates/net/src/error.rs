@@ -1,4 +1,5 @@
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -34,8 +35,18 @@ pub enum NetError {
         /// Length needed.
         expected: usize,
     },
+    /// A parameter's index outside the flat buffer.
+    #[error("index {found} is outside the {len} parameters")]
+    Index {
+        /// The index.
+        found: usize,
+        /// Number of parameters.
+        len: usize,
+    },
     /// A label outside the classes of the network.
-    #[error("label {label} of example {index} is outside 0..{classes}; check the labels or widen the last layer")]
+    #[error(
+        "label {label} of example {index} is outside 0..{classes}; check the labels or widen the last layer"
+    )]
     Label {
         /// Position in the batch.
         index: usize,
@@ -45,11 +56,19 @@ pub enum NetError {
         classes: usize,
     },
     /// A value that is not finite.
-    #[error("the output of layer `{layer}` is not finite; check the input for NaN or lower the learning rate")]
+    #[error(
+        "the output of layer `{layer}` is not finite; check the input for NaN or lower the learning rate"
+    )]
     NonFinite {
         /// First layer whose output is not finite.
         layer: String,
     },
+    /// An input normalisation that is not well formed or does not fit the data.
+    #[error("normalisation: {0}")]
+    Preprocess(
+        /// Cause and remedy.
+        String,
+    ),
     /// A file that cannot be read or written, or whose content is not a model.
     #[error("{path}: {why}")]
     File {
@@ -63,6 +82,10 @@ pub enum NetError {
 impl NetError {
     pub(crate) fn graph(layer: &str, why: impl Into<String>) -> Self {
         Self::Graph { layer: layer.into(), why: why.into() }
+    }
+
+    pub(crate) fn file(path: &Path, why: impl Display) -> Self {
+        Self::File { path: path.into(), why: why.to_string() }
     }
 
     pub(crate) fn check(what: &str, found: usize, expected: usize) -> Result<(), Self> {

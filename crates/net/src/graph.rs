@@ -1,5 +1,4 @@
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use thalweg_core::{Kind, Layout};
 
 use crate::NetError;
@@ -225,7 +224,7 @@ pub struct Node {
 /// assert_eq!(shapes.last().unwrap(), &vec![2]);
 /// assert_eq!(g.layout().unwrap().len(), 4 * 3 + 3 + 3 * 2 + 2);
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Graph {
     /// Shape of one example, channels last; `[length]` for tokens.
     pub input: Vec<usize>,
@@ -255,23 +254,31 @@ impl Graph {
         if self.nodes.is_empty() {
             return Err(NetError::graph("graph", "it has no layer; add at least one"));
         }
-        if self.input.is_empty() || self.input.contains(&0) || self.input.len() > 3 {
+        if self.input.is_empty() || self.input.contains(&0) || self.input.len() > 3 || !moderate(&self.input)
+        {
             let found = &self.input;
-            return Err(NetError::graph("input", format!("shape {found:?} is not [d], [length, channels] or [h, w, channels]")));
+            return Err(NetError::graph(
+                "input",
+                format!("shape {found:?} is not [d], [length, channels] or [h, w, channels]"),
+            ));
         }
         let mut shapes = vec![self.input.clone()];
         for node in &self.nodes {
             let mut ins = Vec::new();
             for (k, &i) in node.inputs.iter().enumerate() {
                 if node.inputs[..k].contains(&i) {
-                    return Err(NetError::graph(&node.name, "it reads the same layer twice; use a `scale` layer instead"));
+                    return Err(NetError::graph(
+                        &node.name,
+                        "it reads the same layer twice; use a `scale` layer instead",
+                    ));
                 }
                 let shape = shapes.get(i).ok_or_else(|| {
                     NetError::graph(&node.name, "it reads a layer that does not come before it; order the layers so that inputs come first")
                 })?;
                 ins.push(shape.as_slice());
             }
-            shapes.push(node.op.shape(&ins).map_err(|why| NetError::graph(&node.name, why))?);
+            let shape = node.op.checked_shape(&ins).map_err(|why| NetError::graph(&node.name, why))?;
+            shapes.push(shape);
         }
         Ok(shapes)
     }
@@ -300,7 +307,10 @@ impl Graph {
             add(node, &shapes[node.inputs[0]], &mut layout);
             for block in &layout.blocks()[before..] {
                 if layout.blocks()[..before].iter().any(|b| b.name == block.name) {
-                    return Err(NetError::graph(&node.name, "another layer has the same name; give each layer its own"));
+                    return Err(NetError::graph(
+                        &node.name,
+                        "another layer has the same name; give each layer its own",
+                    ));
                 }
             }
         }
@@ -329,11 +339,62 @@ impl Graph {
             .collect())
     }
 
-    /// Bytes of activations that a [`crate::Pass`] keeps for `batch` examples of `width` bytes,
-    /// with `tangents` directions.
+    /// Bytes that a training step on `batch` examples with `tangents` directions keeps in a
+    /// [`crate::Pass`]: outputs of all layers, what layers remember for the way back, and the
+    /// cotangents alive at the same time, for numbers of `width` bytes. The scratch of the largest
+    /// convolution (up to a few dozen copies of its weights) comes on top.
     pub fn activation_bytes(&self, batch: usize, tangents: usize, width: usize) -> Result<usize, NetError> {
-        let cells: usize = self.shapes()?.iter().map(|s| s.iter().product::<usize>()).sum();
-        Ok(cells * batch * (1 + tangents) * width)
+        let shapes = self.shapes()?;
+        let cells = |i: usize| shapes[i].iter().product::<usize>() * batch;
+        // Outputs that depend on parameters have tangents and want a cotangent.
+        let mut trained = vec![false];
+        for node in &self.nodes {
+            let mut own = Layout::default();
+            node.op.parameters(&node.name, &shapes[node.inputs[0]], &mut own);
+            trained.push(!own.is_empty() || node.inputs.iter().any(|&j| trained[j]));
+        }
+        let planes = |i: usize| if trained[i] { 1 + tangents } else { 1 };
+        let mut all: usize = (0..shapes.len()).map(|i| cells(i) * planes(i)).sum();
+        if tangents > 0 {
+            all += (0..shapes.len()).map(cells).max().unwrap_or(0).max(self.layout()?.len());
+        }
+        let (mut bytes, mut scratch) = (0, 0);
+        for (i, node) in self.nodes.iter().enumerate() {
+            match node.op {
+                Op::Attention { heads, .. } => {
+                    let weights = batch * heads * shapes[i + 1][0].pow(2) * planes(i + 1);
+                    all += weights;
+                    scratch = scratch.max(2 * weights);
+                }
+                Op::MaxPool { .. } | Op::GroupSort { .. } => bytes += 4 * cells(i + 1),
+                Op::Dropout { .. } => all += cells(i + 1),
+                _ => {}
+            }
+        }
+        all += scratch;
+        // The backward pass, taking and returning buffers as `Pass` does.
+        let mut free: Vec<usize> = Vec::new();
+        let mut take = |size: usize, free: &mut Vec<usize>| {
+            let fitting = (0..free.len()).filter(|&k| free[k] >= size).min_by_key(|&k| free[k]);
+            let new = || {
+                all += size;
+                size
+            };
+            fitting.map_or_else(new, |k| free.swap_remove(k))
+        };
+        let last = self.nodes.len();
+        let mut held = vec![None; last + 1];
+        held[last] = Some(take(cells(last) * (1 + tangents), &mut free));
+        for i in (0..last).rev() {
+            let Some(size) = held[i + 1].take() else { continue };
+            for &j in &self.nodes[i].inputs {
+                if trained[j] && trained[i + 1] && held[j].is_none() {
+                    held[j] = Some(take(cells(j) * (1 + tangents), &mut free));
+                }
+            }
+            free.push(size);
+        }
+        Ok(all * width + bytes)
     }
 }
 
@@ -348,28 +409,98 @@ fn windows(n: usize, k: usize, stride: usize, pad: usize, dilation: usize) -> Re
     }
     let span = dilation * (k - 1) + 1;
     if n + pad < span {
-        return fail(format!("a window of {span} does not fit into {n} + {pad} padded cells; pad more or shrink the kernel"));
+        return fail(format!(
+            "a window of {span} does not fit into {n} + {pad} padded cells; pad more or shrink the kernel"
+        ));
     }
     Ok((n + pad - span) / stride + 1)
 }
 
+/// Whether a buffer of that shape has a size that can be counted on (below 2⁴⁰).
+fn moderate(shape: &[usize]) -> bool {
+    shape.iter().map(|&n| n as f64).product::<f64>() < 2f64.powi(40)
+}
+
 impl Op {
+    /// [`Op::shape`] for numbers from outside: absurd ones are refused before they overflow.
+    fn checked_shape(&self, ins: &[&[usize]]) -> Result<Vec<usize>, String> {
+        let numbers: &[usize] = match self {
+            Op::Linear { out, .. } => &[*out],
+            Op::Conv1d { out, k, stride, pad, dilation, .. } => {
+                &[*out, *k, *stride, pad[0], pad[1], *dilation]
+            }
+            Op::Conv2d { out, k, stride, pad, dilation, .. } => &[
+                *out,
+                k[0],
+                k[1],
+                stride[0],
+                stride[1],
+                pad[0],
+                pad[1],
+                pad[2],
+                pad[3],
+                dilation[0],
+                dilation[1],
+            ],
+            Op::MaxPool { k, pad, .. } | Op::AvgPool { k, pad, .. } => {
+                &[k[0], k[1], pad[0], pad[1], pad[2], pad[3]]
+            }
+            Op::Embedding { vocab, width } => &[*vocab, *width],
+            Op::PadShortcut { step, out } => &[*step, *out],
+            _ => &[],
+        };
+        if let Some(n) = numbers.iter().find(|&&n| n > 1 << 24) {
+            return fail(format!("{n} is absurdly large; use numbers up to {}", 1 << 24));
+        }
+        let shape = self.shape(ins)?;
+        let c = ins[0].last().copied().unwrap_or(1);
+        let weights: &[usize] = match self {
+            Op::Linear { out, .. } => &[*out, c],
+            Op::Conv1d { out, k, .. } => &[*out, c, *k],
+            Op::Conv2d { out, k, .. } => &[*out, c, k[0], k[1]],
+            Op::Embedding { vocab, width } => &[*vocab, *width],
+            _ => &[],
+        };
+        if !moderate(&shape) || !moderate(weights) {
+            return fail(format!("its output {shape:?} or its weights are larger than any memory"));
+        }
+        Ok(shape)
+    }
+
     /// Output shape for the given input shapes, or what is wrong with them.
     fn shape(&self, ins: &[&[usize]]) -> Result<Vec<usize>, String> {
         let many = matches!(self, Op::Add {});
         if ins.is_empty() || (!many && ins.len() != 1) {
-            return fail(format!("it reads {} layers; this operation takes {}", ins.len(), if many { "one or more" } else { "one" }));
+            return fail(format!(
+                "it reads {} layers; this operation takes {}",
+                ins.len(),
+                if many { "one or more" } else { "one" }
+            ));
         }
         let x = ins[0];
         let c = x[x.len() - 1];
-        let image = || if x.len() == 3 { Ok(()) } else { fail(format!("it needs [h, w, channels] but its input is {x:?}")) };
-        let sequence = || if x.len() == 2 { Ok(()) } else { fail(format!("it needs [length, channels] but its input is {x:?}")) };
+        let image = || {
+            if x.len() == 3 {
+                Ok(())
+            } else {
+                fail(format!("it needs [h, w, channels] but its input is {x:?}"))
+            }
+        };
+        let sequence = || {
+            if x.len() == 2 {
+                Ok(())
+            } else {
+                fail(format!("it needs [length, channels] but its input is {x:?}"))
+            }
+        };
         let grouped = |groups: usize, out: usize| {
             if out == 0 {
                 return fail("it has no output channel");
             }
-            if groups == 0 || c % groups != 0 || out % groups != 0 {
-                return fail(format!("groups = {groups} does not divide {c} input and {out} output channels"));
+            if groups == 0 || !c.is_multiple_of(groups) || !out.is_multiple_of(groups) {
+                return fail(format!(
+                    "groups = {groups} does not divide {c} input and {out} output channels"
+                ));
             }
             Ok(())
         };
@@ -402,7 +533,11 @@ impl Op {
                 if pad[0].max(pad[1]) >= k[0] || pad[2].max(pad[3]) >= k[1] {
                     return fail("its padding is as large as the window; pad less");
                 }
-                vec![windows(x[0], k[0], s[0], pad[0] + pad[1], 1)?, windows(x[1], k[1], s[1], pad[2] + pad[3], 1)?, c]
+                vec![
+                    windows(x[0], k[0], s[0], pad[0] + pad[1], 1)?,
+                    windows(x[1], k[1], s[1], pad[2] + pad[3], 1)?,
+                    c,
+                ]
             }
             Op::GlobalAvgPool {} => vec![c],
             Op::Flatten {} => vec![x.iter().product()],
@@ -418,19 +553,19 @@ impl Op {
             }
             Op::Attention { heads, .. } => {
                 sequence()?;
-                if *heads == 0 || c % 3 != 0 || (c / 3) % heads != 0 {
+                if *heads == 0 || !c.is_multiple_of(3) || !(c / 3).is_multiple_of(*heads) {
                     return fail(format!("{c} channels are not query, key and value of {heads} heads"));
                 }
                 last(c / 3)
             }
             Op::GroupSort { size } => {
-                if *size > 0 && c % size != 0 {
+                if *size > 0 && !c.is_multiple_of(*size) {
                     return fail(format!("group size {size} does not divide {c} channels"));
                 }
                 x.to_vec()
             }
             Op::Householder {} => {
-                if c % 2 != 0 {
+                if !c.is_multiple_of(2) {
                     return fail(format!("{c} channels are not pairs; use an even number"));
                 }
                 x.to_vec()
@@ -450,12 +585,14 @@ impl Op {
             Op::PadShortcut { step, out } => {
                 image()?;
                 if *step == 0 || *out < c {
-                    return fail(format!("step = {step}, out = {out}; use step ≥ 1 and at least {c} channels"));
+                    return fail(format!(
+                        "step = {step}, out = {out}; use step ≥ 1 and at least {c} channels"
+                    ));
                 }
                 vec![x[0].div_ceil(*step), x[1].div_ceil(*step), *out]
             }
             Op::BatchNorm { eps, .. } | Op::LayerNorm { eps } => {
-                if !(*eps >= 0.0) {
+                if eps.is_nan() || *eps < 0.0 {
                     return fail(format!("eps = {eps}; use a number ≥ 0"));
                 }
                 x.to_vec()
@@ -505,72 +642,5 @@ impl Op {
             }
             _ => {}
         }
-    }
-}
-
-/// Parses and prints the description `{"input": [..], "layers": [{"name", "op", .., "inputs"}]}`
-/// that TOML files and model metadata share. `inputs` are names; absent, a layer reads the one
-/// before it; `x` is the network's input.
-impl Graph {
-    /// The description as JSON.
-    pub fn to_json(&self) -> Value {
-        let name = |i: usize| if i == 0 { "x".to_string() } else { self.nodes[i - 1].name.clone() };
-        let layers = self.nodes.iter().enumerate().map(|(i, node)| {
-            let mut layer = Map::new();
-            layer.insert("name".into(), node.name.clone().into());
-            if let Ok(Value::Object(op)) = serde_json::to_value(&node.op) {
-                layer.extend(op.into_iter().filter(|(_, v)| !v.is_null()));
-            }
-            if node.inputs != [i] {
-                layer.insert("inputs".into(), node.inputs.iter().map(|&j| name(j)).collect());
-            }
-            Value::Object(layer)
-        });
-        let layers: Vec<Value> = layers.collect();
-        serde_json::json!({ "input": self.input, "layers": layers })
-    }
-
-    /// Reads the description; the graph is checked.
-    pub fn from_json(value: &Value) -> Result<Self, NetError> {
-        let bad = |why: String| NetError::graph("graph", why);
-        let table = value.as_object().ok_or_else(|| bad("it is not a table with `input` and `layers`".into()))?;
-        if let Some(key) = table.keys().find(|k| !matches!(k.as_str(), "input" | "layers")) {
-            return Err(bad(format!("unknown field `{key}`; use `input` and `layers`")));
-        }
-        let input: Vec<usize> = table
-            .get("input")
-            .and_then(|v| serde_json::from_value(v.clone()).ok())
-            .ok_or_else(|| bad("`input` must be a list of whole numbers such as [28, 28, 1]".into()))?;
-        let layers = table.get("layers").and_then(Value::as_array).ok_or_else(|| bad("`layers` must be a list".into()))?;
-        let mut graph = Graph::new(&input);
-        for (i, layer) in layers.iter().enumerate() {
-            let mut op = layer.as_object().cloned().ok_or_else(|| bad(format!("layer {i} is not a table")))?;
-            let name = match op.remove("name") {
-                Some(Value::String(s)) => s,
-                None => format!("{i}"),
-                Some(other) => return Err(bad(format!("name {other} of layer {i} is not a string"))),
-            };
-            let inputs = match op.remove("inputs") {
-                None => vec![i],
-                Some(v) => {
-                    let names: Vec<String> = serde_json::from_value(v)
-                        .map_err(|_| NetError::graph(&name, "`inputs` must be a list of layer names"))?;
-                    let find = |n: &String| {
-                        if n == "x" {
-                            return Ok(0);
-                        }
-                        graph.nodes.iter().position(|node| node.name == *n).map(|j| j + 1).ok_or_else(|| {
-                            NetError::graph(&name, format!("its input `{n}` is not a layer before it"))
-                        })
-                    };
-                    names.iter().map(find).collect::<Result<_, _>>()?
-                }
-            };
-            let op = serde_json::from_value(Value::Object(op)).map_err(|e| NetError::graph(&name, e.to_string()))?;
-            graph.nodes.push(Node { name, op, inputs });
-        }
-        graph.shapes()?;
-        graph.layout()?;
-        Ok(graph)
     }
 }

@@ -38,7 +38,12 @@ pub struct Loss {
 
 impl Loss {
     /// Checks targets against rows and classes.
-    pub(crate) fn check<T: Scalar>(&self, rows: usize, c: usize, batch: &Batch<'_, T>) -> Result<(), NetError> {
+    pub(crate) fn check<T: Scalar>(
+        &self,
+        rows: usize,
+        c: usize,
+        batch: &Batch<'_, T>,
+    ) -> Result<(), NetError> {
         match batch.targets {
             Targets::Classes(labels) => {
                 NetError::check("the list of labels", labels.len(), rows)?;
@@ -57,6 +62,14 @@ impl Loss {
         Ok(())
     }
 
+    /// What the mean over `rows` rows divides by.
+    pub(crate) fn total<T: Scalar>(&self, batch: &Batch<'_, T>, rows: usize) -> f64 {
+        match (batch.targets, &self.class_weights) {
+            (Targets::Classes(labels), Some(w)) => labels.iter().map(|&l| w[l as usize]).sum(),
+            _ => rows as f64,
+        }
+    }
+
     /// Writes the loss of each row (value, tangent) and the cotangent of the output.
     pub(crate) fn rows<T: Scalar, N: Num<T>>(
         &self,
@@ -69,10 +82,7 @@ impl Loss {
     ) {
         let (y, n) = (y.lane::<N>(p), losses.len());
         let class_weight = |l: u32| self.class_weights.as_ref().map_or(1.0, |w| w[l as usize]);
-        let total = match (batch.targets, &self.class_weights) {
-            (Targets::Classes(labels), Some(_)) => labels.iter().map(|&l| class_weight(l)).sum(),
-            _ => n as f64,
-        };
+        let total = self.total(batch, n);
         let factor = |row: usize| {
             let w = batch.weights.map_or(1.0, |w| w[row].to_f64());
             w * match batch.targets {
@@ -83,7 +93,9 @@ impl Loss {
         let one = |row: usize, v: &mut [T], t: &mut [T]| {
             let (y, w) = (y.slice(row * c..(row + 1) * c), factor(row));
             let loss: N = match batch.targets {
-                Targets::Classes(labels) => cross_entropy(y, labels[row] as usize, self.label_smoothing, w, v, t),
+                Targets::Classes(labels) => {
+                    cross_entropy(y, labels[row] as usize, self.label_smoothing, w, v, t)
+                }
                 Targets::Values(values) => squared_error(y, &values[row * c..(row + 1) * c], w, v, t),
             };
             (loss.value().to_f64() * w, loss.tangent().to_f64() * w)
@@ -101,7 +113,10 @@ impl Loss {
         };
         let losses = losses.par_chunks_mut(64).enumerate();
         if N::DUAL {
-            losses.zip(v.par_chunks_mut(group)).zip(t.par_chunks_mut(group)).for_each(|((l, v), t)| run((l, v, t)));
+            losses
+                .zip(v.par_chunks_mut(group))
+                .zip(t.par_chunks_mut(group))
+                .for_each(|((l, v), t)| run((l, v, t)));
         } else {
             losses.zip(v.par_chunks_mut(group)).for_each(|(l, v)| run((l, v, &mut [])));
         }

@@ -1,3 +1,5 @@
+use std::any::Any;
+
 use thalweg_core::Layout;
 
 use crate::graph::{Graph, Op};
@@ -36,7 +38,7 @@ impl<T: Scalar> Net<T> {
     /// Builds every layer; the graph is checked.
     pub fn new(graph: Graph) -> Result<Self, NetError> {
         let (shapes, layout, buffers) = (graph.shapes()?, graph.layout()?, graph.buffers()?);
-        let layers = (0..graph.nodes.len()).map(|i| layer::build(&graph, i, &shapes, &layout, &buffers)).collect();
+        let layers = build_all(&graph, &shapes, &layout, &buffers);
         let mut blocks = Vec::new();
         for node in &graph.nodes {
             let own = ["weight", "bias"].map(|part| format!("{}.{part}", node.name));
@@ -100,6 +102,42 @@ impl<T: Scalar> Net<T> {
     }
 }
 
+type Layers<T> = Vec<Box<dyn Layer<T>>>;
+
+/// Builds every layer by way of functions that are not generic, so that the layers' code is
+/// compiled once, in this crate, and not again in each crate that uses it.
+fn build_all<T: Scalar>(
+    graph: &Graph,
+    shapes: &[Vec<usize>],
+    layout: &Layout,
+    buffers: &Layout,
+) -> Layers<T> {
+    fn build<T: Scalar>(
+        graph: &Graph,
+        shapes: &[Vec<usize>],
+        layout: &Layout,
+        buffers: &Layout,
+    ) -> Layers<T> {
+        (0..graph.nodes.len()).map(|i| layer::build(graph, i, shapes, layout, buffers)).collect()
+    }
+    fn single(graph: &Graph, shapes: &[Vec<usize>], layout: &Layout, buffers: &Layout) -> Layers<f32> {
+        build(graph, shapes, layout, buffers)
+    }
+    fn double(graph: &Graph, shapes: &[Vec<usize>], layout: &Layout, buffers: &Layout) -> Layers<f64> {
+        build(graph, shapes, layout, buffers)
+    }
+    let mut layers: Layers<T> = Vec::new();
+    let any: &mut dyn Any = &mut layers;
+    if let Some(layers) = any.downcast_mut() {
+        *layers = single(graph, shapes, layout, buffers);
+    } else if let Some(layers) = any.downcast_mut() {
+        *layers = double(graph, shapes, layout, buffers);
+    } else {
+        unreachable!("`Scalar` is sealed: f32 and f64");
+    }
+    layers
+}
+
 /// One caller's workspace: activations, cotangents, caches and scratch, reused from step to step.
 #[derive(Default)]
 pub struct Pass<T> {
@@ -110,6 +148,8 @@ pub struct Pass<T> {
     cotangents: Vec<Option<Vec<T>>>,
     pool: Vec<Vec<T>>,
     caches: Vec<Cache<T>>,
+    /// Lent to one layer after the other.
+    scratch: Vec<T>,
     zeros: Vec<T>,
     losses: Vec<(f64, f64)>,
     batch: usize,
@@ -138,7 +178,14 @@ impl<T> Default for Directions<'_, T> {
 
 impl<T: Scalar> Pass<T> {
     /// Runs the network forward and returns the output: `[batch, output shape]`.
-    pub fn forward(&mut self, net: &Net<T>, theta: &[T], buffers: &[T], x: &[T], mode: Mode) -> Result<&[T], NetError> {
+    pub fn forward(
+        &mut self,
+        net: &Net<T>,
+        theta: &[T],
+        buffers: &[T],
+        x: &[T],
+        mode: Mode,
+    ) -> Result<&[T], NetError> {
         self.run(net, theta, buffers, x, Directions::default(), mode)?;
         Ok(self.output())
     }
@@ -228,11 +275,13 @@ impl<T: Scalar> Pass<T> {
             let mut out = std::mem::take(&mut self.outs[i + 1]);
             out.resize(len * if self.dual[i + 1] { 1 + self.r } else { 1 }, T::ZERO);
             let mut cache = std::mem::take(&mut self.caches[i]);
+            std::mem::swap(&mut cache.scratch, &mut self.scratch);
             let r = if self.dual[i + 1] { self.r } else { 0 };
             let cx = Cx { batch, r, mode, params, buffers, zeros: &self.zeros };
             let x: Vec<_> = net.graph.nodes[i].inputs.iter().map(|&j| self.planes(j)).collect();
             layer.forward(&cx, &x, &mut PlanesMut { data: &mut out, len, acc: false }, &mut cache);
             self.outs[i + 1] = out;
+            std::mem::swap(&mut cache.scratch, &mut self.scratch);
             self.caches[i] = cache;
         }
         Ok(())
@@ -283,9 +332,11 @@ impl<T: Scalar> Pass<T> {
                 let len = self.batch * net.size(j) * (1 + self.r);
                 let old = self.cotangents[j].take();
                 let acc = old.is_some();
-                targets.push((acc, if needed[j] { Some(old.unwrap_or_else(|| self.take(len))) } else { None }));
+                targets
+                    .push((acc, if needed[j] { Some(old.unwrap_or_else(|| self.take(len))) } else { None }));
             }
             let mut cache = std::mem::take(&mut self.caches[i]);
+            std::mem::swap(&mut cache.scratch, &mut self.scratch);
             let cx = Cx { batch: self.batch, r: self.r, mode, params, buffers, zeros: &self.zeros };
             let x: Vec<_> = inputs.iter().map(|&j| self.planes(j)).collect();
             let mut dx: Vec<_> = targets
@@ -296,7 +347,13 @@ impl<T: Scalar> Pass<T> {
                 .collect();
             let dy_planes = Planes { len: dy.len() / (1 + self.r), data: &dy, zeros: &self.zeros };
             if self.gather_taps
-                && let Some(tap) = Tap::gather(&net.graph.nodes[i], &net.shapes[inputs[0]], &net.shapes[i + 1], x[0].value(), dy_planes.value())
+                && let Some(tap) = Tap::gather(
+                    &net.graph.nodes[i],
+                    &net.shapes[inputs[0]],
+                    &net.shapes[i + 1],
+                    x[0].value(),
+                    dy_planes.value(),
+                )
             {
                 taps.push(tap);
             }
@@ -312,6 +369,7 @@ impl<T: Scalar> Pass<T> {
                     grads.tangents.iter_mut().for_each(|h| h[range.clone()].fill(T::ZERO));
                 }
             }
+            std::mem::swap(&mut cache.scratch, &mut self.scratch);
             self.caches[i] = cache;
             for (&j, (_, data)) in inputs.iter().zip(targets) {
                 self.cotangents[j] = data;
@@ -329,7 +387,8 @@ impl<T: Scalar> Pass<T> {
     /// A buffer of `len` numbers from the pool; its content is stale.
     fn take(&mut self, len: usize) -> Vec<T> {
         let fits = |v: &Vec<T>| v.capacity() >= len;
-        let best = (0..self.pool.len()).filter(|&i| fits(&self.pool[i])).min_by_key(|&i| self.pool[i].capacity());
+        let best =
+            (0..self.pool.len()).filter(|&i| fits(&self.pool[i])).min_by_key(|&i| self.pool[i].capacity());
         let mut v = best.map_or_else(Vec::new, |i| self.pool.swap_remove(i));
         v.resize(len, T::ZERO);
         v
@@ -425,6 +484,49 @@ impl<T: Scalar> Pass<T> {
         self.loss_backward(net, params, buffers, batch, mode, Grads { value: grad, tangents })
     }
 
+    /// [`Pass::loss_grad_hvp`] of a large batch that is given in pieces: the loss of all rows
+    /// together, its gradient and its products with the same probes, with the memory of one piece.
+    ///
+    /// In training mode batch normalisation sees each piece by itself, which then is another
+    /// function than the whole batch's; [`Pass::update_running`] takes the last piece.
+    pub fn loss_grad_hvp_pieces(
+        &mut self,
+        net: &Net<T>,
+        theta: &[T],
+        buffers: &[T],
+        pieces: &[Batch<'_, T>],
+        mode: Mode,
+        grad: &mut [T],
+        probes: &[&[T]],
+        products: &mut [Vec<T>],
+    ) -> Result<f64, NetError> {
+        let n = net.layout.len();
+        NetError::check("the gradient buffer", grad.len(), n)?;
+        NetError::check("the list of products", products.len(), probes.len())?;
+        let mut part = vec![T::ZERO; n];
+        let mut parts = vec![part.clone(); probes.len()];
+        let (mut loss, mut total) = (0.0, 0.0);
+        grad.fill(T::ZERO);
+        for h in products.iter_mut() {
+            NetError::check("a product buffer", h.len(), n)?;
+            h.fill(T::ZERO);
+        }
+        for piece in pieces {
+            let mean = self.loss_grad_hvp(net, theta, buffers, piece, mode, &mut part, probes, &mut parts)?;
+            let weight = net.loss.total(piece, self.losses.len());
+            total += weight;
+            // Running means: nothing overflows, and the order is that of the pieces.
+            let share = weight / total;
+            loss += share * (mean - loss);
+            let share = T::from_f64(share);
+            let blend =
+                |all: &mut [T], one: &[T]| all.iter_mut().zip(one).for_each(|(a, b)| *a += share * (*b - *a));
+            blend(grad, &part);
+            products.iter_mut().zip(&parts).for_each(|(h, part)| blend(h, part));
+        }
+        if pieces.is_empty() { Err(NetError::EmptyBatch) } else { Ok(loss) }
+    }
+
     /// Vector–Jacobian product: puts `cotangent` on node `at` (its index as in
     /// [`Pass::node_output`]) after a forward pass on `x` and returns the input's cotangent; `grad`
     /// takes the parameters' if given.
@@ -477,7 +579,8 @@ impl<T: Scalar> Pass<T> {
         for (i, node) in net.graph.nodes.iter().enumerate() {
             let Op::BatchNorm { momentum, .. } = node.op else { continue };
             let c = self.caches[i].stats.len();
-            let n = (self.outs[i + 1].len() / (c.max(1) * if self.dual[i + 1] { 1 + self.r } else { 1 })) as f64;
+            let n =
+                (self.outs[i + 1].len() / (c.max(1) * if self.dual[i + 1] { 1 + self.r } else { 1 })) as f64;
             let w = weight(momentum);
             for (part, second) in [("running_mean", false), ("running_var", true)] {
                 let Some(block) = net.buffers.get(&format!("{}.{part}", node.name)) else { continue };
@@ -503,6 +606,23 @@ impl<T: Scalar> Pass<T> {
             self.running(net, &mut buffers, |_| 1.0 / (k + 1) as f64);
         }
         Ok(buffers)
+    }
+
+    /// [`NetError::NonFinite`] with the first layer whose output in the last forward pass is not
+    /// finite, if there is one.
+    pub fn check_finite(&self, net: &Net<T>) -> Result<(), NetError> {
+        match self.non_finite_layer(net) {
+            Some(layer) => Err(NetError::NonFinite { layer: layer.into() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Bytes that this workspace holds: outputs, cotangents, layers' caches and scratch.
+    pub fn bytes(&self) -> usize {
+        let of = |v: &Vec<T>| v.capacity() * size_of::<T>();
+        let outs = self.outs.iter().chain(&self.pool).chain(self.cotangents.iter().flatten());
+        let caches = self.caches.iter().map(|c| of(&c.saved) + 4 * c.index.capacity());
+        outs.map(of).sum::<usize>() + caches.sum::<usize>() + of(&self.zeros) + of(&self.scratch)
     }
 
     /// The first layer whose output in the last forward pass is not finite.

@@ -81,18 +81,34 @@ impl<'a, T: Scalar> PlanesMut<'a, T> {
 pub(crate) const CHUNK: usize = 16 * 1024;
 
 /// Runs `f(first, v_piece, t_piece)` in parallel over pieces of `chunk` elements; `t` may be empty.
+/// Mark `f` `#[inline(always)]` so that its loops vectorise.
 pub(crate) fn par_pair<T: Scalar>(
     v: &mut [T],
     t: &mut [T],
     chunk: usize,
     f: impl Fn(usize, &mut [T], &mut [T]) + Sync,
 ) {
-    let run = |i: usize, v: &mut [T], t: &mut [T]| vectorize(|| f(i * chunk, v, t));
-    if t.is_empty() {
-        v.par_chunks_mut(chunk).enumerate().for_each(|(i, v)| run(i, v, &mut []));
-    } else {
-        v.par_chunks_mut(chunk).zip(t.par_chunks_mut(chunk)).enumerate().for_each(|(i, (v, t))| run(i, v, t));
+    halves(0, v, t, chunk, &f);
+}
+
+/// A recursion, since it has a single call of `f`: large bodies are compiled once.
+fn halves<T: Scalar>(
+    first: usize,
+    v: &mut [T],
+    t: &mut [T],
+    chunk: usize,
+    f: &(impl Fn(usize, &mut [T], &mut [T]) + Sync),
+) {
+    if v.len() <= chunk {
+        return vectorize(
+            #[inline(always)]
+            || f(first, v, t),
+        );
     }
+    let half = v.len().div_ceil(chunk) / 2 * chunk;
+    let (v, v_rest) = v.split_at_mut(half);
+    let (t, t_rest) = t.split_at_mut(half.min(t.len()));
+    rayon::join(|| halves(first, v, t, chunk, f), || halves(first + half, v_rest, t_rest, chunk, f));
 }
 
 /// Cuts an output lane to `n` elements, so that the compiler drops the bounds checks of a loop.
@@ -117,43 +133,83 @@ pub(crate) fn put<T: Scalar, N: Num<T>>(x: N, v: &mut [T], t: &mut [T], i: usize
 
 /// `y = f(x)` element by element.
 pub(crate) fn map<T: Scalar, N: Num<T>>(x: Lane<'_, T>, y: (&mut [T], &mut [T]), f: impl Fn(N) -> N + Sync) {
-    par_pair(y.0, y.1, CHUNK, |first, v, t| {
-        let (v, t) = fit::<T, N>(v, t);
-        let x = x.slice(first..first + v.len());
-        for i in 0..v.len() {
-            f(N::load(x, i)).store(v, t, i);
-        }
-    });
+    par_pair(
+        y.0,
+        y.1,
+        CHUNK,
+        #[inline(always)]
+        |first, v, t| {
+            let (v, t) = fit::<T, N>(v, t);
+            let x = x.slice(first..first + v.len());
+            for i in 0..v.len() {
+                f(N::load(x, i)).store(v, t, i);
+            }
+        },
+    );
 }
 
-/// Sums over the rows of `[rows, c]` numbers, several at once: `term(i, j)` gives the summands of
-/// element `i`, where `j < width` indexes per-channel constants tiled to `width`, a multiple of `c`
-/// (see [`tile_width`]). Returns `K` rows of `c` pairs (value, tangent), summed in `f64` over
-/// pieces of fixed size.
-pub(crate) fn reduce<T: Scalar, N: Num<T>, const K: usize>(
+/// Sums over the rows of `[rows, c]` numbers, `K` at once: `term(elements, constants)` gives the
+/// summands of one element from the `inputs` and from per-channel `constants` tiled to
+/// [`tile_width`]. Returns `K` rows of `c` pairs (value, tangent).
+pub(crate) fn reduce<T: Scalar, N: Num<T>, const L: usize, const C: usize, const K: usize>(
+    inputs: [Lane<'_, T>; L],
+    c: usize,
+    constants: [Lane<'_, T>; C],
+    term: impl Fn([N; L], [N; C]) -> [N; K] + Sync,
+) -> [Vec<(f64, f64)>; K] {
+    sums::<T, N, K>(
+        inputs[0].v.len(),
+        c,
+        #[inline(always)]
+        |part, v, t| {
+            let n = part.len();
+            let x = inputs.map(|x| x.slice(part.clone()));
+            let k = constants.map(|k| k.slice(0..n));
+            let (v, t) = (v.each_mut().map(|v| &mut v[..n]), t.each_mut().map(|t| &mut t[..if N::DUAL { n } else { 0 }]));
+            add_terms(x, k, v, t, &term);
+        },
+    )
+}
+
+/// The inner loop of [`reduce`]; arguments of a function are known not to overlap.
+#[inline(always)]
+fn add_terms<T: Scalar, N: Num<T>, const L: usize, const C: usize, const K: usize>(
+    x: [Lane<'_, T>; L],
+    k: [Lane<'_, T>; C],
+    v: [&mut [T]; K],
+    t: [&mut [T]; K],
+    term: &impl Fn([N; L], [N; C]) -> [N; K],
+) {
+    for j in 0..v[0].len() {
+        let terms = term(x.map(|x| N::load(x, j)), k.map(|k| N::load(k, j)));
+        for i in 0..K {
+            terms[i].add_to(v[i], t[i], j);
+        }
+    }
+}
+
+/// Sums over the rows of `len` numbers in rows of `c`: `add(part, v, t)` adds the summands of the
+/// elements `part` to `K` accumulators each; a part has at most [`tile_width`] elements and starts
+/// with a row. Pieces of fixed size are added in `f64`.
+pub(crate) fn sums<T: Scalar, N: Num<T>, const K: usize>(
     len: usize,
     c: usize,
-    term: impl Fn(usize, usize) -> [N; K] + Sync,
+    add: impl Fn(Range<usize>, &mut [Vec<T>; K], &mut [Vec<T>; K]) + Sync,
 ) -> [Vec<(f64, f64)>; K] {
     let width = tile_width(c);
     let piece = CHUNK.div_ceil(width) * width;
     let partial = |s: usize| {
         let (first, last) = (s * piece, len.min((s + 1) * piece));
-        let mut v = vec![T::ZERO; K * width];
-        let mut t = vec![T::ZERO; if N::DUAL { K * width } else { 0 }];
-        vectorize(|| {
-            let mut row = first;
-            while row < last {
-                let n = width.min(last - row);
-                for j in 0..n {
-                    let terms = term(row + j, j);
-                    for k in 0..K {
-                        terms[k].add_to(&mut v, &mut t, k * width + j);
-                    }
+        let mut v: [Vec<T>; K] = std::array::from_fn(|_| vec![T::ZERO; width]);
+        let mut t: [Vec<T>; K] = std::array::from_fn(|_| vec![T::ZERO; if N::DUAL { width } else { 0 }]);
+        vectorize(
+            #[inline(always)]
+            || {
+                for row in (first..last).step_by(width) {
+                    add(row..last.min(row + width), &mut v, &mut t);
                 }
-                row += width;
-            }
-        });
+            },
+        );
         (v, t)
     };
     let pieces: Vec<_> = (0..len.div_ceil(piece)).into_par_iter().map(partial).collect();
@@ -162,14 +218,31 @@ pub(crate) fn reduce<T: Scalar, N: Num<T>, const K: usize>(
         for (v, t) in &pieces {
             for j in 0..width {
                 let sum = &mut sums[j % c];
-                sum.0 += v[k * width + j].to_f64();
+                sum.0 += v[k][j].to_f64();
                 if N::DUAL {
-                    sum.1 += t[k * width + j].to_f64();
+                    sum.1 += t[k][j].to_f64();
                 }
             }
         }
         sums
     })
+}
+
+/// Sum of a row in a fixed order that vectorises: sixteen interleaved sums, then those.
+#[inline(always)]
+pub(crate) fn row_sum<T: Scalar, N: Num<T>>(n: usize, term: impl Fn(usize) -> N) -> N {
+    const LANES: usize = 16;
+    let mut sums = [N::zero(); LANES];
+    let whole = n / LANES * LANES;
+    for first in (0..whole).step_by(LANES) {
+        for i in 0..LANES {
+            sums[i] = sums[i] + term(first + i);
+        }
+    }
+    for i in whole..n {
+        sums[i - whole] = sums[i - whole] + term(i);
+    }
+    sums.into_iter().fold(N::zero(), |a, b| a + b)
 }
 
 /// The least multiple of `c` that keeps several vector accumulators busy.

@@ -1,12 +1,23 @@
 //! Every layer, every mode: gradient against central differences, Hessian-vector product against
 //! differences of the gradient, symmetry, linearity, Jacobian products, several probes at once.
 
-use rand::Rng;
+mod common;
+
+use common::{Case, dot, near};
 use thalweg_core::{Seed, normal};
-use thalweg_net::{Act, Batch, Directions, Graph, Mode, Net, Op, Pass, Targets};
+use thalweg_net::{Act, Directions, Graph, Mode, Op, Pass};
 
 fn conv(out: usize, k: usize, stride: usize, pad: [usize; 4], groups: usize) -> Op {
-    Op::Conv2d { out, k: [k, k], stride: [stride, stride], pad, dilation: [1, 1], groups, circular: false, bias: true }
+    Op::Conv2d {
+        out,
+        k: [k, k],
+        stride: [stride, stride],
+        pad,
+        dilation: [1, 1],
+        groups,
+        circular: false,
+        bias: true,
+    }
 }
 
 /// A small net around one operation: something trained before it and after it.
@@ -25,7 +36,8 @@ fn graphs() -> Vec<(&'static str, Graph)> {
     let norm = || Op::BatchNorm { eps: 1e-5, momentum: 0.1 };
     let tanh = || Op::Act { act: Act::Tanh };
     let (leaky, soft) = (Act::LeakyRelu(0.1), Act::Softplus);
-    let acts = [Act::Relu, leaky, Act::Relu6, Act::Gelu, Act::GeluTanh, Act::Silu, Act::Tanh, Act::Sigmoid, soft];
+    let acts =
+        [Act::Relu, leaky, Act::Relu6, Act::Gelu, Act::GeluTanh, Act::Silu, Act::Tanh, Act::Sigmoid, soft];
     let mut all: Vec<_> = acts.map(|act| ("act", around(&[4], vec![linear(5), Op::Act { act }]))).into();
     all.push(("softmax", around(&[4], vec![linear(5), Op::Softmax {}])));
     all.push(("maxmin", around(&[4], vec![linear(6), Op::GroupSort { size: 2 }])));
@@ -50,7 +62,16 @@ fn graphs() -> Vec<(&'static str, Graph)> {
     all.push(("conv dilated", image(vec![special(2, 2, false), tanh()])));
     all.push(("conv circular", image(vec![special(3, 1, true), tanh()])));
     all.push(("conv larger than image", image(vec![conv(2, 7, 1, [3; 4], 1), tanh()])));
-    let one = Op::Conv1d { out: 4, k: 3, stride: 2, pad: [1, 1], dilation: 1, groups: 2, circular: false, bias: true };
+    let one = Op::Conv1d {
+        out: 4,
+        k: 3,
+        stride: 2,
+        pad: [1, 1],
+        dilation: 1,
+        groups: 2,
+        circular: false,
+        bias: true,
+    };
     all.push(("conv1d", around(&[6, 2], vec![one, tanh()])));
     let pool = |max: bool, k: usize, stride: usize, pad: [usize; 4]| {
         let (k, stride) = ([k, k], Some([stride, stride]));
@@ -87,64 +108,6 @@ fn graphs() -> Vec<(&'static str, Graph)> {
     all
 }
 
-struct Case {
-    net: Net<f64>,
-    theta: Vec<f64>,
-    buffers: Vec<f64>,
-    x: Vec<f64>,
-    labels: Vec<u32>,
-}
-
-impl Case {
-    fn new(graph: Graph, batch: usize, seed: u64) -> Self {
-        let net = Net::<f64>::new(graph).unwrap();
-        let mut rng = Seed(seed).stream("case", 0);
-        let mut theta = vec![0.0; net.layout().len()];
-        normal(&mut rng, &mut theta);
-        theta.iter_mut().for_each(|t| *t *= 0.7);
-        let mut buffers = vec![0.0; net.buffers().len()];
-        normal(&mut rng, &mut buffers);
-        for b in net.buffers().blocks().iter().filter(|b| b.name.ends_with("var")) {
-            buffers[b.range()].iter_mut().for_each(|v: &mut f64| *v = 0.5 + v.abs());
-        }
-        let size: usize = net.input_shape().iter().product();
-        let mut x = vec![0.0; batch * size];
-        normal(&mut rng, &mut x);
-        if matches!(net.graph().nodes[0].op, Op::Embedding { .. }) {
-            x.iter_mut().for_each(|x| *x = f64::from(rng.next_u32() % 5));
-        }
-        let rows = batch * net.output_shape().iter().product::<usize>() / net.classes();
-        let labels = (0..rows).map(|_| rng.next_u32() % net.classes() as u32).collect();
-        Self { net, theta, buffers, x, labels }
-    }
-    fn batch(&self) -> Batch<'_, f64> {
-        Batch { x: &self.x, targets: Targets::Classes(&self.labels), weights: None }
-    }
-    fn grad(&self, theta: &[f64], mode: Mode) -> (f64, Vec<f64>) {
-        let mut g = vec![0.0; theta.len()];
-        let l = Pass::default().loss_grad(&self.net, theta, &self.buffers, &self.batch(), mode, &mut g).unwrap();
-        (l, g)
-    }
-    fn hvp(&self, probes: &[&[f64]], mode: Mode) -> (f64, Vec<f64>, Vec<Vec<f64>>) {
-        let n = self.theta.len();
-        let (mut g, mut h) = (vec![0.0; n], vec![vec![0.0; n]; probes.len()]);
-        let b = self.batch();
-        let l = Pass::default().loss_grad_hvp(&self.net, &self.theta, &self.buffers, &b, mode, &mut g, probes, &mut h);
-        (l.unwrap(), g, h)
-    }
-    fn moved(&self, z: &[f64], step: f64) -> Vec<f64> {
-        self.theta.iter().zip(z).map(|(t, z)| t + step * z).collect()
-    }
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-fn near(a: f64, b: f64, tol: f64, what: &str) {
-    assert!((a - b).abs() <= tol * (1.0 + a.abs().max(b.abs())), "{what}: {a} against {b}");
-}
-
 #[test]
 fn gradients_and_products_of_every_layer() {
     for (name, graph) in graphs() {
@@ -164,7 +127,12 @@ fn gradients_and_products_of_every_layer() {
             assert_eq!(fused, loss, "{what}: the fused loss is the loss");
             for i in 0..n {
                 near(g[i], g2[i], 1e-13, &format!("{what}: fused gradient"));
-                near((up.1[i] - down.1[i]) / (2.0 * e), h[0][i], 1e-6, &format!("{what}: product, entry {i}"));
+                near(
+                    (up.1[i] - down.1[i]) / (2.0 * e),
+                    h[0][i],
+                    1e-6,
+                    &format!("{what}: product, entry {i}"),
+                );
                 near(2.0 * h[0][i] - h[1][i], h[2][i], 1e-10, &format!("{what}: linearity"));
             }
             near(dot(&u, &h[1]), dot(&v, &h[0]), 1e-10, &format!("{what}: symmetry"));
@@ -197,14 +165,19 @@ fn jacobian_products_agree() {
 
 #[test]
 fn hessian_columns_of_a_small_net() {
-    let c = Case::new(around(&[3], vec![Op::Linear { out: 4, bias: true }, Op::Act { act: Act::Tanh }]), 6, 5);
+    let c =
+        Case::new(around(&[3], vec![Op::Linear { out: 4, bias: true }, Op::Act { act: Act::Tanh }]), 6, 5);
     let n = c.theta.len();
     assert!(n <= 200);
-    let units: Vec<Vec<f64>> = (0..n).map(|i| (0..n).map(|j| f64::from(u8::from(i == j))).collect()).collect();
+    let units: Vec<Vec<f64>> =
+        (0..n).map(|i| (0..n).map(|j| f64::from(u8::from(i == j))).collect()).collect();
     let refs: Vec<&[f64]> = units.iter().map(Vec::as_slice).collect();
     let (_, _, h) = c.hvp(&refs, Mode::Eval);
     for i in 0..n {
-        let (a, b) = (c.grad(&c.moved(&units[i], 1e-5), Mode::Eval).1, c.grad(&c.moved(&units[i], -1e-5), Mode::Eval).1);
+        let (a, b) = (
+            c.grad(&c.moved(&units[i], 1e-5), Mode::Eval).1,
+            c.grad(&c.moved(&units[i], -1e-5), Mode::Eval).1,
+        );
         for j in 0..n {
             near((a[j] - b[j]) / 2e-5, h[i][j], 1e-7, "dense Hessian");
             near(h[i][j], h[j][i], 1e-12, "symmetry");

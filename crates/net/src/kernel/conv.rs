@@ -13,7 +13,7 @@ use thalweg_core::Real;
 use super::Scalar;
 use super::matmul::{MIN_WORK, PanelWidth, Shared, for_units, product};
 use super::simd::{Isa, Op, Simd, vectors};
-use super::tile::{MAX_ROWS, Outer, Tile, load, store};
+use super::tile::{MAX_ROWS, Outer, Tile, load};
 
 /// Shape of a convolution over images `[in_h, in_w, in_c]`; one axis (`conv1d`) has `in_h = k_h = 1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -598,39 +598,51 @@ struct Piece<'a, T> {
 }
 
 /// Walks over the output pixels of a block, row by row.
-struct Walk<'a> {
-    plan: &'a Plan,
-    width: usize,
-    row: usize,
+struct Walk {
+    /// Where the next pixel lies in the source, from the block's first, and in the output.
+    at: [usize; 2],
+    /// Where the row began, the distances of pixels and of rows.
+    row: [usize; 2],
+    step: [usize; 2],
+    step_row: [usize; 2],
     col: usize,
+    cols: usize,
 }
 
-impl Walk<'_> {
-    /// Where the next `n` pixels start in source and output; the last one repeats.
+impl Walk {
+    /// Starts at output row `r0`; rows of the source have `width` pixels.
     #[inline(always)]
-    fn next(&mut self, n: usize, xs: &mut [usize; MAX_ROWS], ys: &mut [usize; MAX_ROWS]) {
-        let p = self.plan;
-        let (pixel, out_pixel) = (p.source_pixel(), p.groups * p.out_c);
-        let (mut x, mut y) = (0, 0);
-        for i in 0..MAX_ROWS {
-            if i < n {
-                x = (self.row * p.rows.step * self.width + self.col * p.cols.step) * pixel;
-                let row = p.rows.first_out + self.row * p.rows.step_out;
-                y = (row * p.out_w + p.cols.first_out + self.col * p.cols.step_out) * out_pixel;
-                self.col += 1;
-                if self.col == p.cols.count {
-                    (self.row, self.col) = (self.row + 1, 0);
-                }
-            }
-            (xs[i], ys[i]) = (x, y);
+    fn new(p: &Plan, width: usize, r0: usize) -> Self {
+        let out = p.groups * p.out_c;
+        let start = [0, ((p.rows.first_out + r0 * p.rows.step_out) * p.out_w + p.cols.first_out) * out];
+        Self {
+            at: start,
+            row: start,
+            step: [p.cols.step * p.c, p.cols.step_out * out],
+            step_row: [p.rows.step * width * p.c, p.rows.step_out * p.out_w * out],
+            col: 0,
+            cols: p.cols.count,
         }
     }
-}
 
-impl Plan {
-    /// Numbers per pixel of what a tile reads: a slab holds one group, in place there is only one.
-    fn source_pixel(&self) -> usize {
-        self.c
+    /// Where the next `n` pixels start in source and output; up to `tile` the last one repeats.
+    #[inline(always)]
+    fn next(&mut self, n: usize, tile: usize, xs: &mut [usize; MAX_ROWS], ys: &mut [usize; MAX_ROWS]) {
+        let mut last = self.at;
+        for i in 0..tile.min(MAX_ROWS) {
+            if i < n {
+                last = self.at;
+                self.col += 1;
+                if self.col == self.cols {
+                    self.col = 0;
+                    self.row = [self.row[0] + self.step_row[0], self.row[1] + self.step_row[1]];
+                    self.at = self.row;
+                } else {
+                    self.at = [last[0] + self.step[0], last[1] + self.step[1]];
+                }
+            }
+            [xs[i], ys[i]] = last;
+        }
     }
 }
 
@@ -642,6 +654,7 @@ impl<T: Scalar> Op<T> for Piece<'_, T> {
         let nv = vectors::<S>(plan.out_c);
         let (panel, inner) = (nv * S::N, plan.inner());
         let panels = plan.out_c.div_ceil(panel);
+        let largest = S::rows(nv, usize::MAX);
         let (mut xs, mut ys) = ([0; MAX_ROWS], [0; MAX_ROWS]);
         // Outputs that no tap reaches read nothing.
         let width = if plan.copy { plan.cols.span(plan.cols.count) } else { plan.cols.source };
@@ -657,15 +670,13 @@ impl<T: Scalar> Op<T> for Piece<'_, T> {
             for p in 0..panels {
                 let (j, at) = (p * panel, (g * panels + p) * inner * panel);
                 let channel = g * plan.out_c + j;
-                let mut walk = Walk { plan, width, row: r0, col: 0 };
+                let mut walk = Walk::new(plan, width, r0);
                 let mut left = (r1 - r0) * plan.cols.count;
                 while left > 0 {
                     let n = S::rows(nv, left);
-                    walk.next(n, &mut xs, &mut ys);
-                    // Source offsets count from the first row of the block.
-                    let base = r0 * plan.rows.step * width * plan.c;
-                    for x in &mut xs {
-                        *x = if inner == 0 { 0 } else { *x - base };
+                    walk.next(n, largest, &mut xs, &mut ys);
+                    if inner == 0 {
+                        xs.fill(0);
                     }
                     // SAFETY: the plan keeps all runs of a pixel inside the slab or the image; the
                     // panel has `inner` rows; output pixels lie in the image and are this unit's own.
@@ -700,7 +711,6 @@ impl<T: Scalar> Op<T> for Depthwise<'_, T> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<S: Simd<T = T>>(self) {
-        const PIXELS: usize = 8;
         let Piece { plan, rows: (r0, r1), x, weights, bias, y, acc, slab } = self.0;
         let channels = plan.out_c;
         let slots = &plan.slots[plan.copy as usize];
@@ -714,41 +724,80 @@ impl<T: Scalar> Op<T> for Depthwise<'_, T> {
         } else {
             x[plan.in_place(r0)..].as_ptr()
         };
-        let base = r0 * plan.rows.step * width * plan.c;
         let (mut xs, mut ys) = ([0; MAX_ROWS], [0; MAX_ROWS]);
-        let mut walk = Walk { plan, width, row: r0, col: 0 };
+        let mut walk = Walk::new(plan, width, r0);
         let mut left = (r1 - r0) * plan.cols.count;
+        let bias = bias.map_or(ptr::null(), <[T]>::as_ptr);
         while left > 0 {
             let n = left.min(PIXELS);
-            walk.next(n, &mut xs, &mut ys);
+            walk.next(n, PIXELS, &mut xs, &mut ys);
             for j in (0..channels).step_by(S::N) {
-                let m = channels - j;
-                // SAFETY: as for `Piece`; `m` channels remain, partial vectors touch no more.
+                let w = weights.as_ptr().wrapping_add(j);
+                let bias = if bias.is_null() { bias } else { bias.wrapping_add(j) };
+                // SAFETY: as for `Piece`; partial vectors touch only the channels that remain.
                 unsafe {
-                    let mut sum = [S::splat(T::ZERO); PIXELS];
-                    for (t, &slot) in slots.iter().enumerate() {
-                        let w = S::load(weights.as_ptr().add(t * columns + j));
-                        for i in 0..PIXELS {
-                            sum[i] = S::fma(load::<S>(x.add(xs[i] - base + slot + j), m), w, sum[i]);
-                        }
-                    }
-                    for i in 0..PIXELS {
-                        if i >= n {
-                            break;
-                        }
-                        let y = y.add(ys[i] + j);
-                        let mut r = sum[i];
-                        if let Some(bias) = bias {
-                            r = S::add(r, load::<S>(bias.as_ptr().add(j), m));
-                        }
-                        if acc {
-                            r = S::add(r, load::<S>(y, m));
-                        }
-                        store::<S>(y, r, m);
+                    let (x, y) = (x.wrapping_add(j), y.add(j));
+                    let part = (slots.as_slice(), x, &xs, w, columns, y, &ys, n, acc, bias);
+                    if channels - j >= S::N {
+                        depthwise_pixels::<S, true>(part, S::N);
+                    } else {
+                        depthwise_pixels::<S, false>(part, channels - j);
                     }
                 }
             }
             left -= n;
+        }
+    }
+}
+
+/// Pixels that a depthwise convolution computes at once.
+const PIXELS: usize = 8;
+
+/// `y[ys[i]..] (+)= Σ_slot x[xs[i] + slot..]·w[slot] (+ bias)` for `n ≤ PIXELS` pixels and a vector
+/// of `m` channels, a whole one if `FULL`.
+///
+/// # Safety
+/// `S` is available; all pixels plus slots lie in `x` (also those behind `n`), `n` pixels in `y`;
+/// `w` has a row of `columns` for each slot.
+#[inline(always)]
+unsafe fn depthwise_pixels<S: Simd, const FULL: bool>(
+    (slots, x, xs, w, columns, y, ys, n, acc, bias): (
+        &[usize],
+        *const S::T,
+        &[usize; MAX_ROWS],
+        *const S::T,
+        usize,
+        *mut S::T,
+        &[usize; MAX_ROWS],
+        usize,
+        bool,
+        *const S::T,
+    ),
+    m: usize,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let get = |p: *const S::T| if FULL { S::load(p) } else { S::load_part(p, m) };
+        let mut sum = [S::splat(S::T::ZERO); PIXELS];
+        for (t, &slot) in slots.iter().enumerate() {
+            let w = S::load(w.add(t * columns));
+            for i in 0..PIXELS {
+                sum[i] = S::fma(get(x.add(xs[i] + slot)), w, sum[i]);
+            }
+        }
+        for i in 0..PIXELS {
+            if i >= n {
+                break;
+            }
+            let y = y.add(ys[i]);
+            let mut r = sum[i];
+            if !bias.is_null() {
+                r = S::add(r, get(bias));
+            }
+            if acc {
+                r = S::add(r, get(y));
+            }
+            if FULL { S::store(y, r) } else { S::store_part(y, r, m) }
         }
     }
 }
@@ -773,8 +822,8 @@ impl<T: Scalar> Op<T> for WeightPiece<'_, T> {
         let Self { plan, rows: (r0, r1), x, dy, slab, partial, columns, depthwise } = self;
         let nv = vectors::<S>(plan.out_c);
         let (panel, inner, height) = (nv * S::N, plan.inner(), S::OUTER / nv);
-        // A tile may read beyond a run that does not fill it: only a slab has room for that.
-        let copy = plan.copy || (!depthwise && plan.depth % height != 0);
+        // A tile may read beyond a run that the smallest one does not divide: only a slab has room.
+        let copy = plan.copy || (!depthwise && plan.depth % (4 / nv) != 0);
         let width = if copy { plan.cols.span(plan.cols.count) } else { plan.cols.source };
         let slots = &plan.slots[copy as usize];
         let ldy = plan.groups * plan.out_c;

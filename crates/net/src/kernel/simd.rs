@@ -71,7 +71,7 @@ pub trait Simd: Copy + 'static {
     type T: Scalar;
     type V: Copy;
     const N: usize;
-    /// Rows of an [`Outer`] tile that is one vector wide.
+    /// Rows of the largest [`Outer`] tile that is one vector wide; one of two has half as many.
     const OUTER: usize;
     unsafe fn splat(x: Self::T) -> Self::V;
     unsafe fn load(p: *const Self::T) -> Self::V;
@@ -193,7 +193,7 @@ impl<T: Scalar> Simd for Portable<T> {
 #[cfg(target_arch = "x86_64")]
 macro_rules! x86 {
     ($name:ident, $v:ident, $n:literal, $set1:ident, $loadu:ident, $storeu:ident, $fmadd:ident, $add:ident,
-     $mul:ident, [$big1:literal, $big2:literal, $small1:literal, $small2:literal], outer [$o1:literal, $o2:literal],
+     $mul:ident, [$big1:literal, $big2:literal, $small1:literal, $small2:literal], outer [$o1:literal, $o2:literal; $m1:literal, $m2:literal],
      load_part $load_part:expr, store_part $store_part:expr, sum $sum:expr, strided4 $strided:expr, transpose4 $transpose:expr) => {
         #[derive(Clone, Copy)]
         pub(super) struct $name;
@@ -273,8 +273,12 @@ macro_rules! x86 {
             #[inline(always)]
             unsafe fn outer(t: &Outer<f32>) {
                 unsafe {
-                    match t.nv {
-                        1 => outer::<Self, $o1, 1>(t),
+                    match (t.nv, t.height) {
+                        (1, ..=4) => outer::<Self, 4, 1>(t),
+                        (1, ..=$m1) => outer::<Self, $m1, 1>(t),
+                        (1, _) => outer::<Self, $o1, 1>(t),
+                        (_, ..=2) => outer::<Self, 2, 2>(t),
+                        (_, ..=$m2) => outer::<Self, $m2, 2>(t),
                         _ => outer::<Self, $o2, 2>(t),
                     }
                 }
@@ -290,7 +294,7 @@ mod x86 {
 
     x86!(
         Avx512, __m512, 16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_add_ps,
-        _mm512_mul_ps, [24, 12, 8, 4], outer [16, 8],
+        _mm512_mul_ps, [24, 12, 8, 4], outer [16, 8; 8, 4],
         load_part |p, n| _mm512_maskz_loadu_ps((1u16 << n) - 1, p),
         store_part |p, v, n| _mm512_mask_storeu_ps(p, (1u16 << n) - 1, v),
         sum |v| _mm512_reduce_add_ps(v),
@@ -324,7 +328,7 @@ mod x86 {
 
     x86!(
         Avx2, __m256, 8, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_add_ps,
-        _mm256_mul_ps, [12, 6, 4, 2], outer [8, 4],
+        _mm256_mul_ps, [8, 6, 4, 2], outer [12, 6; 8, 4],
         load_part |p, n| _mm256_maskload_ps(p, mask8(n)),
         store_part |p, v, n| _mm256_maskstore_ps(p, mask8(n), v),
         sum |v| {

@@ -58,8 +58,9 @@ pub(super) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(t: &Tile<'_
         for &slot in t.slots {
             unroll!(MR, I => { x[I] = t.x.add(t.xs[I] + slot); });
             let mut d = 0;
-            // Several steps at once, so that a row's address is fetched once for all of them.
-            if NV == 1 {
+            // Several steps at once where there are too many rows for their addresses to stay in
+            // registers; but no more than leave all sums in registers, of which AVX-512 has 32.
+            if NV == 1 && MR > 12 {
                 while d + 4 <= t.depth {
                     let (b0, b1) = (S::load(w), S::load(w.add(S::N)));
                     let (b2, b3) = (S::load(w.add(2 * S::N)), S::load(w.add(3 * S::N)));
@@ -73,7 +74,7 @@ pub(super) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(t: &Tile<'_
                     w = w.add(4 * S::N);
                     d += 4;
                 }
-            } else {
+            } else if NV == 2 && MR > 6 {
                 while d + 2 <= t.depth {
                     let (b0, b1) = (S::load(w), S::load(w.add(S::N)));
                     let (c0, c1) = (S::load(w.add(2 * S::N)), S::load(w.add(3 * S::N)));
@@ -176,6 +177,18 @@ pub struct Outer<T> {
 /// `height ≤ MR` rows of `NV·N` numbers.
 #[inline(always)]
 pub(super) unsafe fn outer<S: Simd, const MR: usize, const NV: usize>(t: &Outer<S::T>) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if t.width == NV * S::N { sum_outer::<S, MR, NV, true>(t) } else { sum_outer::<S, MR, NV, false>(t) }
+    }
+}
+
+/// `FULL`: every pixel of `y` has `NV` whole vectors.
+///
+/// # Safety
+/// As for [`outer`].
+#[inline(always)]
+unsafe fn sum_outer<S: Simd, const MR: usize, const NV: usize, const FULL: bool>(t: &Outer<S::T>) {
     // SAFETY: all offsets are those that the caller vouches for.
     unsafe {
         let mut acc = [[S::splat(S::T::ZERO); NV]; MR];
@@ -184,8 +197,12 @@ pub(super) unsafe fn outer<S: Simd, const MR: usize, const NV: usize>(t: &Outer<
         for r in 0..t.rows {
             let mut x = t.x.add(r * t.x_row);
             for _ in 0..t.cols {
-                let b0 = load::<S>(y, n0);
-                let b1 = if NV == 2 { load::<S>(y.wrapping_add(S::N), n1) } else { b0 };
+                let b0 = if FULL { S::load(y) } else { load::<S>(y, n0) };
+                let b1 = match (NV == 2, FULL) {
+                    (false, _) => b0,
+                    (true, true) => S::load(y.add(S::N)),
+                    (true, false) => load::<S>(y.wrapping_add(S::N), n1),
+                };
                 unroll!(MR, I => {
                     let a = S::splat(*x.add(I));
                     acc[I][0] = S::fma(a, b0, acc[I][0]);

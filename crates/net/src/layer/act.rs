@@ -4,7 +4,7 @@ use super::{Cache, Cx, Grads, Io, Layer, lanes};
 use crate::graph::Act;
 use crate::kernel::Scalar;
 use crate::num::Num;
-use crate::planes::{CHUNK, Lane, Planes, PlanesMut, fit, map, par_pair, put};
+use crate::planes::{CHUNK, Lane, Planes, PlanesMut, fit, map, par_pair, put, row_sum};
 
 /// A curve and its slope; both over any [`Num`], so that the second derivative comes for free.
 trait Curve: Copy + Send + Sync + 'static {
@@ -115,7 +115,7 @@ pub(super) fn build<T: Scalar>(act: Act) -> Box<dyn Layer<T>> {
 impl<T: Scalar, C: Curve> Layer<T> for Elementwise<C> {
     fn forward(&self, cx: &Cx<'_, T>, x: &[Planes<'_, T>], y: &mut PlanesMut<'_, T>, _: &mut Cache<T>) {
         fn run<T: Scalar, N: Num<T>>(c: impl Curve, x: Planes<'_, T>, y: &mut PlanesMut<'_, T>, p: usize) {
-            map::<T, N>(x.lane::<N>(p), y.lane::<N>(p), |x| c.value(x));
+            map::<T, N>(x.lane::<N>(p), y.lane::<N>(p), #[inline(always)] |x| c.value(x));
         }
         lanes!(cx, T, p => run(self.0, x[0], y, p));
     }
@@ -124,14 +124,20 @@ impl<T: Scalar, C: Curve> Layer<T> for Elementwise<C> {
         fn run<T: Scalar, N: Num<T>>(c: impl Curve, x: Planes<'_, T>, dy: Planes<'_, T>, dx: &mut PlanesMut<'_, T>, p: usize) {
             let (x, dy, acc) = (x.lane::<N>(p), dy.lane::<N>(p), dx.acc);
             let (v, t) = dx.lane::<N>(p);
-            par_pair(v, t, CHUNK, |first, v, t| {
-                let (v, t) = fit::<T, N>(v, t);
-                let part = first..first + v.len();
-                let (x, dy) = (x.slice(part.clone()), dy.slice(part));
-                for i in 0..v.len() {
-                    put(N::load(dy, i) * c.slope(N::load(x, i)), v, t, i, acc, p);
-                }
-            });
+            par_pair(
+                v,
+                t,
+                CHUNK,
+                #[inline(always)]
+                |first, v, t| {
+                    let (v, t) = fit::<T, N>(v, t);
+                    let part = first..first + v.len();
+                    let (x, dy) = (x.slice(part.clone()), dy.slice(part));
+                    for i in 0..v.len() {
+                        put(N::load(dy, i) * c.slope(N::load(x, i)), v, t, i, acc, p);
+                    }
+                },
+            );
         }
         if let Some(dx) = &mut io.dx[0] {
             lanes!(cx, T, p => run(self.0, io.x[0], io.dy, dx, p));
@@ -147,19 +153,30 @@ pub(super) struct Softmax {
 /// `y = softmax(x)` of one row, in place of nothing: `x` and `y` differ.
 #[inline(always)]
 pub(super) fn softmax_row<T: Scalar, N: Num<T>>(x: Lane<'_, T>, v: &mut [T], t: &mut [T], scale: T) {
-    let n = v.len();
-    let max = x.v.iter().fold(x.v[0], |m, &x| Real::max(m, x));
-    let mut sum = N::zero();
+    let (v, t) = fit::<T, N>(v, t);
+    let (n, max) = (v.len(), row_max(x.v));
+    let x = x.slice(0..n);
     for i in 0..n {
-        let e = (N::load(x, i) - N::constant(max)).scale(scale).exp();
-        sum = sum + e;
-        e.store(v, t, i);
+        (N::load(x, i) - N::constant(max)).scale(scale).exp().store(v, t, i);
     }
-    let inverse = N::one() / sum;
+    let inverse = N::one() / row_sum::<T, N>(n, |i| N::load(Lane { v, t }, i));
     for i in 0..n {
         let y = N::load(Lane { v, t }, i) * inverse;
         y.store(v, t, i);
     }
+}
+
+/// Largest number of a row, by eight interleaved maxima.
+#[inline(always)]
+fn row_max<T: Scalar>(x: &[T]) -> T {
+    let mut max = [x[0]; 8];
+    let (eights, rest) = x.as_chunks::<8>();
+    for eight in eights {
+        for i in 0..8 {
+            max[i] = if eight[i] > max[i] { eight[i] } else { max[i] };
+        }
+    }
+    max.iter().chain(rest).fold(x[0], |m, &x| Real::max(m, x))
 }
 
 /// `dx = y (dy − Σ y dy) · scale` of one row.
@@ -173,11 +190,11 @@ pub(super) fn softmax_row_backward<T: Scalar, N: Num<T>>(
     acc: bool,
     p: usize,
 ) {
-    let mut inner = N::zero();
-    for i in 0..v.len() {
-        inner = inner + N::load(y, i) * N::load(dy, i);
-    }
-    for i in 0..v.len() {
+    let (v, t) = fit::<T, N>(v, t);
+    let n = v.len();
+    let (y, dy) = (y.slice(0..n), dy.slice(0..n));
+    let inner = row_sum::<T, N>(n, |i| N::load(y, i) * N::load(dy, i));
+    for i in 0..n {
         put((N::load(y, i) * (N::load(dy, i) - inner)).scale(scale), v, t, i, acc, p);
     }
 }
@@ -186,9 +203,12 @@ impl<T: Scalar> Layer<T> for Softmax {
     fn forward(&self, cx: &Cx<'_, T>, x: &[Planes<'_, T>], y: &mut PlanesMut<'_, T>, _: &mut Cache<T>) {
         fn run<T: Scalar, N: Num<T>>(c: usize, x: Planes<'_, T>, y: &mut PlanesMut<'_, T>, p: usize) {
             let x = x.lane::<N>(p);
-            rows::<T, N>(y.lane::<N>(p), c, |first, v, t| {
-                softmax_row::<T, N>(x.slice(first..first + c), v, t, T::ONE);
-            });
+            rows::<T, N>(
+                y.lane::<N>(p),
+                c,
+                #[inline(always)]
+                |first, v, t| softmax_row::<T, N>(x.slice(first..first + c), v, t, T::ONE),
+            );
         }
         lanes!(cx, T, p => run(self.c, x[0], y, p));
     }
@@ -196,10 +216,15 @@ impl<T: Scalar> Layer<T> for Softmax {
     fn backward(&self, cx: &Cx<'_, T>, io: Io<'_, '_, T>, _: Option<&mut Grads<'_, T>>, _: &mut Cache<T>) {
         fn run<T: Scalar, N: Num<T>>(c: usize, y: Planes<'_, T>, dy: Planes<'_, T>, dx: &mut PlanesMut<'_, T>, p: usize) {
             let (y, dy, acc) = (y.lane::<N>(p), dy.lane::<N>(p), dx.acc);
-            rows::<T, N>(dx.lane::<N>(p), c, |first, v, t| {
-                let row = first..first + c;
-                softmax_row_backward::<T, N>(y.slice(row.clone()), dy.slice(row), v, t, T::ONE, acc, p);
-            });
+            rows::<T, N>(
+                dx.lane::<N>(p),
+                c,
+                #[inline(always)]
+                |first, v, t| {
+                    let row = first..first + c;
+                    softmax_row_backward::<T, N>(y.slice(row.clone()), dy.slice(row), v, t, T::ONE, acc, p);
+                },
+            );
         }
         if let Some(dx) = &mut io.dx[0] {
             lanes!(cx, T, p => run(self.c, io.y, io.dy, dx, p));
@@ -207,18 +232,25 @@ impl<T: Scalar> Layer<T> for Softmax {
     }
 }
 
-/// Runs `f(first, v, t)` on each row of `c` elements, in parallel over fixed groups of rows.
+/// Runs `f(first, v, t)` on each row of `c` elements, in parallel over fixed groups of rows. Mark
+/// `f` `#[inline(always)]` so that its loops vectorise.
 pub(super) fn rows<T: Scalar, N: Num<T>>(
     out: (&mut [T], &mut [T]),
     c: usize,
     f: impl Fn(usize, &mut [T], &mut [T]) + Sync,
 ) {
     let group = (CHUNK / 4).div_ceil(c) * c;
-    par_pair(out.0, out.1, group, |first, v, t| {
-        for row in 0..v.len() / c {
-            let part = row * c..(row + 1) * c;
-            let t = if N::DUAL { &mut t[part.clone()] } else { &mut [][..] };
-            f(first + row * c, &mut v[part], t);
-        }
-    });
+    par_pair(
+        out.0,
+        out.1,
+        group,
+        #[inline(always)]
+        |first, v, t| {
+            for row in 0..v.len() / c {
+                let part = row * c..(row + 1) * c;
+                let t = if N::DUAL { &mut t[part.clone()] } else { &mut [][..] };
+                f(first + row * c, &mut v[part], t);
+            }
+        },
+    );
 }

@@ -91,7 +91,7 @@ impl Attention {
 
     fn softmax<T: Scalar, N: Num<T>>(&self, s: Planes<'_, T>, w: &mut PlanesMut<'_, T>, p: usize) {
         let (l, s) = (self.length, s.lane::<N>(p));
-        rows::<T, N>(w.lane::<N>(p), l, |first, v, t| {
+        rows::<T, N>(w.lane::<N>(p), l, #[inline(always)] |first, v, t| {
             let seen = if self.causal { first / l % l + 1 } else { l };
             let (v, rest) = v.split_at_mut(seen);
             rest.fill(T::ZERO);
@@ -103,7 +103,7 @@ impl Attention {
 
     fn softmax_backward<T: Scalar, N: Num<T>>(&self, w: Planes<'_, T>, dw: Planes<'_, T>, ds: &mut PlanesMut<'_, T>, p: usize) {
         let (l, w, dw) = (self.length, w.lane::<N>(p), dw.lane::<N>(p));
-        rows::<T, N>(ds.lane::<N>(p), l, |first, v, t| {
+        rows::<T, N>(ds.lane::<N>(p), l, #[inline(always)] |first, v, t| {
             let row = first..first + l;
             softmax_row_backward::<T, N>(w.slice(row.clone()), dw.slice(row), v, t, self.scale(), false, p);
         });

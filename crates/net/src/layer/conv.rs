@@ -1,6 +1,6 @@
 use std::ops::Range;
 
-use super::linear::{add_rows, bias_grads};
+use super::linear::{bias_grads, part};
 use super::{Cache, Cx, Grads, Io, Layer};
 use crate::graph::Op;
 use crate::kernel::{Conv, ConvShape, Scalar};
@@ -53,23 +53,19 @@ impl Convolution {
 
 impl<T: Scalar> Layer<T> for Convolution {
     fn forward(&self, cx: &Cx<'_, T>, x: &[Planes<'_, T>], y: &mut PlanesMut<'_, T>, cache: &mut Cache<T>) {
-        let x = x[0];
-        let stacked = x.data.len() / x.len;
-        let (images, scratch) = (stacked * cx.batch, &mut cache.scratch);
-        let w = &cx.params.value[self.weight.clone()];
-        self.conv.forward(images, x.data, w, None, &mut y.data[..stacked * y.len], false, scratch);
+        let (x, scratch) = (x[0], &mut cache.scratch);
+        let (weight, bias) = (self.weight.clone(), self.bias.clone());
+        let w = &cx.params.value[weight.clone()];
+        let b = part(cx.params.value, &bias);
+        self.conv.forward(cx.batch, x.value(), w, b, y.value(), false, scratch);
+        let (r, len) = (y.data.len() / y.len - 1, y.len);
+        if x.has_tangents() {
+            self.conv.forward(r * cx.batch, &x.data[x.len..], w, None, &mut y.data[len..], false, scratch);
+        }
         if y.has_tangents() {
             for (p, z) in cx.params.tangents.iter().enumerate() {
-                let w = &z[self.weight.clone()];
-                self.conv.forward(cx.batch, x.value(), w, None, y.tangent(p), x.has_tangents(), scratch);
-            }
-        }
-        if !self.bias.is_empty() {
-            add_rows(y.value(), &cx.params.value[self.bias.clone()]);
-            if y.has_tangents() {
-                for (p, z) in cx.params.tangents.iter().enumerate() {
-                    add_rows(y.tangent(p), &z[self.bias.clone()]);
-                }
+                let (w, b) = (&z[weight.clone()], part(z, &bias));
+                self.conv.forward(cx.batch, x.value(), w, b, y.tangent(p), x.has_tangents(), scratch);
             }
         }
     }

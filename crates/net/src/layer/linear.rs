@@ -1,7 +1,7 @@
 use std::ops::Range;
 
 use super::{Cache, Cx, Grads, Io, Layer};
-use crate::kernel::{Scalar, column_sums, matmul};
+use crate::kernel::{Scalar, column_sums, matmul, matmul_bias};
 use crate::planes::{Planes, PlanesMut};
 
 /// `y = W x + b` on rows; `W` is `[out, in]`.
@@ -16,21 +16,19 @@ impl<T: Scalar> Layer<T> for Linear {
     fn forward(&self, cx: &Cx<'_, T>, x: &[Planes<'_, T>], y: &mut PlanesMut<'_, T>, _: &mut Cache<T>) {
         let (x, rows) = (x[0], x[0].len / self.input);
         let w = &cx.params.value[self.weight.clone()];
+        let b = part(cx.params.value, &self.bias);
         let stacked = x.data.len() / x.len;
-        // Value and tangents of the input are one larger batch: [X; Ẋ] Wᵀ.
-        matmul(stacked * rows, self.out, self.input, x.data, false, w, true, &mut y.data[..stacked * y.len], false);
+        let out = &mut y.data[..stacked * y.len];
+        // Value and tangents of the input are one larger batch: [X; Ẋ] Wᵀ; only the value has a bias.
+        let fused = if stacked == 1 { b } else { None };
+        product(stacked * rows, self.out, self.input, x.data, w, fused, out, false);
+        if let (Some(b), true) = (b, stacked > 1) {
+            add_rows(y.value(), b);
+        }
         if y.has_tangents() {
             for (p, z) in cx.params.tangents.iter().enumerate() {
-                let w = &z[self.weight.clone()];
-                matmul(rows, self.out, self.input, x.value(), false, w, true, y.tangent(p), x.has_tangents());
-            }
-        }
-        if !self.bias.is_empty() {
-            add_rows(y.value(), &cx.params.value[self.bias.clone()]);
-            if y.has_tangents() {
-                for (p, z) in cx.params.tangents.iter().enumerate() {
-                    add_rows(y.tangent(p), &z[self.bias.clone()]);
-                }
+                let (w, b) = (&z[self.weight.clone()], part(z, &self.bias));
+                product(rows, self.out, self.input, x.value(), w, b, y.tangent(p), x.has_tangents());
             }
         }
     }
@@ -58,9 +56,22 @@ impl<T: Scalar> Layer<T> for Linear {
     }
 }
 
+/// A block of the parameters, if it is not empty.
+pub(super) fn part<'a, T>(params: &'a [T], block: &Range<usize>) -> Option<&'a [T]> {
+    (!block.is_empty()).then(|| &params[block.clone()])
+}
+
+/// `Y (+)= X Wᵀ (+ b)`.
+fn product<T: Scalar>(m: usize, n: usize, k: usize, x: &[T], w: &[T], b: Option<&[T]>, y: &mut [T], acc: bool) {
+    match b {
+        Some(b) => matmul_bias(m, n, k, x, false, w, true, b, y, acc),
+        None => matmul(m, n, k, x, false, w, true, y, acc),
+    }
+}
+
 /// Adds `bias` to each row of `y`.
-pub(super) fn add_rows<T: Scalar>(y: &mut [T], bias: &[T]) {
-    crate::planes::par_pair(y, &mut [], bias.len() * 64, |_, y, _| {
+fn add_rows<T: Scalar>(y: &mut [T], bias: &[T]) {
+    crate::planes::par_pair(y, &mut [], bias.len() * 64, #[inline(always)] |_, y, _| {
         for row in y.chunks_exact_mut(bias.len()) {
             for (y, b) in row.iter_mut().zip(bias) {
                 *y += *b;

@@ -4,7 +4,7 @@ use super::act::rows;
 use super::{Cache, Cx, Grads, Io, Layer, Mode, lanes};
 use crate::kernel::Scalar;
 use crate::num::Num;
-use crate::planes::{CHUNK, Lane, Planes, PlanesMut, fit, par_pair, put, reduce, tile, tile_width};
+use crate::planes::{CHUNK, Lane, Planes, PlanesMut, fit, par_pair, put, reduce, row_sum, tile, tile_width};
 
 /// Batch normalisation of the last axis: `y = γ (x − μ)/√(σ² + ε) + β`, with the batch's mean and
 /// variance in training mode (differentiated through) and the running ones in evaluation mode.
@@ -39,15 +39,19 @@ impl BatchNorm {
     fn moments<T: Scalar, N: Num<T>>(&self, x: Lane<'_, T>) -> Vec<((f64, f64), (f64, f64))> {
         let n = (x.v.len() / self.c) as f64;
         // The first example's values as shifts keep the one-pass variance from cancelling.
-        let shift: Vec<T> = tile(x.v[..self.c].iter().copied());
-        let [sum, square] = reduce::<T, N, 2>(x.v.len(), self.c, |i, j| {
-            let d = N::load(x, i) - N::constant(shift[j]);
-            [d, d * d]
-        });
+        let shift: Vec<N> = x.v[..self.c].iter().map(|x| N::constant(*x)).collect();
+        let tiled = Constants::new(&shift);
+        let [sum, square] = reduce::<T, N, 1, 1, 2>(
+            [x],
+            self.c,
+            [tiled.lane()],
+            #[inline(always)]
+            |[x], [shift]| [x - shift, (x - shift) * (x - shift)],
+        );
         (0..self.c)
             .map(|c| {
                 let (m, mt) = (sum[c].0 / n, sum[c].1 / n);
-                let mean = (m + shift[c].to_f64(), mt);
+                let mean = (m + shift[c].value().to_f64(), mt);
                 let var = ((square[c].0 / n - m * m).max(0.0), square[c].1 / n - 2.0 * m * mt);
                 (mean, var)
             })
@@ -85,10 +89,14 @@ impl BatchNorm {
         let a: Vec<N> = (0..self.c).map(|c| N::load(gamma, c) * num(stats[c].1)).collect();
         let b: Vec<N> = (0..self.c).map(|c| N::load(beta, c) - a[c] * num(stats[c].0)).collect();
         let (a, b) = (Constants::new(&a), Constants::new(&b));
-        let (v, t) = y.lane::<N>(p);
-        channelwise::<T, N>(v, t, self.c, |i, j, v, t, o| {
-            (N::load(x, i) * a.at::<N>(j) + b.at::<N>(j)).store(v, t, o);
-        });
+        channelwise::<T, N, 1, 2>(
+            (y.lane::<N>(p), false, p),
+            self.c,
+            [x],
+            [a.lane(), b.lane()],
+            #[inline(always)]
+            |[x], [a, b]| x * a + b,
+        );
     }
 
     fn bwd<T: Scalar, N: Num<T>>(
@@ -104,10 +112,13 @@ impl BatchNorm {
         let mean: Vec<N> = saved.chunks(4).map(|s| N::new(s[0], s[1])).collect();
         let rstd: Vec<N> = saved.chunks(4).map(|s| N::new(s[2], s[3])).collect();
         let (m, r) = (Constants::new(&mean), Constants::new(&rstd));
-        let [sum_dy, sum_dy_xhat] = reduce::<T, N, 2>(x.v.len(), self.c, |i, j| {
-            let dy = N::load(dy, i);
-            [dy, dy * ((N::load(x, i) - m.at::<N>(j)) * r.at::<N>(j))]
-        });
+        let [sum_dy, sum_dy_xhat] = reduce::<T, N, 2, 2, 2>(
+            [x, dy],
+            self.c,
+            [m.lane(), r.lane()],
+            #[inline(always)]
+            |[x, dy], [m, r]| [dy, dy * ((x - m) * r)],
+        );
         if let Some(grads) = grads {
             grads.put(&self.scale, p, sum_dy_xhat.iter().copied());
             grads.put(&self.shift, p, sum_dy.iter().copied());
@@ -122,11 +133,14 @@ impl BatchNorm {
         let b: Vec<N> = (0..self.c).map(|c| -(a[c] * rstd[c] * over_n(sum_dy_xhat[c]))).collect();
         let k: Vec<N> = (0..self.c).map(|c| -(a[c] * over_n(sum_dy[c])) - b[c] * mean[c]).collect();
         let (a, b, k) = (Constants::new(&a), Constants::new(&b), Constants::new(&k));
-        let (v, t) = dx.lane::<N>(p);
-        channelwise::<T, N>(v, t, self.c, |i, j, v, t, o| {
-            let d = N::load(dy, i) * a.at::<N>(j) + N::load(x, i) * b.at::<N>(j) + k.at::<N>(j);
-            put(d, v, t, o, acc, p);
-        });
+        channelwise::<T, N, 2, 3>(
+            (dx.lane::<N>(p), acc, p),
+            self.c,
+            [x, dy],
+            [a.lane(), b.lane(), k.lane()],
+            #[inline(always)]
+            |[x, dy], [a, b, k]| dy * a + x * b + k,
+        );
     }
 }
 
@@ -151,31 +165,40 @@ impl<T: Scalar> Constants<T> {
         let t = if N::DUAL { tile(per_channel.iter().map(|n| n.tangent())) } else { Vec::new() };
         Self { v, t }
     }
-    #[inline(always)]
-    fn at<N: Num<T>>(&self, j: usize) -> N {
-        N::load(Lane { v: &self.v, t: &self.t }, j)
+    fn lane(&self) -> Lane<'_, T> {
+        Lane { v: &self.v, t: &self.t }
     }
 }
 
-/// Runs `f(i, j, v, t, o)` on every element `i` of `[rows, c]` numbers: `j` indexes tiled
-/// constants, `o` the pieces `v`, `t` of the output.
-fn channelwise<T: Scalar, N: Num<T>>(
-    v: &mut [T],
-    t: &mut [T],
+/// Puts `f(elements, constants)` for every element of the `inputs`, `[rows, c]` numbers each, with
+/// tiled per-channel `constants`, to `out`.
+fn channelwise<T: Scalar, N: Num<T>, const L: usize, const C: usize>(
+    ((v, t), acc, p): ((&mut [T], &mut [T]), bool, usize),
     c: usize,
-    f: impl Fn(usize, usize, &mut [T], &mut [T], usize) + Sync,
+    inputs: [Lane<'_, T>; L],
+    constants: [Lane<'_, T>; C],
+    f: impl Fn([N; L], [N; C]) -> N + Sync,
 ) {
     let width = tile_width(c);
-    par_pair(v, t, CHUNK.div_ceil(width) * width, |first, v, t| {
-        let (v, t) = fit::<T, N>(v, t);
-        let mut row = 0;
-        while row < v.len() {
-            for j in 0..width.min(v.len() - row) {
-                f(first + row + j, j, v, t, row + j);
+    par_pair(
+        v,
+        t,
+        CHUNK.div_ceil(width) * width,
+        #[inline(always)]
+        |first, v, t| {
+            for row in (0..v.len()).step_by(width) {
+                let part = row..v.len().min(row + width);
+                let n = part.len();
+                let x = inputs.map(|x| x.slice(first + part.start..first + part.end));
+                let k = constants.map(|k| k.slice(0..n));
+                let t = if N::DUAL { &mut t[part.clone()] } else { &mut [][..] };
+                let (v, t) = fit::<T, N>(&mut v[part], t);
+                for j in 0..n {
+                    put(f(x.map(|x| N::load(x, j)), k.map(|k| N::load(k, j))), v, t, j, acc, p);
+                }
             }
-            row += width;
-        }
-    });
+        },
+    );
 }
 
 /// Layer normalisation of the last axis.
@@ -205,30 +228,47 @@ impl LayerNorm {
         let x = x.lane::<N>(p);
         let over_c = T::from_f64(1.0 / c as f64);
         let eps = N::constant(T::from_f64(self.eps));
-        let inverse_sd = |row: Lane<'_, T>| {
-            let mean = sum::<T, N>(row, |x| x).scale(over_c);
-            let var = sum::<T, N>(row, |x| (x - mean) * (x - mean)).scale(over_c);
-            (mean, N::one() / (var + eps).sqrt())
-        };
-        rows::<T, N>(rstd.lane::<N>(p), 1, |row, v, t| {
-            inverse_sd(x.slice(row * c..(row + 1) * c)).1.store(v, t, 0);
-        });
-        rows::<T, N>(xhat.lane::<N>(p), c, |first, v, t| {
-            let row = x.slice(first..first + c);
-            let (mean, rstd) = inverse_sd(row);
-            for i in 0..c {
-                ((N::load(row, i) - mean) * rstd).store(v, t, i);
-            }
-        });
+        rows::<T, N>(
+            rstd.lane::<N>(p),
+            1,
+            #[inline(always)]
+            |row, v, t| {
+                let x = x.slice(row * c..(row + 1) * c);
+                let mean = mean::<T, N>(x);
+                let var = row_sum::<T, N>(c, |i| (N::load(x, i) - mean) * (N::load(x, i) - mean)).scale(over_c);
+                (N::one() / (var + eps).sqrt()).store(v, t, 0);
+            },
+        );
+        let rstd = Planes { data: rstd.data, len: n, zeros: cx.zeros }.lane::<N>(p);
+        rows::<T, N>(
+            xhat.lane::<N>(p),
+            c,
+            #[inline(always)]
+            |first, v, t| {
+                let x = x.slice(first..first + c);
+                let (mean, rstd) = (mean::<T, N>(x), N::load(rstd, first / c));
+                let (v, t) = fit::<T, N>(v, t);
+                for i in 0..v.len() {
+                    ((N::load(x, i) - mean) * rstd).store(v, t, i);
+                }
+            },
+        );
         let xhat = Planes { data: xhat.data, len, zeros: cx.zeros }.lane::<N>(p);
         let gamma = cx.params.lane::<N>(&self.scale, p, cx.zeros);
         let beta = cx.params.lane::<N>(&self.shift, p, cx.zeros);
-        rows::<T, N>(y.lane::<N>(p), c, |first, v, t| {
-            let xhat = xhat.slice(first..first + c);
-            for i in 0..c {
-                (N::load(xhat, i) * N::load(gamma, i) + N::load(beta, i)).store(v, t, i);
-            }
-        });
+        rows::<T, N>(
+            y.lane::<N>(p),
+            c,
+            #[inline(always)]
+            |first, v, t| {
+                let (v, t) = fit::<T, N>(v, t);
+                let n = v.len();
+                let (xhat, gamma, beta) = (xhat.slice(first..first + n), gamma.slice(0..n), beta.slice(0..n));
+                for i in 0..n {
+                    (N::load(xhat, i) * N::load(gamma, i) + N::load(beta, i)).store(v, t, i);
+                }
+            },
+        );
     }
 
     fn bwd<T: Scalar, N: Num<T>>(
@@ -245,10 +285,13 @@ impl LayerNorm {
         let rstd = Planes { data: rstd, len: len / c, zeros: cx.zeros }.lane::<N>(p);
         let dy = io.dy.lane::<N>(p);
         if let Some(grads) = grads {
-            let [shift, scale] = reduce::<T, N, 2>(len, c, |i, _| {
-                let dy = N::load(dy, i);
-                [dy, dy * N::load(xhat, i)]
-            });
+            let [shift, scale] = reduce::<T, N, 2, 0, 2>(
+                [dy, xhat],
+                c,
+                [],
+                #[inline(always)]
+                |[dy, xhat], []| [dy, dy * xhat],
+            );
             grads.put(&self.scale, p, scale.into_iter());
             grads.put(&self.shift, p, shift.into_iter());
         }
@@ -256,31 +299,30 @@ impl LayerNorm {
         let acc = dx.acc;
         let gamma = cx.params.lane::<N>(&self.scale, p, cx.zeros);
         let over_c = T::from_f64(1.0 / c as f64);
-        rows::<T, N>(dx.lane::<N>(p), c, |first, v, t| {
-            let (xhat, dy) = (xhat.slice(first..first + c), dy.slice(first..first + c));
-            let (mut mean, mut inner) = (N::zero(), N::zero());
-            for i in 0..c {
-                let g = N::load(dy, i) * N::load(gamma, i);
-                mean = mean + g;
-                inner = inner + g * N::load(xhat, i);
-            }
-            let (mean, inner) = (mean.scale(over_c), inner.scale(over_c));
-            let rstd = N::load(rstd, first / c);
-            for i in 0..c {
-                let g = N::load(dy, i) * N::load(gamma, i);
-                put(rstd * (g - mean - N::load(xhat, i) * inner), v, t, i, acc, p);
-            }
-        });
+        rows::<T, N>(
+            dx.lane::<N>(p),
+            c,
+            #[inline(always)]
+            |first, v, t| {
+                let (v, t) = fit::<T, N>(v, t);
+                let n = v.len();
+                let (xhat, dy, gamma) = (xhat.slice(first..first + n), dy.slice(first..first + n), gamma.slice(0..n));
+                let g = |i: usize| N::load(dy, i) * N::load(gamma, i);
+                let mean = row_sum::<T, N>(n, g).scale(over_c);
+                let inner = row_sum::<T, N>(n, |i| g(i) * N::load(xhat, i)).scale(over_c);
+                let rstd = N::load(rstd, first / c);
+                for i in 0..n {
+                    put(rstd * (g(i) - mean - N::load(xhat, i) * inner), v, t, i, acc, p);
+                }
+            },
+        );
     }
 }
 
+/// Mean of a row.
 #[inline(always)]
-fn sum<T: Scalar, N: Num<T>>(row: Lane<'_, T>, f: impl Fn(N) -> N) -> N {
-    let mut s = N::zero();
-    for i in 0..row.v.len() {
-        s = s + f(N::load(row, i));
-    }
-    s
+fn mean<T: Scalar, N: Num<T>>(x: Lane<'_, T>) -> N {
+    row_sum::<T, N>(x.v.len(), |i| N::load(x, i)).scale(T::from_f64(1.0 / x.v.len() as f64))
 }
 
 impl<T: Scalar> Layer<T> for LayerNorm {
@@ -312,7 +354,7 @@ impl Scale {
     fn bwd<T: Scalar, N: Num<T>>(&self, cx: &Cx<'_, T>, io: &mut Io<'_, '_, T>, grads: &mut Option<&mut Grads<'_, T>>, p: usize) {
         let (x, dy) = (io.x[0].lane::<N>(p), io.dy.lane::<N>(p));
         if let Some(grads) = grads {
-            let [sum] = reduce::<T, N, 1>(x.v.len(), self.c, |i, _| [N::load(dy, i) * N::load(x, i)]);
+            let [sum] = reduce::<T, N, 2, 0, 1>([dy, x], self.c, [], #[inline(always)] |[dy, x], []| [dy * x]);
             grads.put(&self.scale, p, sum.into_iter());
         }
         let Some(dx) = &mut io.dx[0] else { return };

@@ -23,7 +23,7 @@ pub(super) fn each_plane<T: Scalar>(x: Planes<'_, T>, y: &mut PlanesMut<'_, T>, 
 /// `y = x` or `y += x`.
 fn copy<T: Scalar>(x: &[T], y: &mut [T], add: bool) {
     y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
-        vectorize(|| {
+        vectorize(#[inline(always)] || {
             if add {
                 y.iter_mut().zip(x).for_each(|(y, x)| *y += *x);
             } else {

@@ -5,7 +5,7 @@ use super::shape::each_plane;
 use super::{Cache, Cx, Grads, Io, Layer, lanes};
 use crate::kernel::Scalar;
 use crate::num::Num;
-use crate::planes::{Planes, PlanesMut, put, reduce};
+use crate::planes::{Planes, PlanesMut, put, sums};
 
 /// Sorts groups of neighbouring channels, ascending: a locally constant permutation.
 pub(super) struct GroupSort {
@@ -75,17 +75,19 @@ impl Householder {
         let (x, dy, half) = (io.x[0].lane::<N>(p), io.dy.lane::<N>(p), self.c / 2);
         let angle = cx.params.lane::<N>(&self.angle, p, cx.zeros);
         if let Some(grads) = grads {
-            let [sum] = reduce::<T, N, 1>(x.v.len(), self.c, |e, _| {
-                let (row, i) = (e / self.c * self.c, e % self.c);
-                if i >= half {
-                    return [N::zero()];
+            let [sum] = sums::<T, N, 1>(x.v.len(), self.c, |part, [v], [t]| {
+                for (j, e) in part.enumerate() {
+                    let (row, i) = (e / self.c * self.c, e % self.c);
+                    if i >= half {
+                        continue;
+                    }
+                    let (a, b, angle) = (N::load(x, e), N::load(x, e + half), N::load(angle, i));
+                    let (s, c) = sine_cosine::<T, N>(angle);
+                    if !stays(angle.value(), a.value(), b.value()) {
+                        let (u, w) = (N::load(dy, row + i), N::load(dy, row + i + half));
+                        (u * (b * c - a * s) + w * (a * c + b * s)).add_to(v, t, j);
+                    }
                 }
-                let (a, b, angle) = (N::load(x, e), N::load(x, e + half), N::load(angle, i));
-                let (s, c) = sine_cosine::<T, N>(angle);
-                if stays(angle.value(), a.value(), b.value()) {
-                    return [N::zero()];
-                }
-                [N::load(dy, row + i) * (b * c - a * s) + N::load(dy, row + i + half) * (a * c + b * s)]
             });
             grads.put(&self.angle, p, sum[..half].iter().copied());
         }

@@ -1,0 +1,286 @@
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::path::Path;
+
+use half::{bf16, f16};
+use lzma_rust2::XzReader;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+use thalweg_core::{Block, Layout};
+
+use crate::describe::is_mobile;
+use crate::{Graph, Net, NetError, Preprocess};
+
+/// A trained network with all that is needed to use it: what a model file holds.
+///
+/// The file is safetensors: tensors under PyTorch's names and in its orders, and as metadata the
+/// `graph`, the `preprocess`, the `classes` and notes on the `training`, each as JSON.
+///
+/// ```
+/// use thalweg_core::Seed;
+/// use thalweg_net::{Init, Model, initial, named};
+/// let graph = named("mlp:4-8-2", &[4], 2)?;
+/// let (theta, buffers) = initial(&graph, &Init::PyTorch, Seed(1))?;
+/// let model = Model { graph, theta, buffers, ..Model::default() };
+/// let file = std::env::temp_dir().join("thalweg-doc-model.safetensors");
+/// model.save(&file)?;
+/// assert_eq!(Model::load(&file)?, model);
+/// # Ok::<(), thalweg_net::NetError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Model {
+    /// The layers.
+    pub graph: Graph,
+    /// All parameters, in the order of [`Graph::layout`].
+    pub theta: Vec<f32>,
+    /// Running statistics, in the order of [`Graph::buffers`].
+    pub buffers: Vec<f32>,
+    /// What happens to raw inputs first.
+    pub preprocess: Preprocess,
+    /// Names of the classes; for text models the vocabulary.
+    pub classes: Vec<String>,
+    /// Free notes on how the model was made.
+    pub training: Value,
+}
+
+impl Model {
+    /// The network, ready to compute.
+    pub fn net(&self) -> Result<Net<f32>, NetError> {
+        Net::new(self.graph.clone())
+    }
+
+    /// Writes the model as `f32` safetensors; equal models give equal bytes. The file appears
+    /// whole or not at all: it is written beside `path`, synced and renamed.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), NetError> {
+        let path = path.as_ref();
+        let (layout, buffers) = (self.graph.layout()?, self.graph.buffers()?);
+        NetError::check("the parameter buffer", self.theta.len(), layout.len())?;
+        NetError::check("the buffer of running statistics", self.buffers.len(), buffers.len())?;
+        let mut header = Map::new();
+        header.insert(
+            "__metadata__".into(),
+            json!({
+                "format": "pt",
+                "graph": self.graph.to_json().to_string(),
+                "preprocess": json!(self.preprocess).to_string(),
+                "classes": json!(self.classes).to_string(),
+                "training": self.training.to_string(),
+            }),
+        );
+        for (layout, start) in [(&layout, 0), (&buffers, layout.len())] {
+            for b in layout.blocks() {
+                let offsets = [4 * (start + b.range().start), 4 * (start + b.range().end)];
+                header.insert(
+                    b.name.clone(),
+                    json!({ "dtype": "F32", "shape": b.shape, "data_offsets": offsets }),
+                );
+            }
+        }
+        let mut bytes = Value::Object(header).to_string().into_bytes();
+        // Tensors start at a multiple of 8.
+        bytes.resize(bytes.len().next_multiple_of(8), b' ');
+        bytes.splice(0..0, (bytes.len() as u64).to_le_bytes());
+        bytes.extend(self.theta.iter().chain(&self.buffers).flat_map(|x| x.to_le_bytes()));
+        write_whole(path, &bytes).map_err(|e| NetError::file(path, format!("it cannot be written: {e}")))
+    }
+
+    /// Reads a model file with a `graph` in its metadata: one that [`Model::save`] wrote (of
+    /// `f32`, `f16` or `bf16`, possibly as `.xz`), or a shared MobileNet, whose input in [0, 1] is
+    /// seen as 2x − 1.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, NetError> {
+        let path = path.as_ref();
+        let bytes = read(path)?;
+        let metadata = parse(path, &bytes)?.1;
+        let note = |key: &str| metadata.get(key).map(String::as_str);
+        let Some(text) = note("graph") else {
+            let why = "it carries no `graph`; give the architecture (--arch NAME|FILE.toml) and the input's \
+                       normalisation (--normalize mean=…,std=…)";
+            return Err(NetError::file(path, why));
+        };
+        let value = json_note(path, "graph", text)?;
+        let graph = Graph::from_json(&value).map_err(|e| NetError::file(path, e))?;
+        let preprocess = match note("preprocess") {
+            Some(text) => json_note(path, "preprocess", text)?,
+            None if is_mobile(&value) => Preprocess { scale: 1.0 / 255.0, mean: vec![0.5], std: vec![0.5] },
+            None => {
+                return Err(NetError::file(
+                    path,
+                    "it carries no `preprocess`; save it anew with its normalisation",
+                ));
+            }
+        };
+        let classes = note("classes").map_or(Ok(Vec::new()), |text| json_note(path, "classes", text))?;
+        let training = note("training").map_or(Ok(Value::Null), |text| json_note(path, "training", text))?;
+        Ok(Self { classes, training, ..Self::from_tensors(path, &bytes, graph, preprocess)? })
+    }
+
+    /// Reads tensors into a given graph, for files without one. `module.` prefixes and counters of
+    /// batches are ignored, and a few other names for the same layer are understood (`linear` for
+    /// `fc`, `shortcut` for `downsample`); anything else must fit exactly.
+    pub fn load_foreign(
+        path: impl AsRef<Path>,
+        graph: Graph,
+        preprocess: Preprocess,
+    ) -> Result<Self, NetError> {
+        let path = path.as_ref();
+        Self::from_tensors(path, &read(path)?, graph, preprocess)
+    }
+
+    fn from_tensors(
+        path: &Path,
+        bytes: &[u8],
+        graph: Graph,
+        preprocess: Preprocess,
+    ) -> Result<Self, NetError> {
+        let bad = |why: String| NetError::file(path, why);
+        let (layout, buffers) = (graph.layout()?, graph.buffers()?);
+        preprocess.check(graph.input.last().copied().unwrap_or(1)).map_err(|e| bad(e.to_string()))?;
+        let known = |name: &str| layout.get(name).or(buffers.get(name)).is_some();
+        let mut tensors = BTreeMap::new();
+        let mut unexpected = Vec::new();
+        let file = parse(path, bytes)?.0;
+        for (name, tensor) in file.iter() {
+            if name.ends_with("num_batches_tracked") {
+                continue;
+            }
+            match spellings(name).find(|n| known(n)) {
+                None => unexpected.push(name),
+                Some(ours) => {
+                    if tensors.insert(ours, tensor).is_some() {
+                        return Err(bad(format!("tensor `{name}` is there twice under different prefixes")));
+                    }
+                }
+            }
+        }
+        let blocks = || layout.blocks().iter().chain(buffers.blocks());
+        let missing: Vec<&str> =
+            blocks().map(|b| b.name.as_str()).filter(|&n| !tensors.contains_key(n)).collect();
+        if !missing.is_empty() || !unexpected.is_empty() {
+            let (missing, unexpected) = (list(missing), list(unexpected));
+            return Err(bad(format!(
+                "its tensors are not the architecture's: missing {missing}; unexpected {unexpected}"
+            )));
+        }
+        // Shapes first: nothing is allocated for a graph that the file does not fill.
+        for block in blocks() {
+            let found = tensors[&block.name].shape();
+            if found != block.shape {
+                let (name, needed) = (&block.name, &block.shape);
+                return Err(bad(format!(
+                    "tensor `{name}` has shape {found:?} where the architecture needs {needed:?}"
+                )));
+            }
+        }
+        let collect = |layout: &Layout| -> Result<Vec<f32>, NetError> {
+            let mut all = Vec::with_capacity(layout.len());
+            for block in layout.blocks() {
+                decode(block, &tensors[&block.name], &mut all).map_err(bad)?;
+            }
+            Ok(all)
+        };
+        let (theta, buffers) = (collect(&layout)?, collect(&buffers)?);
+        Ok(Self { graph, theta, buffers, preprocess, classes: Vec::new(), training: Value::Null })
+    }
+}
+
+/// A tensor's name as we may know it.
+fn spellings(name: &str) -> impl Iterator<Item = String> {
+    let mut name = name;
+    while let Some(rest) = ["module.", "transformer."].iter().find_map(|p| name.strip_prefix(p)) {
+        name = rest;
+    }
+    let aliases = [("linear.", "fc."), ("classifier.", "fc."), ("shortcut.", "downsample.")];
+    let others = aliases.map(|(theirs, ours)| name.replace(theirs, ours));
+    std::iter::once(name.to_string()).chain(others)
+}
+
+fn list(names: Vec<&str>) -> String {
+    match names.as_slice() {
+        [] => "none".into(),
+        [shown @ .., _] if shown.len() >= 4 => {
+            format!("`{}` and {} more", shown[..3].join("`, `"), names.len() - 3)
+        }
+        all => format!("`{}`", all.join("`, `")),
+    }
+}
+
+fn decode(block: &Block, tensor: &TensorView<'_>, all: &mut Vec<f32>) -> Result<(), String> {
+    let data = tensor.data();
+    match tensor.dtype() {
+        Dtype::F32 => all.extend(data.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b))),
+        Dtype::F16 => all.extend(data.as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).to_f32())),
+        Dtype::BF16 => all.extend(data.as_chunks().0.iter().map(|&b| bf16::from_le_bytes(b).to_f32())),
+        other => return Err(format!("tensor `{}` is of type {other}; use F32, F16 or BF16", block.name)),
+    }
+    Ok(())
+}
+
+/// The file's bytes, unpacked if they are an xz stream.
+fn read(path: &Path) -> Result<Vec<u8>, NetError> {
+    let bytes = std::fs::read(path).map_err(|e| NetError::file(path, format!("it cannot be read: {e}")))?;
+    if !bytes.starts_with(b"\xfd7zXZ\0") {
+        return Ok(bytes);
+    }
+    let mut unpacked = Vec::new();
+    let done = XzReader::new(&bytes[..], true).read_to_end(&mut unpacked);
+    done.map_err(|e| {
+        NetError::file(path, format!("corrupt xz data after {} unpacked bytes: {e}", unpacked.len()))
+    })?;
+    Ok(unpacked)
+}
+
+fn json_note<T: DeserializeOwned>(path: &Path, key: &str, text: &str) -> Result<T, NetError> {
+    serde_json::from_str(text).map_err(|e| NetError::file(path, format!("metadata `{key}`: {e}")))
+}
+
+/// Tensors and metadata; what is wrong is said with its place in the file.
+fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<(SafeTensors<'a>, BTreeMap<String, String>), NetError> {
+    let size = bytes.len();
+    let bad = |why: String| NetError::file(path, why);
+    let header = bytes.first_chunk().map(|&n| u64::from_le_bytes(n));
+    let explain = |e: SafeTensorError| {
+        bad(match (e, header) {
+            (_, None) => {
+                format!("it ends after {size} bytes; a safetensors file starts with an 8-byte header length")
+            }
+            (SafeTensorError::InvalidHeaderLength | SafeTensorError::HeaderTooLarge, Some(n)) => {
+                format!(
+                    "its first 8 bytes announce a header of {n} bytes but it has {size} bytes; it is truncated or not safetensors"
+                )
+            }
+            (SafeTensorError::InvalidHeader(e), _) => {
+                format!("corrupt header at byte {}: not UTF-8", 8 + e.valid_up_to())
+            }
+            (SafeTensorError::InvalidHeaderDeserialization(e), Some(n)) => {
+                let text = bytes.get(8..8 + n as usize).unwrap_or_default();
+                let lines = text.split_inclusive(|&b| b == b'\n').take(e.line().saturating_sub(1));
+                let byte = 8 + lines.map(<[u8]>::len).sum::<usize>() + e.column().saturating_sub(1);
+                format!("corrupt header at byte {byte}: {e}")
+            }
+            (SafeTensorError::MetadataIncompleteBuffer, _) => {
+                format!(
+                    "the tensors of its header do not fill its {size} bytes exactly; it is truncated or has bytes appended"
+                )
+            }
+            (e, _) => format!("corrupt header: {e}"),
+        })
+    };
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(explain)?;
+    let notes = metadata.metadata().clone().unwrap_or_default().into_iter().collect();
+    Ok((SafeTensors::deserialize(bytes).map_err(explain)?, notes))
+}
+
+fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let mut file = std::fs::File::create(&temporary)?;
+    let written =
+        file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&temporary, path));
+    if written.is_err() {
+        // The first error is the one to report.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written
+}
