@@ -1,1 +1,36 @@
-//! Optimisation beyond the plain gradient: one library, every system behind a feature
+//! Thalweg: optimisation beyond the plain gradient.
+//!
+//! One door to everything: the contract ([`core`]), first-order methods ([`optim`]), networks and
+//! their derivatives ([`net`]), readers and embedded samples ([`data`]), pictures ([`plot`]), one
+//! module per published method behind a feature of its name ([`adahessian`]), and [`train`], which
+//! brings networks, data and methods together.
+//!
+//! ```
+//! use thalweg::adahessian::AdaHessian;
+//! use thalweg::core::Seed;
+//! use thalweg::net::{Init, Net, initial, named};
+//! use thalweg::train::{Examples, Plan, Sampling, Training, fit, score, standardise};
+//!
+//! let (train, test) = thalweg::data::digits();
+//! let preprocess = standardise(&train);
+//! let (train, test) = (Examples::set(train, &preprocess)?, Examples::set(test, &preprocess)?);
+//!
+//! let net = Net::new(named("mlp:64-32-10", train.shape(), 10)?)?;
+//! let (theta, buffers) = initial(net.graph(), &Init::default(), Seed(1))?;
+//! let mut training = Training::new(&net, theta, buffers, &train, Sampling { batch: 64, ..Sampling::default() })?;
+//! let outcome = fit(&AdaHessian::default(), &mut training, &Plan { steps: 44, ..Plan::default() })?;
+//! let score = score(&net, &outcome.solution, training.buffers(), &test)?;
+//! assert!(score.accuracy.unwrap() > 0.85);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "adahessian")]
+pub use thalweg_adahessian as adahessian;
+pub use thalweg_core as core;
+pub use thalweg_data as data;
+pub use thalweg_net as net;
+pub use thalweg_optim as optim;
+pub use thalweg_plot as plot;
+
+pub mod train;

@@ -1,0 +1,316 @@
+//! AdaHessian's claims at small scale (Yao et al., arXiv:2006.00719), one table each.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use serde_json::{Map, Value, json};
+use thalweg::core::Stop;
+use thalweg::net::Preprocess;
+use thalweg::plot::{Figure, Table};
+
+use super::runs::{Length, Row, Setting, Variant, best, moments, run, table, variant};
+use super::{Finding, Options, cost, publish};
+use crate::config::shared_data;
+use crate::minimize::{self, minimize, rate};
+use crate::task::{From, Task};
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  thalweg bench adahessian diagonal cost --data digits
+  thalweg bench adahessian all --mnist train-images-idx3-ubyte.gz --cifar data_batch_1.bin --text book.txt
+
+Without --mnist, --cifar and --text, the data are looked for in the folder THALWEG_DATA
+(default ../shared/data).")]
+pub struct Bench {
+    /// averaging, convolutions, cost, robustness, transformer, trajectories, diagonal, all
+    #[arg(required = true)]
+    which: Vec<String>,
+    /// MNIST training images (IDX)
+    #[arg(long, value_name = "FILE")]
+    mnist: Option<PathBuf>,
+    /// CIFAR-10 training images (binary)
+    #[arg(long, value_name = "FILE")]
+    cifar: Option<PathBuf>,
+    /// A text
+    #[arg(long, value_name = "FILE")]
+    text: Option<PathBuf>,
+    /// `digits`: use the embedded images in place of MNIST; the marks are MNIST's
+    #[arg(long, value_name = "digits")]
+    data: Option<String>,
+    /// Steps of the transformer
+    #[arg(long, default_value_t = 1500)]
+    steps: u64,
+    #[command(flatten)]
+    options: Options,
+}
+
+const ALL: [&str; 7] = ["averaging", "convolutions", "cost", "robustness", "transformer", "trajectories", "diagonal"];
+
+impl Bench {
+    pub fn run(self) -> Result<()> {
+        self.options.common.start()?;
+        if self.options.seeds == 0 {
+            bail!("seeds = 0 is not allowed; use at least 1");
+        }
+        let names: Vec<&str> = match &self.which[..] {
+            [one] if one == "all" => ALL.to_vec(),
+            some => some.iter().map(String::as_str).collect(),
+        };
+        // B1 to B6 are the names of the specification.
+        let which = |name: &str| match name {
+            "averaging" | "b1" => Some(0),
+            "convolutions" | "b2" => Some(1),
+            "cost" | "b3" => Some(2),
+            "robustness" | "b4" => Some(3),
+            "transformer" | "b5" => Some(4),
+            "trajectories" | "b6" => Some(5),
+            "diagonal" => Some(6),
+            _ => None,
+        };
+        if let Some(bad) = names.iter().find(|n| which(n).is_none()) {
+            bail!("there is no benchmark `{bad}`; use one of {}, or all", ALL.join(", "));
+        }
+        let bench = &self;
+        let benches = names.iter().filter_map(|n| which(n)).map(|i| -> Box<dyn FnOnce() -> Result<Finding> + '_> {
+            match i {
+                0 => Box::new(|| bench.averaging()),
+                1 => Box::new(|| bench.convolutions()),
+                2 => Box::new(|| bench.cost()),
+                3 => Box::new(|| bench.robustness()),
+                4 => Box::new(|| bench.transformer()),
+                5 => Box::new(trajectories),
+                _ => Box::new(super::diagonal),
+            }
+        });
+        publish("AdaHessian's claims", &self.options, benches.collect())
+    }
+
+    /// The images of a benchmark.
+    fn task(&self, arch: &str, limit: usize) -> Result<Task> {
+        if let Some(data) = self.data.clone() {
+            let arch = arch.replace("784", "64");
+            return Task::load(&From { data, ..From::default() }, &arch, None);
+        }
+        let file = self.mnist.clone();
+        let file = file.unwrap_or_else(|| shared_data().join("vision/mnist-train-images-idx3-ubyte.gz"));
+        let from = From { data: existing(file, "--mnist")?, limit: Some(limit), ..From::default() };
+        let normalize: Preprocess = "mean=0.1307,std=0.3081".parse()?;
+        Task::load(&from, arch, Some(&normalize))
+    }
+
+    fn averaging(&self) -> Result<Finding> {
+        let task = self.task(MLP, 10_000)?;
+        let mut variants = first_order(&[0.03, 0.1, 0.3], &[1e-3, 3e-3]);
+        variants.push(variant("AdamW", "adamw", json!({ "lr": 3e-3 })));
+        variants.push(variant("Muon", "muon", json!({ "lr": 0.01 })));
+        for lr in [0.015, 0.05, 0.15] {
+            variants.push(variant("AdaHessian, no averaging", "adahessian", json!({ "lr": lr, "average": "none" })));
+            variants.push(variant("AdaHessian, signed rows", "adahessian", json!({ "lr": lr, "average": "signed" })));
+        }
+        variants.push(variant("AdaHessian, abs, chunks of 32", "adahessian", json!({ "lr": 0.15, "blocks": { "linear": 32 } })));
+        variants.push(variant("AdaHessian, abs rows", "adahessian", json!({ "lr": 0.15 })));
+        let setting = self.setting(Length::Epochs(4));
+        let rows = run(&task, &variants, &setting, &self.options.common)?;
+        let (ours, none, adam) = (best(&rows, "AdaHessian, abs rows"), best(&rows, "AdaHessian, no averaging"), best(&rows, "Adam"));
+        let signed = rows.iter().find(|r| r.label.contains("signed") && r.lr == 0.15);
+        let over = |a: &Row, b: &Row| a.mean() - b.mean();
+        let marks = vec![
+            (format!("rows beat no averaging at its best rate by ≥ 0.5 points (by {:.2})", over(ours, none)), over(ours, none) >= 0.5),
+            (format!("rows beat Adam at its best rate by ≥ 0.3 points (by {:.2})", over(ours, adam)), over(ours, adam) >= 0.3),
+            ("the signed average fails at the rate 0.15, as expected".into(), signed.is_some_and(|s| s.mean() < ours.mean() - 1.0)),
+        ];
+        Ok(self.finding("averaging", "Block averaging helps", format!("{MLP}, {} images, batch 128, 4 epochs, linear decay.", task.train.len()), &rows, marks))
+    }
+
+    fn convolutions(&self) -> Result<Finding> {
+        let task = self.task("lenet", 8_000)?;
+        let ada = |label: &str, fields: Value| {
+            let mut all = json!({ "lr": 0.15 });
+            all.as_object_mut().into_iter().for_each(|a| a.extend(fields.as_object().cloned().unwrap_or_default()));
+            variant(label, "adahessian", all)
+        };
+        let kernel_only = json!({ "linear": "none", "conv2d": "kernel" });
+        let variants = [
+            variant("SGD", "sgd", json!({ "lr": 0.05 })),
+            variant("Adam", "adam", json!({ "lr": 3e-3 })),
+            variant("Muon", "muon", json!({ "lr": 0.01 })),
+            ada("AdaHessian, no averaging", json!({ "average": "none", "lr": 0.05 })),
+            ada("AdaHessian, no averaging", json!({ "average": "none" })),
+            ada("AdaHessian, kernels", json!({ "blocks": kernel_only, "lr": 0.05 })),
+            ada("AdaHessian, kernels", json!({ "blocks": kernel_only })),
+            ada("AdaHessian, kernels and rows", json!({})),
+            ada("… curvature every 2 steps", json!({ "hessian_every": 2 })),
+            ada("… curvature every 5 steps", json!({ "hessian_every": 5 })),
+            ada("… power ½", json!({ "hessian_power": 0.5 })),
+            ada("… 4 probes", json!({ "probes": 4 })),
+        ];
+        let rows = run(&task, &variants, &self.setting(Length::Epochs(3)), &self.options.common)?;
+        let (ours, none, adam) = (best(&rows, "AdaHessian, kernels and rows"), best(&rows, "AdaHessian, no averaging"), best(&rows, "Adam"));
+        let gain = ours.mean() - none.mean();
+        let marks = vec![
+            (format!("kernels and rows beat no averaging by ≥ 3 points (by {gain:.2})"), gain >= 3.0),
+            (format!("kernels and rows do at least as well as Adam ({:.2} against {:.2})", ours.mean(), adam.mean()), ours.mean() >= adam.mean()),
+        ];
+        Ok(self.finding("convolutions", "Convolutions", format!("lenet, {} images, batch 128, 3 epochs, linear decay.", task.train.len()), &rows, marks))
+    }
+
+    fn cost(&self) -> Result<Finding> {
+        const EVERY: usize = 5;
+        let mut costs = vec![
+            cost::measure(&self.task(MLP, 10_000)?, MLP, 128, EVERY as u64)?,
+        ];
+        if self.data.is_none() {
+            costs.push(cost::measure(&self.task("lenet", 8_000)?, "lenet", 128, EVERY as u64)?);
+            let file = self.cifar.clone().unwrap_or_else(|| shared_data().join("vision/cifar10-train-3000.bin.gz"));
+            let from = From { data: existing(file, "--cifar")?, ..From::default() };
+            costs.push(cost::measure(&Task::load(&from, "resnet8", None)?, "resnet8", 128, EVERY as u64)?);
+        }
+        let mut table = Table::new(["model", "SGD ms/step", "N = 1", "N = 2", "N = 3", "N = 4", "N = 5"]);
+        let mut marks = Vec::new();
+        for c in &costs {
+            let mut cells = vec![c.model.clone(), format!("{:.2}", 1e3 * c.sgd)];
+            cells.extend((1..=EVERY).map(|n| format!("{:.2}×", c.ratio(n))));
+            table.row(cells);
+            marks.push((format!("{}: a fresh step costs ≤ 2.6 of SGD's ({:.2})", c.model, c.ratio(1)), c.ratio(1) <= 2.6));
+            let close = (1..=EVERY).all(|n| (c.ratio(n) / c.expected(n) - 1.0).abs() <= 0.2);
+            marks.push((format!("{}: every N steps costs 1 + (c − 1)/N within 20 %", c.model), close));
+        }
+        Ok(Finding {
+            name: "cost",
+            title: "Cost of a step".into(),
+            text: "Time of an AdaHessian step over that of an SGD step, batch 128, curvature refreshed every N steps; medians of rounds in turn.".into(),
+            table,
+            figures: Vec::new(),
+            marks,
+            data: serde_json::to_value(&costs)?,
+        })
+    }
+
+    fn robustness(&self) -> Result<Finding> {
+        let task = self.task(MLP, 10_000)?;
+        let tuned = [("AdaHessian, abs rows", "adahessian", 0.15), ("SGD", "sgd", 0.1), ("Adam", "adam", 3e-3), ("AdamW", "adamw", 3e-3)];
+        let factors = [0.25, 0.5, 1.0, 2.0, 4.0];
+        let variants: Vec<Variant> = tuned
+            .iter()
+            .flat_map(|(label, method, lr)| factors.map(|f| variant(*label, method, json!({ "lr": lr * f }))))
+            .collect();
+        let rows = run(&task, &variants, &self.setting(Length::Epochs(4)), &self.options.common)?;
+        let mut table = Table::new(["method", "¼", "½", "1", "2", "4", "spread"]);
+        let mut figure = Figure::new("Robustness to the learning rate").x_label("factor on the tuned rate").y_label("test accuracy %").log_x();
+        let mut spreads = Vec::new();
+        for (label, of) in tuned.iter().map(|t| t.0).zip(rows.chunks(factors.len())) {
+            let means: Vec<f64> = of.iter().map(Row::mean).collect();
+            let spread = means.iter().fold(f64::MIN, |a, b| a.max(*b)) - means.iter().fold(f64::MAX, |a, b| a.min(*b));
+            let mut cells = vec![label.to_string()];
+            cells.extend(means.iter().map(|m| format!("{m:.2}")));
+            cells.push(format!("{spread:.2}"));
+            table.row(cells);
+            let points: Vec<(f64, f64)> = factors.iter().copied().zip(means).collect();
+            let band: Vec<(f64, f64, f64)> = factors.iter().zip(of).map(|(f, r)| {
+                let (mean, sd) = moments(&r.accuracy);
+                (*f, mean - sd, mean + sd)
+            }).collect();
+            figure = figure.band(label, &band).line(label, &points);
+            spreads.push((label, spread));
+        }
+        let least = spreads.iter().min_by(|a, b| a.1.total_cmp(&b.1)).map_or("", |s| s.0);
+        Ok(Finding {
+            name: "robustness",
+            title: "Robustness to the learning rate".into(),
+            text: format!("Test accuracy in percent, means of {} seeds, for factors on each method's tuned rate ({MLP}, 4 epochs). Least spread: {least}.", self.options.seeds),
+            table,
+            figures: vec![(figure, "Band: one standard deviation over the seeds.".into())],
+            marks: vec![("AdaHessian varies less than SGD".into(), spreads[0].1 < spreads[1].1)],
+            data: serde_json::to_value(&rows)?,
+        })
+    }
+
+    fn transformer(&self) -> Result<Finding> {
+        let arch = "char-transformer:2,64,4,64";
+        let file = self.text.clone().unwrap_or_else(|| shared_data().join("text/tinyshakespeare-train.txt.gz"));
+        let task = Task::load(&From { data: existing(file, "--text")?, ..From::default() }, arch, None)?;
+        let variants = [
+            variant("AdamW", "adamw", json!({ "lr": 1e-3 })),
+            variant("AdamW", "adamw", json!({ "lr": 3e-3 })),
+            variant("AdaHessian, chunks of 32", "adahessian", json!({ "lr": 0.15, "betas": [0.9, 0.98], "blocks": { "linear": 32, "embedding": 32 } })),
+        ];
+        let setting = Setting { batch: 32, length: Length::Steps(self.steps), schedule: "warmup:100+linear", seeds: self.options.seeds };
+        let rows = run(&task, &variants, &setting, &self.options.common)?;
+        let loss = |r: &Row| moments(&r.test_loss).0;
+        let adamw = if loss(&rows[0]) <= loss(&rows[1]) { &rows[0] } else { &rows[1] };
+        let ours = &rows[2];
+        let ratio = moments(&ours.seconds).0 / moments(&adamw.seconds).0;
+        let marks = vec![(
+            format!("test loss at equal steps no higher than AdamW's at its better rate ({:.4} against {:.4}; time ratio {ratio:.2})", loss(ours), loss(adamw)),
+            loss(ours) <= loss(adamw),
+        )];
+        Ok(self.finding("transformer", "Character transformer", format!("{arch}, {} steps of 32 windows, warm-up and linear decay.", self.steps), &rows, marks))
+    }
+
+    fn setting(&self, length: Length) -> Setting<'static> {
+        Setting { batch: 128, length, schedule: "linear", seeds: self.options.seeds }
+    }
+
+    fn finding(&self, name: &'static str, title: &str, text: String, rows: &[Row], marks: Vec<(String, bool)>) -> Finding {
+        let bars: Vec<(String, f64, f64)> = rows
+            .iter()
+            .filter(|r| r.mean() > 50.0)
+            .map(|r| {
+                let (mean, sd) = moments(&r.accuracy);
+                (format!("{} {}", r.label, r.lr), mean, sd)
+            })
+            .collect();
+        let figure = Figure::new(title).y_label("test accuracy %").bars("accuracy", &bars);
+        Finding {
+            name,
+            title: title.into(),
+            text: format!("{text} Mean ± standard deviation over {} seeds.", self.options.seeds),
+            table: table(rows),
+            figures: if bars.is_empty() { Vec::new() } else { vec![(figure, "Whiskers: one standard deviation.".into())] },
+            marks,
+            data: serde_json::to_value(rows).unwrap_or_default(),
+        }
+    }
+}
+
+const MLP: &str = "mlp:784-256-128-10";
+
+fn first_order(sgd: &[f64], adam: &[f64]) -> Vec<Variant> {
+    let sgd = sgd.iter().map(|lr| variant("SGD", "sgd", json!({ "lr": lr })));
+    sgd.chain(adam.iter().map(|lr| variant("Adam", "adam", json!({ "lr": lr })))).collect()
+}
+
+fn existing(file: PathBuf, flag: &str) -> Result<String> {
+    if !file.exists() {
+        bail!("{} does not exist; name the data with {flag}, or the folder of shared data with THALWEG_DATA", file.display());
+    }
+    Ok(file.display().to_string())
+}
+
+/// Trajectories on Rosenbrock's valley and Rastrigin's bowl.
+pub fn trajectories() -> Result<Finding> {
+    let mut table = Table::new(["function", "method", "f", "x", "steps"]);
+    let (mut figures, mut data) = (Vec::new(), Map::new());
+    for (function, start) in [("rosenbrock", [-2.0, 2.0]), ("rastrigin", [-2.0, 3.5])] {
+        let mut all = Vec::new();
+        for method in ["sgd", "adam", "adahessian"] {
+            let fields = Map::from_iter([("lr".to_string(), Value::from(rate(method)))]);
+            all.push(minimize(function, &start, method, fields, &[Stop::Steps(1000), Stop::Tolerance(1e-8)], 1)?);
+        }
+        for t in &all {
+            table.row(t.cells(function));
+        }
+        figures.push((minimize::picture(function, &all)?, format!("From ({}, {}).", start[0], start[1])));
+        data.insert(function.into(), serde_json::to_value(&all)?);
+    }
+    Ok(Finding {
+        name: "trajectories",
+        title: "Trajectories".into(),
+        text: "1000 steps at most, or ‖g‖∞ ≤ 1e-8.".into(),
+        table,
+        figures,
+        marks: Vec::new(),
+        data: Value::Object(data),
+    })
+}

@@ -1,0 +1,116 @@
+//! `thalweg bench`: the claims of a method as tables that this machine measures now.
+
+mod adahessian;
+mod cost;
+mod diagonal;
+mod runs;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value};
+use thalweg::plot::{Figure, Report, Table};
+
+use crate::config::Common;
+use crate::output;
+
+pub use adahessian::trajectories;
+pub use diagonal::diagonal;
+pub use runs::{Length, Setting, moments, run as train, table, variant};
+
+#[derive(Args)]
+pub struct Bench {
+    #[command(subcommand)]
+    method: Which,
+}
+
+#[derive(Subcommand)]
+enum Which {
+    /// AdaHessian: block averaging, convolutions, cost, robustness, transformer, trajectories
+    Adahessian(adahessian::Bench),
+}
+
+impl Bench {
+    pub fn run(self) -> Result<()> {
+        match self.method {
+            Which::Adahessian(bench) => bench.run(),
+        }
+    }
+}
+
+/// Options of every benchmark.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// Seeds 1..=N
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub seeds: u64,
+    /// Folder for report.html and results.json
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// What a benchmark found: a table, pictures, and the marks it is held to.
+pub struct Finding {
+    /// Name, as on the command line.
+    pub name: &'static str,
+    /// What is measured.
+    pub title: String,
+    /// Setting and source.
+    pub text: String,
+    /// The measurements.
+    pub table: Table,
+    /// Pictures with captions.
+    pub figures: Vec<(Figure, String)>,
+    /// Statements with their truth in this run.
+    pub marks: Vec<(String, bool)>,
+    /// The same for programs.
+    pub data: Value,
+}
+
+impl Finding {
+    /// Adds it to a report.
+    pub fn add_to(&self, report: &mut Report) {
+        let section = report.section(&self.title);
+        section.text(&self.text).table(&self.table);
+        for (figure, caption) in &self.figures {
+            section.figure(figure, caption);
+        }
+        for (mark, holds) in &self.marks {
+            section.text(&format!("{} {mark}", if *holds { "✓" } else { "✗" }));
+        }
+    }
+
+    fn print(&self) -> Result<()> {
+        let mut text = format!("{}\n{}\n\n{}", self.title, self.text, self.table.text());
+        for (mark, holds) in &self.marks {
+            text += &format!("{} {mark}\n", if *holds { "[holds] " } else { "[misses]" });
+        }
+        output::print(&format!("{text}\n"))
+    }
+}
+
+/// Runs benchmarks one after the other, prints and writes what they find.
+pub fn publish(title: &str, options: &Options, benches: Vec<Box<dyn FnOnce() -> Result<Finding> + '_>>) -> Result<()> {
+    if let Some(out) = &options.out {
+        output::make_folder(out)?;
+    }
+    let mut report = Report::new(title);
+    let mut all = Map::new();
+    for bench in benches {
+        let finding = bench()?;
+        if !options.common.json {
+            finding.print()?;
+        }
+        finding.add_to(&mut report);
+        let marks: Vec<Value> = finding.marks.iter().map(|(m, holds)| serde_json::json!({ "mark": m, "holds": holds })).collect();
+        all.insert(finding.name.into(), serde_json::json!({ "results": finding.data, "marks": marks }));
+    }
+    if let Some(out) = &options.out {
+        output::write_json(&out.join("results.json"), &all)?;
+        report.save(&out.join("report.html"))?;
+    }
+    if options.common.json { output::print_json(&all) } else { Ok(()) }
+}

@@ -1,0 +1,158 @@
+//! Variants of training, repeated over seeds.
+
+use anyhow::Result;
+use serde::Serialize;
+use serde_json::Value;
+use thalweg::core::{Seed, StopReason};
+use thalweg::optim::Schedule;
+use thalweg::plot::Table;
+use thalweg::train::{Sampling, Trainer};
+
+use crate::config::Common;
+use crate::failure::Interrupted;
+use crate::task::Task;
+use crate::train::Job;
+
+/// A method with settings, under a name for people.
+pub struct Variant {
+    /// Shown.
+    pub label: String,
+    /// Name of the method.
+    pub method: &'static str,
+    /// Hyper-parameters that differ from the defaults.
+    pub fields: Value,
+}
+
+/// A variant.
+pub fn variant(label: impl Into<String>, method: &'static str, fields: Value) -> Variant {
+    Variant { label: label.into(), method, fields }
+}
+
+/// How all variants are trained.
+#[derive(Clone, Debug)]
+pub struct Setting<'a> {
+    /// Examples per step.
+    pub batch: usize,
+    /// Passes, or steps.
+    pub length: Length,
+    /// Text of the schedule, unless the variant has its own.
+    pub schedule: &'a str,
+    /// Seeds 1..=N.
+    pub seeds: u64,
+}
+
+/// Length of a training.
+#[derive(Clone, Copy, Debug)]
+pub enum Length {
+    /// Passes over the training part.
+    Epochs(u64),
+    /// Steps.
+    Steps(u64),
+}
+
+/// Results of one variant, one entry per seed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// Name of the variant.
+    pub label: String,
+    /// Learning rate.
+    pub lr: f64,
+    /// Test accuracy in percent; NaN where training diverged.
+    pub accuracy: Vec<f64>,
+    /// Loss of the last epoch's mini-batches.
+    pub train_loss: Vec<f64>,
+    /// Loss on the test part.
+    pub test_loss: Vec<f64>,
+    /// Time of the steps.
+    pub seconds: Vec<f64>,
+}
+
+impl Row {
+    /// Mean accuracy; one that diverged counts as chance.
+    pub fn mean(&self) -> f64 {
+        moments(&self.accuracy).0
+    }
+}
+
+/// Trains every variant with every seed.
+pub fn run(task: &Task, variants: &[Variant], setting: &Setting<'_>, common: &Common) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for v in variants {
+        let Value::Object(mut fields) = v.fields.clone() else { anyhow::bail!("{}: no object", v.label) };
+        let lr = fields.get("lr").and_then(Value::as_f64).unwrap_or(f64::NAN);
+        let mut row = Row { label: v.label.clone(), lr, accuracy: vec![], train_loss: vec![], test_loss: vec![], seconds: vec![] };
+        for seed in 1..=setting.seeds {
+            let sampling = Sampling { batch: setting.batch, seed: Seed(seed), ..Sampling::default() };
+            let mut job = Job::plain(task, None, sampling, 0)?;
+            let epoch = job.training()?.steps_per_epoch();
+            job.steps = match setting.length {
+                Length::Epochs(n) => n * epoch,
+                Length::Steps(n) => n,
+            };
+            let schedule = fields.get("schedule").and_then(Value::as_str).unwrap_or(setting.schedule);
+            let schedule = schedule.parse::<Schedule>()?.bind(job.steps).to_string();
+            let mut bound = fields.clone();
+            bound.insert("schedule".into(), schedule.into());
+            let trainer = Trainer::new(v.method, bound)?;
+            trainer.validate()?;
+            match job.run(&trainer, None, false, common) {
+                Ok(done) if done.reason == StopReason::Interrupted => {
+                    return Err(Interrupted { resume: None }.into());
+                }
+                Ok(done) => {
+                    let s = done.summary;
+                    row.accuracy.push(100.0 * s.test_accuracy.unwrap_or(f64::NAN));
+                    row.train_loss.push(s.train_loss.unwrap_or(f64::NAN));
+                    row.test_loss.push(s.test_loss);
+                    row.seconds.push(s.seconds);
+                }
+                // Divergence is a result here.
+                Err(e) if e.to_string().contains("not finite") || format!("{e:#}").contains("not finite") => {
+                    row.accuracy.push(0.0);
+                    row.train_loss.push(f64::INFINITY);
+                    row.test_loss.push(f64::INFINITY);
+                    row.seconds.push(f64::NAN);
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        common.note(format!("  {:<44} {}", row.label, spread(&row.accuracy, 2)));
+        rows.push(row);
+        fields.clear();
+    }
+    Ok(rows)
+}
+
+/// Mean and sample standard deviation.
+pub fn moments(x: &[f64]) -> (f64, f64) {
+    let n = x.len() as f64;
+    let mean = x.iter().sum::<f64>() / n;
+    let var = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+    (mean, var.sqrt())
+}
+
+/// `mean ± sd`.
+pub fn spread(x: &[f64], digits: usize) -> String {
+    let (mean, sd) = moments(x);
+    match x.len() {
+        _ if !mean.is_finite() => "diverged".into(),
+        1 => format!("{mean:.digits$}"),
+        _ => format!("{mean:.digits$} ± {sd:.digits$}"),
+    }
+}
+
+/// All rows as a table.
+pub fn table(rows: &[Row]) -> Table {
+    let mut table = Table::new(["method", "rate", "test accuracy %", "train loss", "test loss", "seconds"]);
+    for r in rows {
+        let (accuracy, train, test) = (spread(&r.accuracy, 2), spread(&r.train_loss, 3), spread(&r.test_loss, 3));
+        table.row([r.label.clone(), format!("{}", r.lr), accuracy, train, test, spread(&r.seconds, 2)]);
+    }
+    table
+}
+
+/// The best of the rows whose label is `label`, by mean accuracy.
+pub fn best<'a>(rows: &'a [Row], label: &str) -> &'a Row {
+    let of = rows.iter().filter(|r| r.label == label);
+    of.max_by(|a, b| a.mean().total_cmp(&b.mean())).unwrap_or(&rows[0])
+}

@@ -1,0 +1,562 @@
+//! `thalweg train`: one method, or several side by side.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use thalweg::core::{Every, Outcome, Seed, StopReason};
+use thalweg::net::{Init, Model, Net, Preprocess, default_init, initial};
+use thalweg::optim::Schedule;
+use thalweg::plot::Table;
+use thalweg::train::{Augment, Plan, Sampling, Saving, Score, Trainer, Training, score};
+
+use crate::config::{self, Common, Time};
+use crate::failure::Interrupted;
+use crate::output;
+use crate::pictures;
+use crate::task::{From, Task};
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  thalweg train --data digits --model mlp:64-128-10 --method adahessian --epochs 10 --out run/
+  thalweg train --data digits --model mlp:64-128-10 --compare adahessian,adamw,sgd --out cmp/ --json
+
+Models: mlp:a-b-c[:act], lenet, cnn:depth,width, resnet8|20|32[:projection],
+char-transformer:layers,width,heads,context, or a TOML file of layers.
+Data: `digits`; a folder with MNIST IDX or CIFAR binary files; a single file of those; text;
+CSV or npz with a label column. All may be gzipped.")]
+pub struct Train {
+    #[command(flatten)]
+    settings: Settings,
+    /// TOML file with settings named as the flags, and tables [methods.NAME]; flags override it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder for models, metrics and pictures [default: run]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Continue an interrupted run of that folder; ends in the same bits as without interruption
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "out"])]
+    resume: Option<PathBuf>,
+    /// Replace an unfinished run in the output folder
+    #[arg(long)]
+    overwrite: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What decides the result of a run.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct Settings {
+    /// `digits`, a file or a folder
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<String>,
+    /// File of the test part
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    test: Option<PathBuf>,
+    /// Column of the labels (CSV, npz)
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+    /// Use only the first N training examples
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<usize>,
+    /// Architecture: a name or a TOML file
+    #[arg(long, value_name = "NAME|FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
+    /// Preprocessing, e.g. mean=0.5,std=0.5 [default: standardised by channel]
+    #[arg(long, value_name = "mean=…,std=…")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    normalize: Option<Preprocess>,
+    /// Initialisation [default: the architecture's own]
+    #[arg(long, value_name = "pytorch|kaiming|xavier|orthogonal|normal:STD", value_parser = parse_init)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    init: Option<Init>,
+    /// Method: adahessian, sgd, adam, adamw, lamb, muon, lbfgs [default: adahessian]
+    #[arg(long, conflicts_with = "compare")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<String>,
+    /// Several methods, side by side
+    #[arg(long, value_delimiter = ',', value_name = "M,M,…")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compare: Option<Vec<String>>,
+    /// Passes over the training part [default: 10]
+    #[arg(long, conflicts_with = "steps")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epochs: Option<u64>,
+    /// Steps instead of epochs
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    steps: Option<u64>,
+    /// Stop after this time, e.g. 30s, 5m; the run can be resumed
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<Time>,
+    /// Examples per step [default: 128]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch: Option<usize>,
+    /// Seed of everything random [default: 0]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+    /// Share of the target spread over all classes
+    #[arg(long, value_name = "P")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label_smoothing: Option<f64>,
+    /// Random crops and reflections of training images: pad=4,flip
+    #[arg(long, value_name = "pad=N,flip", value_parser = parse_augment)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    augment: Option<Augment>,
+    /// Steps between checkpoints [default: one every 10 s]
+    #[arg(long, value_name = "STEPS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoint_every: Option<u64>,
+
+    /// Learning rate [default: the method's]
+    #[arg(long, help_heading = "Of the method", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lr: Option<f64>,
+    /// constant, linear, cosine, inverse-sqrt, step:50%,75%:0.1; warmup:N+… [default: linear]
+    #[arg(long, help_heading = "Of the method")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schedule: Option<String>,
+    /// Weight decay
+    #[arg(long, help_heading = "Of the method", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight_decay: Option<f64>,
+    /// Momentum (sgd, muon)
+    #[arg(long, help_heading = "Of the method", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    momentum: Option<f64>,
+    /// Decay rates of the two averages, e.g. 0.9,0.999
+    #[arg(long, help_heading = "Of the method", value_delimiter = ',', num_args = 2, value_name = "B1,B2")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    betas: Option<Vec<f64>>,
+    /// Added to the denominator
+    #[arg(long, help_heading = "Of the method", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    eps: Option<f64>,
+    /// Power of the curvature, 0 to 1 (adahessian)
+    #[arg(long, help_heading = "Of the method", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hessian_power: Option<f64>,
+    /// Steps from one curvature to the next (adahessian)
+    #[arg(long, help_heading = "Of the method", value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hessian_every: Option<u64>,
+    /// Random probes per curvature (adahessian)
+    #[arg(long, help_heading = "Of the method", value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probes: Option<u64>,
+    /// abs, signed or none (adahessian)
+    #[arg(long, help_heading = "Of the method")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    average: Option<String>,
+    /// rademacher or gaussian (adahessian)
+    #[arg(long, help_heading = "Of the method")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probe: Option<String>,
+    /// Averaging blocks, e.g. linear=row,conv2d=kernel or linear=32 (adahessian)
+    #[arg(long, help_heading = "Of the method", value_name = "KIND=RULE,…")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    block: Option<String>,
+    /// Record the curvature's norm in each layer (adahessian)
+    #[arg(long, help_heading = "Of the method", num_args = 0, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diagnostics: Option<bool>,
+    /// Any field of a method: `lr=0.1`, or `sgd.lr=0.1` for one of several
+    #[arg(long, help_heading = "Of the method", value_name = "FIELD=VALUE")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    set: Vec<String>,
+
+    /// Hyper-parameters by method, from the file.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    methods: BTreeMap<String, Map<String, Value>>,
+}
+
+fn parse_augment(text: &str) -> Result<Augment, String> {
+    let mut augment = Augment::default();
+    for part in text.split(',') {
+        match part.trim().split_once('=') {
+            Some(("pad", n)) => augment.pad = n.parse().map_err(|_| format!("pad = {n} is no whole number ≥ 0"))?,
+            None if part.trim() == "flip" => augment.flip = true,
+            _ => return Err(format!("{part:?} is unknown; use pad=4,flip")),
+        }
+    }
+    Ok(augment)
+}
+
+fn parse_init(text: &str) -> Result<Init, String> {
+    match (text, text.strip_prefix("normal:").map(str::parse)) {
+        ("pytorch", _) => Ok(Init::PyTorch),
+        ("kaiming", _) => Ok(Init::Kaiming),
+        ("xavier", _) => Ok(Init::Xavier),
+        ("orthogonal", _) => Ok(Init::Orthogonal),
+        (_, Some(Ok(deviation))) if deviation > 0.0 => Ok(Init::Normal(deviation)),
+        _ => Err("use pytorch, kaiming, xavier, orthogonal or normal:0.02".into()),
+    }
+}
+
+impl Settings {
+    fn names(&self) -> Vec<String> {
+        let one = || vec![self.method.clone().unwrap_or_else(|| "adahessian".into())];
+        self.compare.clone().unwrap_or_else(one)
+    }
+
+    /// The hyper-parameter flags as fields of a method.
+    fn fields(&self) -> Result<Vec<(&'static str, Value)>> {
+        let mut fields = Vec::new();
+        let mut add = |name, value: Option<Value>| fields.extend(value.map(|v| (name, v)));
+        add("lr", self.lr.map(Value::from));
+        add("weight_decay", self.weight_decay.map(Value::from));
+        add("momentum", self.momentum.map(Value::from));
+        add("betas", self.betas.clone().map(Value::from));
+        add("eps", self.eps.map(Value::from));
+        add("hessian_power", self.hessian_power.map(Value::from));
+        add("hessian_every", self.hessian_every.map(Value::from));
+        add("probes", self.probes.map(Value::from));
+        add("average", self.average.clone().map(Value::from));
+        add("probe", self.probe.clone().map(Value::from));
+        add("diagnostics", self.diagnostics.map(Value::from));
+        let blocks = self.block.as_ref().map(|text| text.parse::<thalweg::adahessian::BlockRules>()).transpose()?;
+        add("blocks", blocks.map(serde_json::to_value).transpose()?);
+        Ok(fields)
+    }
+
+    /// The method `name` for a run of `steps` steps. Where several are compared, a flag speaks to
+    /// those methods that know it.
+    fn trainer(&self, name: &str, steps: u64) -> Result<Trainer> {
+        let several = self.compare.is_some();
+        let mut fields = self.methods.get(name).cloned().unwrap_or_default();
+        let known = |field: &str| !several || Trainer::has(name, field);
+        for (field, value) in self.fields()?.into_iter().filter(|(field, _)| known(field)) {
+            fields.insert(field.into(), value);
+        }
+        for entry in &self.set {
+            let (key, value) = entry.split_once('=').with_context(|| format!("--set {entry} is no FIELD=VALUE pair"))?;
+            let (method, field) = match key.split_once('.') {
+                Some((method, field)) if Trainer::NAMES.contains(&method) => (Some(method), field),
+                _ => (None, key),
+            };
+            if method.is_none_or(|m| m == name) && (method.is_some() || known(field)) {
+                fields.insert(field.trim().into(), parse_value(value.trim()));
+            }
+        }
+        if Trainer::has(name, "schedule") {
+            let in_file = fields.get("schedule").and_then(Value::as_str).map(String::from);
+            let text = self.schedule.clone().or(in_file).unwrap_or_else(|| "linear".into());
+            fields.insert("schedule".into(), text.parse::<Schedule>()?.bind(steps).to_string().into());
+        }
+        let trainer = Trainer::new(name, fields)?;
+        trainer.validate().with_context(|| name.to_string())?;
+        Ok(trainer)
+    }
+
+    fn sampling(&self) -> Sampling {
+        let (batch, augment) = (self.batch.unwrap_or(128), self.augment.unwrap_or_default());
+        Sampling { batch, seed: Seed(self.seed.unwrap_or(0)), augment }
+    }
+}
+
+/// A number, a truth value or a list where it reads as one, else text.
+fn parse_value(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
+}
+
+/// What `train` says of a finished run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Summary {
+    /// Name of the method.
+    pub method: String,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Steps made.
+    pub steps: u64,
+    /// Passes over the training part.
+    pub epochs: f64,
+    /// Mean loss of the last epoch's mini-batches.
+    pub train_loss: Option<f64>,
+    /// Loss on the test part.
+    pub test_loss: f64,
+    /// Share of right classes; none for real targets.
+    pub test_accuracy: Option<f64>,
+    /// Time of the steps, without tests and files.
+    pub seconds: f64,
+    /// Time of one step.
+    pub seconds_per_step: f64,
+}
+
+impl Train {
+    pub fn run(self) -> Result<()> {
+        self.common.start()?;
+        let (folder, settings) = match &self.resume {
+            Some(folder) => {
+                let file = folder.join("config.toml");
+                if !file.is_file() {
+                    bail!("{} holds no run to continue (config.toml is missing); name the folder that was given to --out", folder.display());
+                }
+                (folder.clone(), config::merged(&self.settings, Some(&file))?)
+            }
+            None => {
+                let folder = self.out.clone().unwrap_or_else(|| "run".into());
+                (folder, config::merged(&self.settings, self.config.as_deref())?)
+            }
+        };
+        let Some(data) = settings.data.clone() else { bail!("no data; add --data digits, a file or a folder") };
+        let Some(arch) = settings.model.clone() else { bail!("no model; add --model, e.g. mlp:64-128-10, lenet, resnet20") };
+        let from = From { data, test: settings.test.clone(), label: settings.label.clone(), limit: settings.limit };
+        let task = Task::load(&from, &arch, settings.normalize.as_ref())?;
+        self.common.note(&task.description);
+
+        let names = settings.names();
+        let many = settings.compare.is_some();
+        let job = Job::new(&task, &settings)?;
+        let trainers = names.iter().map(|n| settings.trainer(n, job.steps)).collect::<Result<Vec<_>>>()?;
+        output::make_folder(&folder)?;
+        let place = |name: &str| if many { folder.join(name) } else { folder.clone() };
+        let unfinished = names.iter().map(|n| place(n)).find(|p| p.join(CHECKPOINT).exists());
+        if let Some(unfinished) = unfinished.filter(|_| self.resume.is_none() && !self.overwrite) {
+            let (at, folder) = (unfinished.display(), folder.display());
+            bail!("{at} holds an unfinished run; continue it with --resume {folder}, or add --overwrite");
+        }
+        let effective = job.effective(&settings, &trainers)?;
+        if self.resume.is_none() {
+            for name in &names {
+                clear(&place(name))?;
+            }
+            output::write(&folder.join("config.toml"), config::to_toml(&effective)?.as_bytes())?;
+        }
+
+        let mut summaries = Vec::new();
+        for (name, trainer) in names.iter().zip(&trainers) {
+            let place = place(name);
+            if let Some(done) = finished(&place).filter(|_| self.resume.is_some()) {
+                summaries.push(done);
+                continue;
+            }
+            output::make_folder(&place)?;
+            let outcome = job.run(trainer, Some(&place), self.resume.is_some(), &self.common)?;
+            if outcome.reason == StopReason::Interrupted {
+                let resume = Some(format!("thalweg train --resume {}", folder.display()));
+                return Err(Interrupted { resume }.into());
+            }
+            summaries.push(outcome.summary);
+        }
+        if many {
+            output::write_json(&folder.join("summary.json"), &summaries)?;
+        }
+        pictures::training_report(&folder, &task.description, &arch, &summaries, &place)?;
+        if self.common.json {
+            return match (many, summaries.first()) {
+                (false, Some(one)) => output::print_json(one),
+                _ => output::print_json(&summaries),
+            };
+        }
+        output::print(&table(&summaries).text())?;
+        self.common.note(format!("report: {}", folder.join("report.html").display()));
+        Ok(())
+    }
+}
+
+const CHECKPOINT: &str = "checkpoint.bin";
+
+/// Summary of a folder whose run has ended.
+fn finished(place: &Path) -> Option<Summary> {
+    let text = fs::read_to_string(place.join("summary.json")).ok()?;
+    serde_json::from_str(&text).ok().filter(|_| !place.join(CHECKPOINT).exists())
+}
+
+/// Removes what an earlier run left under the names that this one writes.
+fn clear(place: &Path) -> Result<()> {
+    for name in [CHECKPOINT, "summary.json", "metrics.jsonl", "model.safetensors"] {
+        let file = place.join(name);
+        if file.exists() {
+            fs::remove_file(&file).with_context(|| format!("cannot replace {}", file.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Results as a table for people.
+pub fn table(summaries: &[Summary]) -> Table {
+    let mut table = Table::new(["method", "steps", "train loss", "test loss", "test accuracy", "seconds", "ms/step"]);
+    for s in summaries {
+        table.row([
+            s.method.clone(),
+            s.steps.to_string(),
+            s.train_loss.map_or_else(String::new, |l| format!("{l:.4}")),
+            format!("{:.4}", s.test_loss),
+            s.test_accuracy.map_or_else(String::new, |a| format!("{:.2} %", 100.0 * a)),
+            format!("{:.2}", s.seconds),
+            format!("{:.3}", 1e3 * s.seconds_per_step),
+        ]);
+    }
+    table
+}
+
+/// A task with what all its methods share: start, order of the examples, number of steps.
+pub struct Job<'a> {
+    task: &'a Task,
+    net: Net<f32>,
+    /// The same layers, with the plain loss.
+    test_net: Net<f32>,
+    start: (Vec<f32>, Vec<f32>),
+    sampling: Sampling,
+    every: Every,
+    time: Option<Duration>,
+    /// Steps of the run.
+    pub steps: u64,
+}
+
+/// Result of one run.
+pub struct Finished {
+    /// What is said of it.
+    pub summary: Summary,
+    /// Why it ended.
+    pub reason: StopReason,
+}
+
+impl<'a> Job<'a> {
+    fn new(task: &'a Task, settings: &Settings) -> Result<Self> {
+        let smoothing = settings.label_smoothing.unwrap_or(0.0);
+        if !(0.0..1.0).contains(&smoothing) {
+            bail!("label-smoothing = {smoothing} is not allowed; use a number in [0, 1)");
+        }
+        let mut job = Self::plain(task, settings.init.as_ref(), settings.sampling(), 0)?;
+        job.net.loss.label_smoothing = smoothing;
+        let epoch = job.training()?.steps_per_epoch();
+        job.steps = settings.steps.unwrap_or_else(|| settings.epochs.unwrap_or(10).saturating_mul(epoch));
+        job.time = settings.time.map(|t| t.0);
+        if let Some(steps) = settings.checkpoint_every {
+            job.every = Every::Steps(steps);
+        }
+        Ok(job)
+    }
+
+    /// A job without the trimmings of the command line.
+    pub fn plain(task: &'a Task, init: Option<&Init>, sampling: Sampling, steps: u64) -> Result<Self> {
+        let graph = &task.graph;
+        let init = init.cloned().unwrap_or_else(|| default_init(graph));
+        let start = initial(graph, &init, sampling.seed)?;
+        let every = Every::Time(Duration::from_secs(10));
+        let (net, test_net) = (Net::new(graph.clone())?, Net::new(graph.clone())?);
+        Ok(Self { task, net, test_net, start, sampling, every, time: None, steps })
+    }
+
+    /// The objective at its start.
+    pub fn training(&self) -> Result<Training<'_>> {
+        let (theta, buffers) = self.start.clone();
+        Ok(Training::new(&self.net, theta, buffers, &self.task.train, self.sampling.clone())?)
+    }
+
+    /// Settings with everything decided, so that the run can be repeated from them.
+    fn effective(&self, settings: &Settings, trainers: &[Trainer]) -> Result<Settings> {
+        let mut methods = BTreeMap::new();
+        for trainer in trainers {
+            let Value::Object(mut fields) = serde_json::to_value(trainer)? else { continue };
+            fields.retain(|_, v| !v.is_null()); // TOML has no null
+            methods.insert(trainer.name().to_string(), fields);
+        }
+        let Sampling { batch, seed, augment } = self.sampling.clone();
+        let keep = settings.clone();
+        Ok(Settings {
+            method: keep.compare.is_none().then(|| trainers[0].name().to_string()),
+            batch: Some(batch),
+            seed: Some(seed.0),
+            augment: Some(augment),
+            steps: Some(self.steps),
+            epochs: None,
+            normalize: Some(self.task.preprocess.clone()).filter(|_| !self.task.train.is_text()),
+            methods,
+            data: keep.data,
+            test: keep.test,
+            label: keep.label,
+            limit: keep.limit,
+            model: keep.model,
+            init: keep.init,
+            compare: keep.compare,
+            time: keep.time,
+            label_smoothing: keep.label_smoothing,
+            checkpoint_every: keep.checkpoint_every,
+            ..Settings::default()
+        })
+    }
+
+    /// What a resumed run must share, beside the method.
+    fn shared(&self) -> Value {
+        json!({
+            "graph": self.task.graph.to_json(),
+            "preprocess": self.task.preprocess,
+            "examples": self.task.train.len(),
+            "sampling": self.sampling,
+            "label_smoothing": self.net.loss.label_smoothing,
+        })
+    }
+
+    /// Trains with one method, scores it and writes its folder.
+    pub fn run(&self, trainer: &Trainer, place: Option<&Path>, resume: bool, common: &Common) -> Result<Finished> {
+        let mut training = self.training()?;
+        let saving = place.map(|place| {
+            let checkpoint = place.join(CHECKPOINT);
+            let resume = resume && checkpoint.exists();
+            Saving { metrics: place.join("metrics.jsonl"), checkpoint, every: self.every, resume }
+        });
+        if matches!(trainer, Trainer::Lbfgs(_)) && training.steps_per_epoch() > 1 {
+            bail!("lbfgs needs the same examples in every step; add --batch {}", self.task.train.len());
+        }
+        let plan = Plan {
+            steps: self.steps,
+            seed: self.sampling.seed,
+            time: self.time,
+            test: Some(&self.task.test),
+            bar: (!common.quiet).then(|| trainer.name().to_string()),
+            saving,
+            interruptible: true,
+            configuration: self.shared(),
+        };
+        let outcome: Outcome<Vec<f32>> = trainer.fit(&mut training, &plan)?;
+        let Score { accuracy, loss, .. } =
+            score(&self.test_net, &outcome.solution, training.buffers(), &self.task.test)?;
+        let seconds = training.stepping().as_secs_f64();
+        let summary = Summary {
+            method: trainer.name().into(),
+            seed: self.sampling.seed.0,
+            steps: outcome.steps,
+            epochs: outcome.steps as f64 / training.steps_per_epoch() as f64,
+            train_loss: training.train_loss(),
+            test_loss: loss,
+            test_accuracy: accuracy,
+            seconds,
+            seconds_per_step: seconds / outcome.steps.max(1) as f64,
+        };
+        let reason = outcome.stopped_because;
+        if let Some(place) = place {
+            let model = Model {
+                graph: self.task.graph.clone(),
+                theta: outcome.solution.clone(),
+                buffers: training.buffers().to_vec(),
+                preprocess: self.task.preprocess.clone(),
+                classes: self.task.classes.clone(),
+                training: json!({ "method": trainer.name(), "hyper_parameters": trainer, "steps": outcome.steps, "seed": self.sampling.seed }),
+            };
+            model.save(&place.join("model.safetensors"))?;
+            output::write_json(&place.join("summary.json"), &summary)?;
+            // The checkpoint of a run that has ended is of no more use; one cut short may go on.
+            if !matches!(reason, StopReason::Interrupted | StopReason::Time) {
+                let _ = fs::remove_file(place.join(CHECKPOINT));
+            }
+        }
+        Ok(Finished { summary, reason })
+    }
+}

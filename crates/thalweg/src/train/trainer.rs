@@ -1,0 +1,97 @@
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use thiserror::Error;
+use thalweg_core::{Invalid, Outcome, RunError};
+use thalweg_optim::{Adam, AdamW, Lamb, Lbfgs, Muon, Sgd};
+
+use super::{Plan, Training, fit};
+
+macro_rules! trainers {
+    ($($(#[$feature:meta])? $name:literal => $variant:ident($method:ty)),* $(,)?) => {
+        /// A method chosen by name, with its hyper-parameters.
+        #[derive(Clone, Debug, PartialEq, Serialize)]
+        #[serde(untagged)]
+        pub enum Trainer {
+            $($(#[$feature])? #[doc = concat!("`", $name, "`.")] $variant($method),)*
+        }
+
+        impl Trainer {
+            /// The names of the methods that train networks.
+            pub const NAMES: &'static [&'static str] = &[$($(#[$feature])? $name,)*];
+
+            /// The method `name` with its defaults but for `fields`, checked.
+            pub fn new(name: &str, fields: Map<String, Value>) -> Result<Self, TrainerError> {
+                match name {
+                    $($(#[$feature])? $name => read(name, fields).map(Self::$variant),)*
+                    _ => Err(TrainerError::Unknown { name: name.into(), known: Self::NAMES.join(", ") }),
+                }
+            }
+
+            /// The name that [`Trainer::new`] takes.
+            pub fn name(&self) -> &'static str {
+                match self { $($(#[$feature])? Self::$variant(_) => $name,)* }
+            }
+
+            /// Trains with this method: [`fit`].
+            pub fn fit(&self, training: &mut Training<'_>, plan: &Plan<'_>) -> Result<Outcome<Vec<f32>>, RunError> {
+                match self { $($(#[$feature])? Self::$variant(m) => fit(m, training, plan),)* }
+            }
+
+            /// Names the first hyper-parameter that is out of range.
+            pub fn validate(&self) -> Result<(), Invalid> {
+                match self {
+                    $($(#[$feature])? Self::$variant(m) => {
+                        <$method as thalweg_core::Method<Training<'_>>>::validate(m)
+                    })*
+                }
+            }
+        }
+    };
+}
+
+trainers! {
+    #[cfg(feature = "adahessian")]
+    "adahessian" => AdaHessian(thalweg_adahessian::AdaHessian),
+    "sgd" => Sgd(Sgd),
+    "adam" => Adam(Adam),
+    "adamw" => AdamW(AdamW),
+    "lamb" => Lamb(Lamb),
+    "muon" => Muon(Muon),
+    "lbfgs" => Lbfgs(Lbfgs),
+}
+
+/// Why a method cannot be set up.
+#[derive(Debug, Error)]
+pub enum TrainerError {
+    /// No method of that name.
+    #[error("there is no training method `{name}`; use one of {known}")]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// A field that the method has not, or a value that does not fit it.
+    #[error("{method}: {cause}")]
+    Field {
+        /// The method.
+        method: String,
+        /// The decoder's answer.
+        cause: String,
+    },
+}
+
+fn read<M: DeserializeOwned>(name: &str, fields: Map<String, Value>) -> Result<M, TrainerError> {
+    let read = serde_json::from_value(Value::Object(fields));
+    read.map_err(|e| TrainerError::Field { method: name.into(), cause: e.to_string() })
+}
+
+impl Trainer {
+    /// Whether the method has a field of that name.
+    pub fn has(name: &str, field: &str) -> bool {
+        let default = Self::new(name, Map::new()).ok();
+        let json = default.and_then(|m| serde_json::to_value(&m).ok());
+        json.is_some_and(|json| json.get(field).is_some())
+    }
+}

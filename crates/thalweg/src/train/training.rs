@@ -1,0 +1,222 @@
+use std::time::{Duration, Instant};
+
+use rand::RngExt;
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+use thalweg_core::{Layout, MethodError, Objective, Problem, Seed};
+use thalweg_net::{Mode, Net, NetError, Pass};
+
+use super::{Augment, Examples, Minibatch, TrainError};
+
+/// How mini-batches are drawn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sampling {
+    /// Examples per mini-batch, at least 1; more than there are means all. Default 128.
+    pub batch: usize,
+    /// Where order, dropout and augmentation come from.
+    pub seed: Seed,
+    /// Random changes of training images. Default none.
+    pub augment: Augment,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self { batch: 128, seed: Seed(0), augment: Augment::default() }
+    }
+}
+
+/// Mean loss of a network over mini-batches of examples: the objective of training.
+///
+/// Each epoch goes once through a fresh random order of the examples and leaves out the last,
+/// incomplete mini-batch; texts draw random windows instead. Order, dropout masks and augmentation
+/// depend on the seed and the step alone, so that a resumed run sees what the uninterrupted one
+/// does. Running statistics move once per step.
+pub struct Training<'a> {
+    net: &'a Net<f32>,
+    theta: Vec<f32>,
+    examples: &'a Examples,
+    sampling: Sampling,
+    pass: Pass<f32>,
+    minibatch: Minibatch,
+    /// Epoch and order of its examples.
+    order: Option<(u64, Vec<usize>)>,
+    step: u64,
+    began: Option<Instant>,
+    saved: Saved,
+}
+
+/// What a resumed run needs beside the method's state.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Saved {
+    buffers: Vec<f32>,
+    /// Time spent in steps, without tests and files.
+    stepping: Duration,
+    /// Sum of the losses of the current epoch's mini-batches, and their number.
+    losses: (f64, u64),
+    /// Mean loss of the last whole epoch.
+    last_epoch: Option<f64>,
+}
+
+impl<'a> Training<'a> {
+    /// The objective of training `net` from `theta` and the running statistics `buffers`.
+    pub fn new(
+        net: &'a Net<f32>,
+        theta: Vec<f32>,
+        buffers: Vec<f32>,
+        examples: &'a Examples,
+        mut sampling: Sampling,
+    ) -> Result<Self, TrainError> {
+        if net.input_shape() != examples.shape() {
+            let (model, data) = (net.input_shape().to_vec(), examples.shape().to_vec());
+            return Err(TrainError::Shape { model, data });
+        }
+        if sampling.batch == 0 {
+            return Err(TrainError::Batch(0));
+        }
+        if sampling.augment != Augment::default() && examples.shape().len() != 3 {
+            return Err(TrainError::Augment(examples.shape().to_vec()));
+        }
+        sampling.batch = sampling.batch.min(examples.len());
+        let saved = Saved { buffers, ..Saved::default() };
+        let (pass, minibatch) = (Pass::default(), Minibatch::default());
+        Ok(Self { net, theta, examples, sampling, pass, minibatch, order: None, step: 0, began: None, saved })
+    }
+
+    /// Mini-batches per epoch, at least 1.
+    pub fn steps_per_epoch(&self) -> u64 {
+        (self.examples.len() / self.sampling.batch).max(1) as u64
+    }
+
+    /// The network.
+    pub fn net(&self) -> &'a Net<f32> {
+        self.net
+    }
+
+    /// The running statistics.
+    pub fn buffers(&self) -> &[f32] {
+        &self.saved.buffers
+    }
+
+    /// Time spent in steps, also before a resume; tests and files do not count.
+    pub fn stepping(&self) -> Duration {
+        self.saved.stepping
+    }
+
+    /// Mean loss of the last whole epoch's mini-batches, or of those seen so far in the first.
+    pub fn train_loss(&self) -> Option<f64> {
+        let (sum, n) = self.saved.losses;
+        self.saved.last_epoch.or((n > 0).then(|| sum / n as f64))
+    }
+
+    /// Where the examples of step `t` start.
+    fn places(&mut self, t: u64) -> Vec<usize> {
+        let (batch, seed, n) = (self.sampling.batch, self.sampling.seed, self.examples.places());
+        if self.examples.is_text() {
+            let mut rng = seed.stream("windows", t);
+            return (0..batch).map(|_| rng.random_range(0..n)).collect();
+        }
+        let (epoch, first) = (t / self.steps_per_epoch(), (t % self.steps_per_epoch()) as usize * batch);
+        let order = match self.order.take() {
+            Some((e, order)) if e == epoch => order,
+            _ => {
+                let mut order: Vec<usize> = (0..n).collect();
+                order.shuffle(&mut seed.stream("order", epoch));
+                order
+            }
+        };
+        let places = order[first..first + batch].to_vec();
+        self.order = Some((epoch, order));
+        places
+    }
+
+    fn seen(&mut self, value: Result<f64, NetError>) -> Result<f64, MethodError> {
+        let value = value?;
+        self.saved.losses.0 += value;
+        self.saved.losses.1 += 1;
+        Ok(value)
+    }
+
+    fn mode(&self) -> Mode {
+        Mode::Train { seed: self.sampling.seed, step: self.step }
+    }
+}
+
+impl Problem for Training<'_> {
+    fn begin_step(&mut self, t: u64) -> Result<(), MethodError> {
+        self.began = Some(Instant::now());
+        self.step = t;
+        let places = self.places(t);
+        let mut rng = self.sampling.seed.stream("augment", t);
+        let augment = (self.sampling.augment != Augment::default()).then_some((self.sampling.augment, &mut rng));
+        self.examples.gather(&places, augment, &mut self.minibatch);
+        Ok(())
+    }
+
+    fn end_step(&mut self) -> Result<(), MethodError> {
+        let mut moved = self.saved.buffers.clone();
+        self.pass.update_running(self.net, &mut moved);
+        // A step that overflowed is skipped by the method and must not spoil the statistics.
+        if moved.iter().all(|x| x.is_finite()) {
+            self.saved.buffers = moved;
+        }
+        if (self.step + 1).is_multiple_of(self.steps_per_epoch()) {
+            let (sum, n) = std::mem::take(&mut self.saved.losses);
+            self.saved.last_epoch = Some(sum / n as f64);
+        }
+        self.saved.stepping += self.began.take().map_or(Duration::ZERO, |b| b.elapsed());
+        Ok(())
+    }
+
+    fn save(&self) -> Vec<u8> {
+        // Numbers in memory always serialise.
+        postcard::to_stdvec(&self.saved).unwrap_or_default()
+    }
+
+    fn restore(&mut self, saved: &[u8]) -> Result<(), MethodError> {
+        let saved: Saved = postcard::from_bytes(saved).map_err(|e| MethodError::Problem(Box::new(e)))?;
+        let (found, expected) = (saved.buffers.len(), self.net.buffers().len());
+        if found != expected {
+            return Err(MethodError::Length { what: "the saved statistics".into(), found, expected });
+        }
+        self.saved = saved;
+        Ok(())
+    }
+}
+
+impl Objective for Training<'_> {
+    type Scalar = f32;
+
+    fn layout(&self) -> &Layout {
+        self.net.layout()
+    }
+
+    fn start(&mut self) -> Result<Vec<f32>, MethodError> {
+        Ok(self.theta.clone())
+    }
+
+    fn value_grad(&mut self, theta: &[f32], grad: &mut [f32]) -> Result<f64, MethodError> {
+        let (mode, batch) = (self.mode(), self.minibatch.batch());
+        let value = self.pass.loss_grad(self.net, theta, &self.saved.buffers, &batch, mode, grad);
+        self.seen(value)
+    }
+
+    fn value_grad_hvp(
+        &mut self,
+        theta: &[f32],
+        grad: &mut [f32],
+        probes: &[Vec<f32>],
+        products: &mut [Vec<f32>],
+    ) -> Result<f64, MethodError> {
+        let (mode, batch) = (self.mode(), self.minibatch.batch());
+        let probes: Vec<&[f32]> = probes.iter().map(Vec::as_slice).collect();
+        let buffers = &self.saved.buffers;
+        let value = self.pass.loss_grad_hvp(self.net, theta, buffers, &batch, mode, grad, &probes, products);
+        self.seen(value)
+    }
+
+    fn value(&mut self, theta: &[f32]) -> Result<f64, MethodError> {
+        let (mode, batch) = (self.mode(), self.minibatch.batch());
+        Ok(self.pass.loss(self.net, theta, &self.saved.buffers, &batch, mode)?)
+    }
+}
