@@ -73,7 +73,10 @@ fn numbers(len: usize) -> Vec<f32> {
 fn rate(c: &mut Criterion, peak: f64, name: &str, flops: usize, mut f: impl FnMut()) {
     let mut group = c.benchmark_group("kernels");
     group.throughput(Throughput::Elements(flops as u64));
-    group.sample_size(10).warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_millis(400));
+    group
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(100))
+        .measurement_time(Duration::from_millis(400));
     let mut best = f64::INFINITY;
     group.bench_function(BenchmarkId::from_parameter(name), |b| {
         b.iter_custom(|n| {
@@ -89,7 +92,11 @@ fn rate(c: &mut Criterion, peak: f64, name: &str, flops: usize, mut f: impl FnMu
     group.finish();
     if best.is_finite() {
         let rate = flops as f64 / best / 1e9;
-        println!("    {name}: best {:.1} µs, {rate:.0} GFLOP/s, {:.0} % of peak", best * 1e6, 100.0 * rate / peak);
+        println!(
+            "    {name}: best {:.1} µs, {rate:.0} GFLOP/s, {:.0} % of peak",
+            best * 1e6,
+            100.0 * rate / peak
+        );
     }
 }
 
@@ -110,15 +117,31 @@ fn products(c: &mut Criterion) {
         let (a, b, mut y) = (numbers(m * k), numbers(k * n), vec![0.0; m * n]);
         rate(c, peak, name, 2 * m * n * k, || matmul(m, n, k, &a, ta, &b, tb, black_box(&mut y), false));
         if std::env::var_os("GEMM").is_some() {
-            rate(c, peak, &format!("gemm crate {name}"), 2 * m * n * k, || {
+            rate(c, peak, &format!("gemm crate, one thread, {name}"), 2 * m * n * k, || {
                 let (ars, acs) = if ta { (1, m as isize) } else { (k as isize, 1) };
                 let (brs, bcs) = if tb { (1, k as isize) } else { (n as isize, 1) };
                 // SAFETY: the strides address exactly the three buffers.
                 unsafe {
                     gemm::gemm(
-                        m, n, k, black_box(&mut y).as_mut_ptr(), 1, n as isize, false, a.as_ptr(), acs, ars,
-                        b.as_ptr(), bcs, brs, 0.0, 1.0, false, false, false,
-                        gemm::Parallelism::Rayon(0),
+                        m,
+                        n,
+                        k,
+                        black_box(&mut y).as_mut_ptr(),
+                        1,
+                        n as isize,
+                        false,
+                        a.as_ptr(),
+                        acs,
+                        ars,
+                        b.as_ptr(),
+                        bcs,
+                        brs,
+                        0.0,
+                        1.0,
+                        false,
+                        false,
+                        false,
+                        gemm::Parallelism::None,
                     );
                 }
             });
@@ -126,7 +149,25 @@ fn products(c: &mut Criterion) {
     }
     let (n, heads, x, mut s) = (64, 64, numbers(64 * 64 * 96), vec![0.0; 64 * 64 * 64]);
     rate(c, peak, "attention scores 64x64x16, 64 heads", 2 * heads * n * n * 16, || {
-        batched_matmul(heads, n, n, 16, &x, 96, 64 * 96, false, &x[16..], 96, 64 * 96 - 16, true, &mut s, n, n * n, false, 1.0);
+        batched_matmul(
+            heads,
+            n,
+            n,
+            16,
+            &x,
+            96,
+            64 * 96,
+            false,
+            &x[16..],
+            96,
+            64 * 96 - 16,
+            true,
+            &mut s,
+            n,
+            n * n,
+            false,
+            1.0,
+        );
     });
 }
 
@@ -163,7 +204,11 @@ fn convolutions(c: &mut Criterion) {
     ];
     for (name, images, shape) in cases {
         let conv = Conv::new(shape.clone());
-        let (x, dy, w) = (numbers(images * shape.in_len()), numbers(images * shape.out_len()), numbers(shape.weight_len()));
+        let (x, dy, w) = (
+            numbers(images * shape.in_len()),
+            numbers(images * shape.out_len()),
+            numbers(shape.weight_len()),
+        );
         let (mut y, mut dx, mut dw, mut scratch) = (dy.clone(), x.clone(), w.clone(), Vec::new());
         let flops = 2 * images * shape.out_h() * shape.out_w() * shape.weight_len();
         rate(c, peak, &format!("{name} forward"), flops, || {

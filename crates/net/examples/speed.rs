@@ -7,6 +7,7 @@
 //! the floating-point operations of one: so `peers/speed.py` alternates it with another engine.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
@@ -48,14 +49,26 @@ fn mobilenet() -> Graph {
     let mut g = Graph::new(&[128, 128, 3]);
     let mut conv = |name: String, out: usize, k: usize, stride: usize, groups: usize| {
         let pad = [k / 2; 4];
-        let op = Op::Conv2d { out, k: [k, k], stride: [stride, stride], pad, dilation: [1, 1], groups, circular: false, bias: false };
+        let op = Op::Conv2d {
+            out,
+            k: [k, k],
+            stride: [stride, stride],
+            pad,
+            dilation: [1, 1],
+            groups,
+            circular: false,
+            bias: false,
+        };
         g.push(name.clone(), op);
         g.push(format!("{name}.bn"), Op::BatchNorm { eps: 1e-3, momentum: 0.1 });
         g.push(format!("{name}.relu"), Op::Act { act: Act::Relu6 });
     };
     conv("stem".into(), 8, 3, 2, 1);
     let mut width = 8;
-    let blocks = [(16, 1), (32, 2), (32, 1), (64, 2), (64, 1), (128, 2)].into_iter().chain([(128, 1); 5]).chain([(256, 2), (256, 1)]);
+    let blocks = [(16, 1), (32, 2), (32, 1), (64, 2), (64, 1), (128, 2)]
+        .into_iter()
+        .chain([(128, 1); 5])
+        .chain([(256, 2), (256, 1)]);
     for (i, (out, stride)) in blocks.enumerate() {
         conv(format!("dw{i}"), width, 3, stride, width);
         conv(format!("pw{i}"), out, 1, 1, 1);
@@ -97,7 +110,8 @@ impl Work {
         let net = Net::new(graph)?;
         let size: usize = net.input_shape().iter().product();
         let tokens = matches!(net.graph().nodes[0].op, Op::Embedding { .. });
-        let number = |i: usize| if tokens { (i * 31 % 65) as f32 } else { (i * 37 % 101) as f32 / 50.0 - 1.0 };
+        let number =
+            |i: usize| if tokens { (i * 31 % 65) as f32 } else { (i * 37 % 101) as f32 / 50.0 - 1.0 };
         let rows = batch * net.output_shape().iter().product::<usize>() / net.classes();
         let labels = (0..rows).map(|i| (i * 7 % net.classes()) as u32).collect();
         let probe: Vec<f32> = (0..theta.len()).map(|i| if i * 7919 % 13 < 6 { 1.0 } else { -1.0 }).collect();
@@ -137,7 +151,16 @@ impl Work {
             Task::InputGrad => drop(pass.input_grad(net, theta, buffers, &batch, Mode::Eval)?),
             Task::Grad => drop(pass.loss_grad(net, theta, buffers, &batch, Mode::train(), grad)?),
             Task::Hvp => {
-                pass.loss_grad_hvp(net, theta, buffers, &batch, Mode::train(), grad, &[&self.probe], product)?;
+                pass.loss_grad_hvp(
+                    net,
+                    theta,
+                    buffers,
+                    &batch,
+                    Mode::train(),
+                    grad,
+                    &[&self.probe],
+                    product,
+                )?;
             }
         }
         Ok(start.elapsed().as_secs_f64())
@@ -165,10 +188,10 @@ struct Bench {
 
 impl Bench {
     fn pool(&mut self, threads: usize) -> Result<&ThreadPool, Error> {
-        if !self.pools.contains_key(&threads) {
-            self.pools.insert(threads, ThreadPoolBuilder::new().num_threads(threads).build()?);
-        }
-        Ok(&self.pools[&threads])
+        Ok(match self.pools.entry(threads) {
+            Entry::Occupied(pool) => pool.into_mut(),
+            Entry::Vacant(place) => place.insert(ThreadPoolBuilder::new().num_threads(threads).build()?),
+        })
     }
 
     /// Runs a work `passes` times (the first time ever with a warm-up); times in milliseconds, sorted.

@@ -7,8 +7,8 @@ const NAMES: &str = "use `mlp:64-128-10[:act]`, `lenet`, `cnn:depth,width`, \
      `resnet8|20|32|44|56|110[:option-a|:projection]`, `char-transformer:layers,width,heads,context` \
      or a TOML file";
 
-/// A named architecture for examples of shape `input` (channels last; `[context]` for tokens) and
-/// `classes` outputs. Parameters carry PyTorch's names.
+/// A named architecture for examples of shape `input` (channels last; for tokens `[context]`, or `[]`
+/// where the architecture decides on it) and `classes` outputs. Parameters carry PyTorch's names.
 ///
 /// | name | network |
 /// |---|---|
@@ -51,7 +51,8 @@ pub fn arch_or_file(arch: &str, input: &[usize], classes: usize) -> Result<Graph
     let graph = Graph::read(path)?;
     let shapes = graph.shapes()?;
     let outputs = shapes.last().and_then(|s| s.last()).copied().unwrap_or(0);
-    if graph.input != input || outputs != classes {
+    let fits = input.is_empty() || graph.input == input;
+    if !fits || outputs != classes {
         let why = format!(
             "its input {:?} and {outputs} outputs do not fit the data: write `input = {input:?}` and {classes} outputs",
             graph.input
@@ -210,13 +211,13 @@ fn resnet(depth: usize, shortcut: &str, input: &[usize], classes: usize) -> Resu
 /// Names as in nanoGPT, the usual small implementation.
 fn transformer(text: &str, input: &[usize], vocab: usize) -> Result<Graph, String> {
     let [layers, width, heads, context] = numbers(text, ["layers", "width", "heads", "context"])?;
-    if input != [context] {
+    if !input.is_empty() && input != [context] {
         return Err(format!(
             "the data has examples of shape {input:?}; a context of {context} needs [{context}]"
         ));
     }
     let layer_norm = || Op::LayerNorm { eps: 1e-5 };
-    let mut g = Graph::new(input);
+    let mut g = Graph::new(&[context]);
     g.push("wte", Op::Embedding { vocab, width });
     let mut x = g.push("wpe", Op::PositionalEmbedding {});
     for i in 0..layers {

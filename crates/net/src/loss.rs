@@ -102,7 +102,7 @@ impl Loss {
         };
         let (v, t) = dy.lane::<N>(p);
         let group = 64 * c;
-        let run = |((g, losses), v, t): ((usize, &mut [(f64, f64)]), &mut [T], &mut [T])| {
+        let run = |g: usize, losses: &mut [(f64, f64)], v: &mut [T], t: &mut [T]| {
             vectorize(|| {
                 for (i, loss) in losses.iter_mut().enumerate() {
                     let part = i * c..(i + 1) * c;
@@ -116,9 +116,9 @@ impl Loss {
             losses
                 .zip(v.par_chunks_mut(group))
                 .zip(t.par_chunks_mut(group))
-                .for_each(|((l, v), t)| run((l, v, t)));
+                .for_each(|(((g, l), v), t)| run(g, l, v, t));
         } else {
-            losses.zip(v.par_chunks_mut(group)).for_each(|(l, v)| run((l, v, &mut [])));
+            losses.zip(v.par_chunks_mut(group)).for_each(|((g, l), v)| run(g, l, v, &mut []));
         }
     }
 }

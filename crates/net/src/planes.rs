@@ -131,6 +131,53 @@ pub(crate) fn put<T: Scalar, N: Num<T>>(x: N, v: &mut [T], t: &mut [T], i: usize
     }
 }
 
+/// Puts `f(x, k)` of each element as [`put`] does. Numbers to add are computed in blocks first, so
+/// that the computation is free of branches and vectorises.
+#[inline(always)]
+pub(crate) fn put_all<T: Scalar, N: Num<T>, const L: usize, const C: usize>(
+    x: [Lane<'_, T>; L],
+    k: [Lane<'_, T>; C],
+    (v, t): (&mut [T], &mut [T]),
+    acc: bool,
+    p: usize,
+    f: impl Fn([N; L], [N; C]) -> N,
+) {
+    const BLOCK: usize = 256;
+    if !acc {
+        return store_all(x, k, v, t, f);
+    }
+    let (mut block_v, mut block_t) = ([T::ZERO; BLOCK], [T::ZERO; BLOCK]);
+    for first in (0..v.len()).step_by(BLOCK) {
+        let part = first..v.len().min(first + BLOCK);
+        let (x, k) = (x.map(|x| x.slice(part.clone())), k.map(|k| k.slice(part.clone())));
+        let (bv, bt) = (&mut block_v[..part.len()], &mut block_t[..part.len()]);
+        store_all(x, k, bv, bt, &f);
+        if p == 0 {
+            v[part.clone()].iter_mut().zip(bv).for_each(|(v, b)| *v += *b);
+        }
+        if N::DUAL {
+            t[part].iter_mut().zip(bt).for_each(|(t, b)| *t += *b);
+        }
+    }
+}
+
+/// `(v, t) = f(x, k)` of each element; arguments of a function are known not to overlap.
+#[inline(always)]
+fn store_all<T: Scalar, N: Num<T>, const L: usize, const C: usize>(
+    x: [Lane<'_, T>; L],
+    k: [Lane<'_, T>; C],
+    v: &mut [T],
+    t: &mut [T],
+    f: impl Fn([N; L], [N; C]) -> N,
+) {
+    let (v, t) = fit::<T, N>(v, t);
+    let n = v.len();
+    let (x, k) = (x.map(|x| x.slice(0..n)), k.map(|k| k.slice(0..n)));
+    for i in 0..n {
+        f(x.map(|x| N::load(x, i)), k.map(|k| N::load(k, i))).store(v, t, i);
+    }
+}
+
 /// `y = f(x)` element by element.
 pub(crate) fn map<T: Scalar, N: Num<T>>(x: Lane<'_, T>, y: (&mut [T], &mut [T]), f: impl Fn(N) -> N + Sync) {
     par_pair(
@@ -165,7 +212,10 @@ pub(crate) fn reduce<T: Scalar, N: Num<T>, const L: usize, const C: usize, const
             let n = part.len();
             let x = inputs.map(|x| x.slice(part.clone()));
             let k = constants.map(|k| k.slice(0..n));
-            let (v, t) = (v.each_mut().map(|v| &mut v[..n]), t.each_mut().map(|t| &mut t[..if N::DUAL { n } else { 0 }]));
+            let (v, t) = (
+                v.each_mut().map(|v| &mut v[..n]),
+                t.each_mut().map(|t| &mut t[..if N::DUAL { n } else { 0 }]),
+            );
             add_terms(x, k, v, t, &term);
         },
     )

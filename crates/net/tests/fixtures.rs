@@ -46,12 +46,26 @@ fn agrees_with_jax() {
         };
         let batch = Batch { x: &f.x, targets, weights: f.example_weights.as_deref() };
         let (n, mut pass) = (f.theta.len(), Pass::default());
-        let (mut grad, mut product, buffers) = (vec![0.0; n], vec![vec![0.0; n]], vec![0.0; net.buffers().len()]);
+        let (mut grad, mut product, buffers) =
+            (vec![0.0; n], vec![vec![0.0; n]], vec![0.0; net.buffers().len()]);
         let loss = pass
-            .loss_grad_hvp(&net, &f.theta, &buffers, &batch, Mode::train(), &mut grad, &[&f.probe], &mut product)
+            .loss_grad_hvp(
+                &net,
+                &f.theta,
+                &buffers,
+                &batch,
+                Mode::train(),
+                &mut grad,
+                &[&f.probe],
+                &mut product,
+            )
             .unwrap();
         let errors = [distance(&[loss], &[f.loss]), distance(&grad, &f.grad), distance(&product[0], &f.hvp)];
-        assert!(errors.iter().all(|e| *e < 1e-9), "{}: loss, gradient, product off by {errors:?}", path.display());
+        assert!(
+            errors.iter().all(|e| *e < 1e-9),
+            "{}: loss, gradient, product off by {errors:?}",
+            path.display()
+        );
         (seen, worst) = (seen + 1, errors.into_iter().fold(worst, f64::max));
     }
     assert!(seen >= 19, "only {seen} fixtures were found");

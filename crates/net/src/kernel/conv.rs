@@ -168,11 +168,21 @@ struct Plan {
 
 /// Numbers of a slab that stay in the first-level cache beside the rest.
 const SLAB: usize = 6 * 1024;
+/// Numbers of source and cotangent that a sweep over the gradient of a weight reads.
+const PIECE: usize = 5 * 1024;
 /// Numbers behind a slab that a tile may read, though not use.
 const SLACK: usize = MAX_ROWS;
 
 impl Plan {
-    fn new(rows: Axis, cols: Axis, groups: usize, c: usize, out: (usize, usize), circular: bool, merge: bool) -> Self {
+    fn new(
+        rows: Axis,
+        cols: Axis,
+        groups: usize,
+        c: usize,
+        out: (usize, usize),
+        circular: bool,
+        merge: bool,
+    ) -> Self {
         let copy = groups > 1 || circular || rows.leaves_source() || cols.leaves_source();
         let merge = merge && cols.is_contiguous();
         let row_len = cols.span(cols.count);
@@ -299,13 +309,23 @@ impl Conv {
 
     pub(super) fn with_isa(shape: ConvShape, isa: Isa) -> Self {
         let s = &shape;
-        assert!(s.groups > 0 && s.in_c % s.groups == 0 && s.out_c % s.groups == 0, "groups must divide channels");
-        assert!(s.k_h * s.k_w * s.stride[0] * s.stride[1] * s.dilation[0] * s.dilation[1] > 0, "sizes must be positive");
+        assert!(
+            s.groups > 0 && s.in_c.is_multiple_of(s.groups) && s.out_c.is_multiple_of(s.groups),
+            "groups must divide channels"
+        );
+        assert!(
+            s.k_h * s.k_w * s.stride[0] * s.stride[1] * s.dilation[0] * s.dilation[1] > 0,
+            "sizes must be positive"
+        );
         let (ph, pw) = (s.pad[0], s.pad[2]);
         let (oh, ow) = (s.out_h(), s.out_w());
         let ([sh, sw], [dh, dw]) = (s.stride, s.dilation);
         let merge = !s.depthwise();
-        let (groups, ic, oc) = if s.depthwise() { (1, s.in_c, s.out_c) } else { (s.groups, s.in_c / s.groups, s.out_c / s.groups) };
+        let (groups, ic, oc) = if s.depthwise() {
+            (1, s.in_c, s.out_c)
+        } else {
+            (s.groups, s.in_c / s.groups, s.out_c / s.groups)
+        };
         let forward = Plan::new(
             Axis::forward(s.in_h, ph, s.k_h, sh, dh, oh),
             Axis::forward(s.in_w, pw, s.k_w, sw, dw, ow),
@@ -363,8 +383,24 @@ impl Conv {
         }
         let taps = s.k_h * s.k_w;
         // Order of the weight seen as [group][output][inner][tap].
-        let order = Order { out: s.in_c / s.groups * taps, inner: taps, group: s.out_c / s.groups * (s.in_c / s.groups) * taps };
-        correlate(self.isa, std::slice::from_ref(&self.forward), s, order, images, x, w, bias, y, acc, scratch);
+        let order = Order {
+            out: s.in_c / s.groups * taps,
+            inner: taps,
+            group: s.out_c / s.groups * (s.in_c / s.groups) * taps,
+        };
+        correlate(
+            self.isa,
+            std::slice::from_ref(&self.forward),
+            s,
+            order,
+            images,
+            x,
+            w,
+            bias,
+            y,
+            acc,
+            scratch,
+        );
     }
 
     /// Gradient for the input: `dx (+)= wᵀ * dy`.
@@ -394,7 +430,11 @@ impl Conv {
             return product(self.isa, (pixels, s.in_c, s.out_c), (dy, false), (w, false), dx, acc, None);
         }
         let taps = s.k_h * s.k_w;
-        let order = Order { out: taps, inner: s.in_c / s.groups * taps, group: s.out_c / s.groups * (s.in_c / s.groups) * taps };
+        let order = Order {
+            out: taps,
+            inner: s.in_c / s.groups * taps,
+            group: s.out_c / s.groups * (s.in_c / s.groups) * taps,
+        };
         correlate(self.isa, &self.backward, s, order, images, dy, w, None, dx, acc, scratch);
     }
 
@@ -434,7 +474,16 @@ impl Conv {
                     let (image, block) = (unit / blocks, unit % blocks);
                     let x = &x[image * s.in_len()..(image + 1) * s.in_len()];
                     let dy = &dy[image * s.out_len()..(image + 1) * s.out_len()];
-                    let piece = WeightPiece { plan, rows: plan.block_rows(block), x, dy, slab, partial, columns, depthwise };
+                    let piece = WeightPiece {
+                        plan,
+                        rows: plan.block_rows(block),
+                        x,
+                        dy,
+                        slab,
+                        partial,
+                        columns,
+                        depthwise,
+                    };
                     T::run(self.isa, piece);
                 }
             });
@@ -459,7 +508,10 @@ impl Conv {
             }
         };
         let row = ic * taps.len();
-        dw.par_chunks_mut(row.max(1)).with_min_len((1 << 12) / row.max(1) + 1).enumerate().for_each(|(o, dw)| store(o, dw));
+        dw.par_chunks_mut(row.max(1))
+            .with_min_len((1 << 12) / row.max(1) + 1)
+            .enumerate()
+            .for_each(|(o, dw)| store(o, dw));
     }
 }
 
@@ -526,7 +578,8 @@ fn correlate<T: Scalar>(
     let blocks: Vec<(usize, usize)> =
         plans.iter().enumerate().flat_map(|(p, plan)| (0..plan.blocks()).map(move |b| (p, b))).collect();
     let Some(largest) = plans.iter().map(Plan::slab_len).max() else { return };
-    let work = plans.iter().map(|p| p.rows.count * p.cols.count * p.inner() * p.groups * p.out_c).sum::<usize>();
+    let work =
+        plans.iter().map(|p| p.rows.count * p.cols.count * p.inner() * p.groups * p.out_c).sum::<usize>();
     let work = work / if depthwise { s.groups } else { 1 } / blocks.len().max(1);
     let (from, to) = (plans[0].source_len(), y.len() / images.max(1));
     let y = Shared::new(y);
@@ -737,7 +790,7 @@ impl<T: Scalar> Op<T> for Depthwise<'_, T> {
                 // SAFETY: as for `Piece`; partial vectors touch only the channels that remain.
                 unsafe {
                     let (x, y) = (x.wrapping_add(j), y.add(j));
-                    let part = (slots.as_slice(), x, &xs, w, columns, y, &ys, n, acc, bias);
+                    let part = Pixels { slots, x, xs: &xs, w, columns, y, ys: &ys, n, acc, bias };
                     if channels - j >= S::N {
                         depthwise_pixels::<S, true>(part, S::N);
                     } else {
@@ -753,26 +806,32 @@ impl<T: Scalar> Op<T> for Depthwise<'_, T> {
 /// Pixels that a depthwise convolution computes at once.
 const PIXELS: usize = 8;
 
-/// `y[ys[i]..] (+)= Σ_slot x[xs[i] + slot..]·w[slot] (+ bias)` for `n ≤ PIXELS` pixels and a vector
-/// of `m` channels, a whole one if `FULL`.
+/// Some pixels and a vector of channels of a depthwise convolution.
+#[derive(Clone, Copy)]
+struct Pixels<'a, T> {
+    slots: &'a [usize],
+    x: *const T,
+    xs: &'a [usize; MAX_ROWS],
+    /// A row of `columns` for each slot.
+    w: *const T,
+    columns: usize,
+    y: *mut T,
+    ys: &'a [usize; MAX_ROWS],
+    /// Pixels to write, at most [`PIXELS`].
+    n: usize,
+    acc: bool,
+    /// May be null.
+    bias: *const T,
+}
+
+/// `y[ys[i]..] (+)= Σ_slot x[xs[i] + slot..]·w[slot] (+ bias)` for `m` channels, a whole vector if `FULL`.
 ///
 /// # Safety
 /// `S` is available; all pixels plus slots lie in `x` (also those behind `n`), `n` pixels in `y`;
-/// `w` has a row of `columns` for each slot.
+/// `w` has a row for each slot.
 #[inline(always)]
 unsafe fn depthwise_pixels<S: Simd, const FULL: bool>(
-    (slots, x, xs, w, columns, y, ys, n, acc, bias): (
-        &[usize],
-        *const S::T,
-        &[usize; MAX_ROWS],
-        *const S::T,
-        usize,
-        *mut S::T,
-        &[usize; MAX_ROWS],
-        usize,
-        bool,
-        *const S::T,
-    ),
+    Pixels { slots, x, xs, w, columns, y, ys, n, acc, bias }: Pixels<'_, S::T>,
     m: usize,
 ) {
     // SAFETY: the caller's promise.
@@ -850,33 +909,43 @@ impl<T: Scalar> Op<T> for WeightPiece<'_, T> {
                             let xs = (x.add(j), x_row, x_col);
                             let ys = (dy.add(j), ldy);
                             let n = plan.out_c - j;
-                            match slots {
-                                &[a, b, c] => depthwise_sums::<S, 3>([a, b, c], xs, ys, (rows, cols), n, out, columns),
-                                &[a, b] => depthwise_sums::<S, 2>([a, b], xs, ys, (rows, cols), n, out, columns),
-                                &[a] => depthwise_sums::<S, 1>([a], xs, ys, (rows, cols), n, out, columns),
+                            match *slots {
+                                [a, b, c] => {
+                                    depthwise_sums::<S, 3>([a, b, c], xs, ys, (rows, cols), n, out, columns)
+                                }
+                                [a, b] => {
+                                    depthwise_sums::<S, 2>([a, b], xs, ys, (rows, cols), n, out, columns)
+                                }
+                                [a] => depthwise_sums::<S, 1>([a], xs, ys, (rows, cols), n, out, columns),
                                 _ => {}
                             }
                         }
                     }
                     continue;
                 }
-                for (t, &slot) in slots.iter().enumerate() {
-                    for i in (0..plan.depth).step_by(height) {
-                        for j in (0..plan.out_c).step_by(panel) {
-                            let at = (g * columns + j) * inner + (t * plan.depth + i) * panel;
-                            S::outer(&Outer {
-                                x: x.add(slot + i),
-                                x_row,
-                                x_col,
-                                y: dy.add(j),
-                                ldy,
-                                rows,
-                                cols,
-                                nv,
-                                width: panel.min(plan.out_c - j),
-                                out: partial.as_mut_ptr().add(at),
-                                height: height.min(plan.depth - i),
-                            });
+                // A few rows at once, so that what all tiles read stays in the first-level cache.
+                let fit = (PIECE / (x_row + cols * ldy).max(1)).max(1);
+                let step = rows.div_ceil(rows.div_ceil(fit)).max(1);
+                for first in (0..rows).step_by(step) {
+                    let (x, dy) = (x.wrapping_add(first * x_row), dy.wrapping_add(first * cols * ldy));
+                    for (t, &slot) in slots.iter().enumerate() {
+                        for i in (0..plan.depth).step_by(height) {
+                            for j in (0..plan.out_c).step_by(panel) {
+                                let at = (g * columns + j) * inner + (t * plan.depth + i) * panel;
+                                S::outer(&Outer {
+                                    x: x.add(slot + i),
+                                    x_row,
+                                    x_col,
+                                    y: dy.add(j),
+                                    ldy,
+                                    rows: step.min(rows - first),
+                                    cols,
+                                    nv,
+                                    width: panel.min(plan.out_c - j),
+                                    out: partial.as_mut_ptr().add(at),
+                                    height: height.min(plan.depth - i),
+                                });
+                            }
                         }
                     }
                 }

@@ -104,7 +104,8 @@ pub(super) fn product<T: Scalar>(
             let packed = Shared::new(packed);
             for_units(panels, 8 * k * width, |p| {
                 // SAFETY: panel `p` is this unit's own part; `b` holds what `Pack` reads.
-                let out = unsafe { std::slice::from_raw_parts_mut(packed.ptr().add(p * width * k), width * k) };
+                let out =
+                    unsafe { std::slice::from_raw_parts_mut(packed.ptr().add(p * width * k), width * k) };
                 T::run(isa, Pack { b, ldb, tb, n, k, first: p * width, width, out });
             });
         }
@@ -189,7 +190,8 @@ impl<T: Scalar> Op<T> for Pack<'_, T> {
             // SAFETY: just checked: `cols` rows of `k` numbers are read, `k` rows of `cols` written.
             unsafe {
                 let src = b.as_ptr().add(first * ldb);
-                Transpose { rows: cols, cols: k, src, ld_src: ldb, dst: out.as_mut_ptr(), ld_dst: width }.run::<S>();
+                Transpose { rows: cols, cols: k, src, ld_src: ldb, dst: out.as_mut_ptr(), ld_dst: width }
+                    .run::<S>();
             }
         } else {
             for l in 0..k {
@@ -322,7 +324,16 @@ pub fn batched_matmul<T: Scalar>(
     alpha: T,
 ) {
     let isa = Isa::best();
-    batched(isa, batches, (m, n, k), (a, lda, stride_a, ta), (b, ldb, stride_b, tb), (c, ldc, stride_c), acc, alpha);
+    batched(
+        isa,
+        batches,
+        (m, n, k),
+        (a, lda, stride_a, ta),
+        (b, ldb, stride_b, tb),
+        (c, ldc, stride_c),
+        acc,
+        alpha,
+    );
 }
 
 pub(super) fn batched<T: Scalar>(
@@ -339,7 +350,8 @@ pub(super) fn batched<T: Scalar>(
         return;
     }
     // Extent of a stored matrix, and what the last one needs.
-    let extent = |rows: usize, cols: usize, ld: usize| if rows * cols == 0 { 0 } else { (rows - 1) * ld + cols };
+    let extent =
+        |rows: usize, cols: usize, ld: usize| if rows * cols == 0 { 0 } else { (rows - 1) * ld + cols };
     let last = batches - 1;
     let in_a = if ta { extent(k, m, lda) } else { extent(m, k, lda) };
     let in_b = if tb { extent(n, k, ldb) } else { extent(k, n, ldb) };

@@ -52,7 +52,7 @@ pub trait Scalar: thalweg_core::Real + Kernel {
     fn tanh_fast(self) -> Self;
     /// Logistic function 1/(1 + e⁻ˣ).
     fn sigmoid_fast(self) -> Self;
-    /// Error function; for `f32` within 1e-7 absolutely.
+    /// Error function; for `f32` within 1.5e-7 absolutely.
     fn erf_fast(self) -> Self;
 }
 

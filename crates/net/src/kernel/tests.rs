@@ -106,7 +106,16 @@ fn batched_products_match_their_definition() {
                 );
             }
             let mut c = c0.clone();
-            matmul::batched(isa, batches, (m, n, k), (&a, lda, sa, ta), (&b, ldb, sb, tb), (&mut c, ldc, sc), acc, 0.25);
+            matmul::batched(
+                isa,
+                batches,
+                (m, n, k),
+                (&a, lda, sa, ta),
+                (&b, ldb, sb, tb),
+                (&mut c, ldc, sc),
+                acc,
+                0.25,
+            );
             assert_close(&c, &expected, &format!("{isa:?} ta {ta} tb {tb} acc {acc}"));
         }
     }
@@ -139,7 +148,9 @@ impl ConvShape {
         };
         for (oh, ow) in (0..self.out_h()).flat_map(|h| (0..self.out_w()).map(move |w| (h, w))) {
             for (kh, kw) in (0..self.k_h).flat_map(|h| (0..self.k_w).map(move |w| (h, w))) {
-                let (Some(h), Some(w)) = (at(oh, kh, 0, self.in_h), at(ow, kw, 1, self.in_w)) else { continue };
+                let (Some(h), Some(w)) = (at(oh, kh, 0, self.in_h), at(ow, kw, 1, self.in_w)) else {
+                    continue;
+                };
                 for (o, i) in (0..self.out_c).flat_map(|o| (0..ig).map(move |i| (o, i))) {
                     f(
                         (h * self.in_w + w) * self.in_c + o / og * ig + i,
@@ -165,7 +176,8 @@ fn check_conv<T: Scalar>(isa: Isa, shape: &ConvShape, images: usize) {
     let conv = Conv::with_isa(shape.clone(), isa);
     let mut scratch = vec![T::from_f64(7.0); 3]; // its contents must not matter
     for acc in [false, true] {
-        let start = |len: usize| -> Vec<T> { if acc { random(len, 5) } else { vec![T::from_f64(f64::NAN); len] } };
+        let start =
+            |len: usize| -> Vec<T> { if acc { random(len, 5) } else { vec![T::from_f64(f64::NAN); len] } };
         let zero = |len: usize| if acc { random(len, 5) } else { vec![T::ZERO; len] };
         let what = format!("{isa:?} {shape:?} images {images} acc {acc}");
 
@@ -311,7 +323,8 @@ fn results_do_not_depend_on_the_number_of_threads() {
             let depthwise = ConvShape { groups: 40, ..ConvShape::simple((20, 20), (40, 40), 3, 1, 1) };
             for shape in [simple, strided, depthwise, ConvShape::simple((20, 20), (16, 24), 1, 1, 0)] {
                 let (conv, images, scratch) = (Conv::new(shape.clone()), 19, &mut Vec::new());
-                let (x, dy): (Vec<f32>, Vec<f32>) = (random(images * shape.in_len(), 1), random(images * shape.out_len(), 2));
+                let (x, dy): (Vec<f32>, Vec<f32>) =
+                    (random(images * shape.in_len(), 1), random(images * shape.out_len(), 2));
                 let w: Vec<f32> = random(shape.weight_len(), 3);
                 let (mut y, mut dx, mut dw) = (dy.clone(), x.clone(), w.clone());
                 conv.forward(images, &x, &w, None, &mut y, false, scratch);
@@ -347,7 +360,8 @@ fn no_images_and_empty_outputs() {
     for (shape, images) in [(shape, 2), (ConvShape::simple((4, 4), (3, 4), 3, 1, 1), 0)] {
         let (conv, scratch) = (Conv::new(shape.clone()), &mut Vec::new());
         let w: Vec<f32> = random(shape.weight_len(), 1);
-        let (x, mut dx, mut dw) = (vec![1.0; images * shape.in_len()], vec![1.0; images * shape.in_len()], w.clone());
+        let (x, mut dx, mut dw) =
+            (vec![1.0; images * shape.in_len()], vec![1.0; images * shape.in_len()], w.clone());
         conv.forward(images, &x, &w, None, &mut [], false, scratch);
         conv.backward_data(images, &[], &w, &mut dx, false, scratch);
         conv.backward_weight(images, &x, &[], &mut dw, false, scratch);
@@ -430,7 +444,11 @@ fn vectors_work_on_every_instruction_set() {
 fn ulps(a: f32, b: f64) -> f64 {
     let nearest = b as f32;
     if a.is_nan() || b.is_nan() || a.is_infinite() || nearest.is_infinite() {
-        return if a.to_bits() == nearest.to_bits() || (a.is_nan() && b.is_nan()) { 0.0 } else { f64::INFINITY };
+        return if a.to_bits() == nearest.to_bits() || (a.is_nan() && b.is_nan()) {
+            0.0
+        } else {
+            f64::INFINITY
+        };
     }
     let up = f32::from_bits(nearest.abs().to_bits() + 1);
     (a as f64 - b).abs() / (up as f64 - nearest.abs() as f64)
@@ -448,7 +466,11 @@ fn elementary_functions_are_accurate() {
             ulps(x.ln_fast(), d.ln()),
             ulps(x.tanh_fast(), d.tanh()),
             ulps(x.sigmoid_fast(), sigmoid),
-            if d.is_nan() { if x.erf_fast().is_nan() { 0.0 } else { 1.0 } } else { (x.erf_fast() as f64 - libm::erf(d)).abs() },
+            if d.is_nan() {
+                if x.erf_fast().is_nan() { 0.0 } else { 1.0 }
+            } else {
+                (x.erf_fast() as f64 - libm::erf(d)).abs()
+            },
         ];
         for (w, e) in worst.iter_mut().zip(errors) {
             assert!(e < 4.0, "{errors:?} at {x:e}");
@@ -460,9 +482,20 @@ fn elementary_functions_are_accurate() {
         [120.0 * u, 10.0 * u, u, 0.01 * u].into_iter().for_each(&mut check);
         check((88.0 * u).exp());
     }
-    [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 0.0, -0.0, f32::MAX, f32::MIN, f32::MIN_POSITIVE, 1e-42, 1e-45]
-        .into_iter()
-        .for_each(&mut check);
+    [
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::NAN,
+        0.0,
+        -0.0,
+        f32::MAX,
+        f32::MIN,
+        f32::MIN_POSITIVE,
+        1e-42,
+        1e-45,
+    ]
+    .into_iter()
+    .for_each(&mut check);
     println!("largest errors of exp, ln, tanh, sigmoid (ulp), erf (absolute): {worst:?}");
     assert!(worst[..4].iter().all(|e| *e < 2.5) && worst[4] < 2e-7, "{worst:?}");
 }

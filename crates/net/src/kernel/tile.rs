@@ -50,18 +50,21 @@ macro_rules! unroll {
 /// behind `rows`); `w` has `slots.len()·depth·NV·N` numbers; `ys[i] + 0..cols` lies in `y` for `i < rows`.
 #[inline(always)]
 pub(super) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(t: &Tile<'_, S::T>) {
-    // SAFETY: all offsets are those that the caller vouches for.
+    // SAFETY: all offsets are those that the caller vouches for; without depth no slot is visited.
     unsafe {
         let mut acc = [[S::splat(S::T::ZERO); NV]; MR];
         let mut x = [t.x; MR];
-        let mut w = t.w;
-        for &slot in t.slots {
+        let (mut w, depth) = (t.w, t.depth);
+        // The inner loops run at least once and say so: a loop that may be skipped costs copies of
+        // all sums, for which there are no registers.
+        for &slot in if depth > 0 { t.slots } else { &[] } {
+            std::hint::assert_unchecked(depth > 0);
             unroll!(MR, I => { x[I] = t.x.add(t.xs[I] + slot); });
             let mut d = 0;
             // Several steps at once where there are too many rows for their addresses to stay in
             // registers; but no more than leave all sums in registers, of which AVX-512 has 32.
             if NV == 1 && MR > 12 {
-                while d + 4 <= t.depth {
+                while d + 4 <= depth {
                     let (b0, b1) = (S::load(w), S::load(w.add(S::N)));
                     let (b2, b3) = (S::load(w.add(2 * S::N)), S::load(w.add(3 * S::N)));
                     unroll!(MR, I => {
@@ -75,7 +78,7 @@ pub(super) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(t: &Tile<'_
                     d += 4;
                 }
             } else if NV == 2 && MR > 6 {
-                while d + 2 <= t.depth {
+                while d + 2 <= depth {
                     let (b0, b1) = (S::load(w), S::load(w.add(S::N)));
                     let (c0, c1) = (S::load(w.add(2 * S::N)), S::load(w.add(3 * S::N)));
                     unroll!(MR, I => {
@@ -90,7 +93,10 @@ pub(super) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(t: &Tile<'_
                     d += 2;
                 }
             }
-            while d < t.depth {
+            if d == depth {
+                continue;
+            }
+            loop {
                 let (b0, b1) = (S::load(w), S::load(w.add((NV - 1) * S::N)));
                 unroll!(MR, I => {
                     let a = S::splat(*x[I].add(d));
@@ -101,6 +107,9 @@ pub(super) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(t: &Tile<'_
                 });
                 w = w.add(NV * S::N);
                 d += 1;
+                if d == depth {
+                    break;
+                }
             }
         }
         let alpha = S::splat(t.alpha);
@@ -194,9 +203,11 @@ unsafe fn sum_outer<S: Simd, const MR: usize, const NV: usize, const FULL: bool>
         let mut acc = [[S::splat(S::T::ZERO); NV]; MR];
         let mut y = t.y;
         let (n0, n1) = (t.width.min(S::N), t.width.saturating_sub(S::N));
-        for r in 0..t.rows {
+        for r in 0..if t.cols > 0 { t.rows } else { 0 } {
             let mut x = t.x.add(r * t.x_row);
-            for _ in 0..t.cols {
+            // As in `tile`, the loop runs at least once.
+            let mut left = t.cols;
+            loop {
                 let b0 = if FULL { S::load(y) } else { load::<S>(y, n0) };
                 let b1 = match (NV == 2, FULL) {
                     (false, _) => b0,
@@ -212,6 +223,10 @@ unsafe fn sum_outer<S: Simd, const MR: usize, const NV: usize, const FULL: bool>
                 });
                 x = x.wrapping_add(t.x_col);
                 y = y.wrapping_add(t.ldy);
+                left -= 1;
+                if left == 0 {
+                    break;
+                }
             }
         }
         unroll!(MR, I => {

@@ -4,7 +4,7 @@ use super::{Cache, Cx, Grads, Io, Layer, lanes};
 use crate::graph::Act;
 use crate::kernel::Scalar;
 use crate::num::Num;
-use crate::planes::{CHUNK, Lane, Planes, PlanesMut, fit, map, par_pair, put, row_sum};
+use crate::planes::{CHUNK, Lane, Planes, PlanesMut, fit, map, par_pair, put_all, row_sum};
 
 /// A curve and its slope; both over any [`Num`], so that the second derivative comes for free.
 trait Curve: Copy + Send + Sync + 'static {
@@ -41,11 +41,7 @@ macro_rules! k {
 }
 
 curve!(Relu, |c, x| x * x.step(), x.step());
-curve!(
-    Leaky(f64),
-    |c, x| x * (k!(c.0) + k!(1.0 - c.0) * x.step()),
-    k!(c.0) + k!(1.0 - c.0) * x.step()
-);
+curve!(Leaky(f64), |c, x| x * (k!(c.0) + k!(1.0 - c.0) * x.step()), k!(c.0) + k!(1.0 - c.0) * x.step());
 curve!(
     Relu6,
     |c, x| x * x.step() * (k!(6.0) - x).step() + k!(6.0) * (N::one() - (k!(6.0) - x).step()),
@@ -115,13 +111,24 @@ pub(super) fn build<T: Scalar>(act: Act) -> Box<dyn Layer<T>> {
 impl<T: Scalar, C: Curve> Layer<T> for Elementwise<C> {
     fn forward(&self, cx: &Cx<'_, T>, x: &[Planes<'_, T>], y: &mut PlanesMut<'_, T>, _: &mut Cache<T>) {
         fn run<T: Scalar, N: Num<T>>(c: impl Curve, x: Planes<'_, T>, y: &mut PlanesMut<'_, T>, p: usize) {
-            map::<T, N>(x.lane::<N>(p), y.lane::<N>(p), #[inline(always)] |x| c.value(x));
+            map::<T, N>(
+                x.lane::<N>(p),
+                y.lane::<N>(p),
+                #[inline(always)]
+                |x| c.value(x),
+            );
         }
         lanes!(cx, T, p => run(self.0, x[0], y, p));
     }
 
     fn backward(&self, cx: &Cx<'_, T>, io: Io<'_, '_, T>, _: Option<&mut Grads<'_, T>>, _: &mut Cache<T>) {
-        fn run<T: Scalar, N: Num<T>>(c: impl Curve, x: Planes<'_, T>, dy: Planes<'_, T>, dx: &mut PlanesMut<'_, T>, p: usize) {
+        fn run<T: Scalar, N: Num<T>>(
+            c: impl Curve,
+            x: Planes<'_, T>,
+            dy: Planes<'_, T>,
+            dx: &mut PlanesMut<'_, T>,
+            p: usize,
+        ) {
             let (x, dy, acc) = (x.lane::<N>(p), dy.lane::<N>(p), dx.acc);
             let (v, t) = dx.lane::<N>(p);
             par_pair(
@@ -130,12 +137,17 @@ impl<T: Scalar, C: Curve> Layer<T> for Elementwise<C> {
                 CHUNK,
                 #[inline(always)]
                 |first, v, t| {
-                    let (v, t) = fit::<T, N>(v, t);
                     let part = first..first + v.len();
-                    let (x, dy) = (x.slice(part.clone()), dy.slice(part));
-                    for i in 0..v.len() {
-                        put(N::load(dy, i) * c.slope(N::load(x, i)), v, t, i, acc, p);
-                    }
+                    let x = [x.slice(part.clone()), dy.slice(part)];
+                    put_all::<T, N, 2, 0>(
+                        x,
+                        [],
+                        (v, t),
+                        acc,
+                        p,
+                        #[inline(always)]
+                        |[x, dy], []| dy * c.slope(x),
+                    );
                 },
             );
         }
@@ -194,9 +206,15 @@ pub(super) fn softmax_row_backward<T: Scalar, N: Num<T>>(
     let n = v.len();
     let (y, dy) = (y.slice(0..n), dy.slice(0..n));
     let inner = row_sum::<T, N>(n, |i| N::load(y, i) * N::load(dy, i));
-    for i in 0..n {
-        put((N::load(y, i) * (N::load(dy, i) - inner)).scale(scale), v, t, i, acc, p);
-    }
+    put_all::<T, N, 2, 0>(
+        [y, dy],
+        [],
+        (v, t),
+        acc,
+        p,
+        #[inline(always)]
+        |[y, dy], []| (y * (dy - inner)).scale(scale),
+    );
 }
 
 impl<T: Scalar> Layer<T> for Softmax {
@@ -214,7 +232,13 @@ impl<T: Scalar> Layer<T> for Softmax {
     }
 
     fn backward(&self, cx: &Cx<'_, T>, io: Io<'_, '_, T>, _: Option<&mut Grads<'_, T>>, _: &mut Cache<T>) {
-        fn run<T: Scalar, N: Num<T>>(c: usize, y: Planes<'_, T>, dy: Planes<'_, T>, dx: &mut PlanesMut<'_, T>, p: usize) {
+        fn run<T: Scalar, N: Num<T>>(
+            c: usize,
+            y: Planes<'_, T>,
+            dy: Planes<'_, T>,
+            dx: &mut PlanesMut<'_, T>,
+            p: usize,
+        ) {
             let (y, dy, acc) = (y.lane::<N>(p), dy.lane::<N>(p), dx.acc);
             rows::<T, N>(
                 dx.lane::<N>(p),

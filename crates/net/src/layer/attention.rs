@@ -41,7 +41,25 @@ fn product<T: Scalar>(
         let (x, y) = (&x[a.offset..], &y[b.offset..]);
         let (ta, tb) = (a.transposed, b.transposed);
         let out = &mut out[offset..];
-        batched_matmul(cx.batch, m, n, k, x, a.ld, a.stride, ta, y, b.ld, b.stride, tb, out, ld, stride, acc, T::ONE);
+        batched_matmul(
+            cx.batch,
+            m,
+            n,
+            k,
+            x,
+            a.ld,
+            a.stride,
+            ta,
+            y,
+            b.ld,
+            b.stride,
+            tb,
+            out,
+            ld,
+            stride,
+            acc,
+            T::ONE,
+        );
     };
     let acc = c.acc;
     one(a.planes.value(), b.planes.value(), c.value(), acc);
@@ -86,27 +104,57 @@ impl Attention {
     }
 
     fn output<'a, T: Scalar>(&self, planes: Planes<'a, T>, h: usize) -> Mats<'a, T> {
-        Mats { planes, offset: h * self.d(), ld: self.width, stride: self.length * self.width, transposed: false }
+        Mats {
+            planes,
+            offset: h * self.d(),
+            ld: self.width,
+            stride: self.length * self.width,
+            transposed: false,
+        }
     }
 
     fn softmax<T: Scalar, N: Num<T>>(&self, s: Planes<'_, T>, w: &mut PlanesMut<'_, T>, p: usize) {
         let (l, s) = (self.length, s.lane::<N>(p));
-        rows::<T, N>(w.lane::<N>(p), l, #[inline(always)] |first, v, t| {
-            let seen = if self.causal { first / l % l + 1 } else { l };
-            let (v, rest) = v.split_at_mut(seen);
-            rest.fill(T::ZERO);
-            let (t, rest) = if N::DUAL { t.split_at_mut(seen) } else { (t, &mut [][..]) };
-            rest.fill(T::ZERO);
-            softmax_row::<T, N>(s.slice(first..first + seen), v, t, self.scale());
-        });
+        rows::<T, N>(
+            w.lane::<N>(p),
+            l,
+            #[inline(always)]
+            |first, v, t| {
+                let seen = if self.causal { first / l % l + 1 } else { l };
+                let (v, rest) = v.split_at_mut(seen);
+                rest.fill(T::ZERO);
+                let (t, rest) = if N::DUAL { t.split_at_mut(seen) } else { (t, &mut [][..]) };
+                rest.fill(T::ZERO);
+                softmax_row::<T, N>(s.slice(first..first + seen), v, t, self.scale());
+            },
+        );
     }
 
-    fn softmax_backward<T: Scalar, N: Num<T>>(&self, w: Planes<'_, T>, dw: Planes<'_, T>, ds: &mut PlanesMut<'_, T>, p: usize) {
+    fn softmax_backward<T: Scalar, N: Num<T>>(
+        &self,
+        w: Planes<'_, T>,
+        dw: Planes<'_, T>,
+        ds: &mut PlanesMut<'_, T>,
+        p: usize,
+    ) {
         let (l, w, dw) = (self.length, w.lane::<N>(p), dw.lane::<N>(p));
-        rows::<T, N>(ds.lane::<N>(p), l, #[inline(always)] |first, v, t| {
-            let row = first..first + l;
-            softmax_row_backward::<T, N>(w.slice(row.clone()), dw.slice(row), v, t, self.scale(), false, p);
-        });
+        rows::<T, N>(
+            ds.lane::<N>(p),
+            l,
+            #[inline(always)]
+            |first, v, t| {
+                let row = first..first + l;
+                softmax_row_backward::<T, N>(
+                    w.slice(row.clone()),
+                    dw.slice(row),
+                    v,
+                    t,
+                    self.scale(),
+                    false,
+                    p,
+                );
+            },
+        );
     }
 }
 
@@ -131,7 +179,13 @@ impl<T: Scalar> Layer<T> for Attention {
         }
     }
 
-    fn backward(&self, cx: &Cx<'_, T>, io: Io<'_, '_, T>, _: Option<&mut Grads<'_, T>>, cache: &mut Cache<T>) {
+    fn backward(
+        &self,
+        cx: &Cx<'_, T>,
+        io: Io<'_, '_, T>,
+        _: Option<&mut Grads<'_, T>>,
+        cache: &mut Cache<T>,
+    ) {
         let (l, d, x) = (self.length, self.d(), io.x[0]);
         let Some(dx) = &mut io.dx[0] else { return };
         let len = cx.batch * self.heads * l * l;

@@ -70,7 +70,13 @@ impl<T: Scalar> Layer<T> for Convolution {
         }
     }
 
-    fn backward(&self, cx: &Cx<'_, T>, io: Io<'_, '_, T>, grads: Option<&mut Grads<'_, T>>, cache: &mut Cache<T>) {
+    fn backward(
+        &self,
+        cx: &Cx<'_, T>,
+        io: Io<'_, '_, T>,
+        grads: Option<&mut Grads<'_, T>>,
+        cache: &mut Cache<T>,
+    ) {
         let (x, dy, scratch) = (io.x[0], io.dy, &mut cache.scratch);
         if let Some(dx) = &mut io.dx[0] {
             let w = &cx.params.value[self.weight.clone()];

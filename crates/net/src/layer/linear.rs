@@ -33,7 +33,13 @@ impl<T: Scalar> Layer<T> for Linear {
         }
     }
 
-    fn backward(&self, cx: &Cx<'_, T>, io: Io<'_, '_, T>, grads: Option<&mut Grads<'_, T>>, _: &mut Cache<T>) {
+    fn backward(
+        &self,
+        cx: &Cx<'_, T>,
+        io: Io<'_, '_, T>,
+        grads: Option<&mut Grads<'_, T>>,
+        _: &mut Cache<T>,
+    ) {
         let (x, dy, rows) = (io.x[0], io.dy, io.x[0].len / self.input);
         let (m, n) = (self.out, self.input);
         if let Some(dx) = &mut io.dx[0] {
@@ -62,7 +68,16 @@ pub(super) fn part<'a, T>(params: &'a [T], block: &Range<usize>) -> Option<&'a [
 }
 
 /// `Y (+)= X Wᵀ (+ b)`.
-fn product<T: Scalar>(m: usize, n: usize, k: usize, x: &[T], w: &[T], b: Option<&[T]>, y: &mut [T], acc: bool) {
+fn product<T: Scalar>(
+    m: usize,
+    n: usize,
+    k: usize,
+    x: &[T],
+    w: &[T],
+    b: Option<&[T]>,
+    y: &mut [T],
+    acc: bool,
+) {
     match b {
         Some(b) => matmul_bias(m, n, k, x, false, w, true, b, y, acc),
         None => matmul(m, n, k, x, false, w, true, y, acc),
@@ -71,17 +86,28 @@ fn product<T: Scalar>(m: usize, n: usize, k: usize, x: &[T], w: &[T], b: Option<
 
 /// Adds `bias` to each row of `y`.
 fn add_rows<T: Scalar>(y: &mut [T], bias: &[T]) {
-    crate::planes::par_pair(y, &mut [], bias.len() * 64, #[inline(always)] |_, y, _| {
-        for row in y.chunks_exact_mut(bias.len()) {
-            for (y, b) in row.iter_mut().zip(bias) {
-                *y += *b;
+    crate::planes::par_pair(
+        y,
+        &mut [],
+        bias.len() * 64,
+        #[inline(always)]
+        |_, y, _| {
+            for row in y.chunks_exact_mut(bias.len()) {
+                for (y, b) in row.iter_mut().zip(bias) {
+                    *y += *b;
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 /// Gradient of a bias and its products: the column sums of the cotangent's planes.
-pub(super) fn bias_grads<T: Scalar>(bias: &Range<usize>, c: usize, dy: Planes<'_, T>, grads: &mut Grads<'_, T>) {
+pub(super) fn bias_grads<T: Scalar>(
+    bias: &Range<usize>,
+    c: usize,
+    dy: Planes<'_, T>,
+    grads: &mut Grads<'_, T>,
+) {
     if bias.is_empty() {
         return;
     }

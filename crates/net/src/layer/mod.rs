@@ -114,7 +114,13 @@ pub(crate) struct Io<'a, 'b, T> {
 /// One operation with its geometry and the places of its parameters.
 pub(crate) trait Layer<T: Scalar>: Send + Sync {
     fn forward(&self, cx: &Cx<'_, T>, x: &[Planes<'_, T>], y: &mut PlanesMut<'_, T>, cache: &mut Cache<T>);
-    fn backward(&self, cx: &Cx<'_, T>, io: Io<'_, '_, T>, grads: Option<&mut Grads<'_, T>>, cache: &mut Cache<T>);
+    fn backward(
+        &self,
+        cx: &Cx<'_, T>,
+        io: Io<'_, '_, T>,
+        grads: Option<&mut Grads<'_, T>>,
+        cache: &mut Cache<T>,
+    );
 }
 
 /// Calls a generic method with plain numbers, or once per tangent with dual numbers.
@@ -173,12 +179,22 @@ pub(crate) fn build<T: Scalar>(
         Op::Softmax {} => Box::new(act::Softmax { c }),
         Op::GroupSort { size } => Box::new(sort::GroupSort { size: if *size == 0 { c } else { *size } }),
         Op::Householder {} => Box::new(sort::Householder { c, angle: weight }),
-        Op::MaxPool { k, stride, pad } => {
-            Box::new(pool::Pool { x: to3(x), y: to3(y), k: *k, stride: stride.unwrap_or(*k), pad: *pad, max: true })
-        }
-        Op::AvgPool { k, stride, pad } => {
-            Box::new(pool::Pool { x: to3(x), y: to3(y), k: *k, stride: stride.unwrap_or(*k), pad: *pad, max: false })
-        }
+        Op::MaxPool { k, stride, pad } => Box::new(pool::Pool {
+            x: to3(x),
+            y: to3(y),
+            k: *k,
+            stride: stride.unwrap_or(*k),
+            pad: *pad,
+            max: true,
+        }),
+        Op::AvgPool { k, stride, pad } => Box::new(pool::Pool {
+            x: to3(x),
+            y: to3(y),
+            k: *k,
+            stride: stride.unwrap_or(*k),
+            pad: *pad,
+            max: false,
+        }),
         Op::GlobalAvgPool {} => Box::new(pool::GlobalAvg { positions: x[..x.len() - 1].iter().product(), c }),
         Op::Flatten {} => Box::new(shape::Flatten { positions: x[..x.len() - 1].iter().product(), c }),
         Op::Embedding { vocab, width } => Box::new(embed::Embedding { vocab: *vocab, width: *width, weight }),
@@ -188,7 +204,9 @@ pub(crate) fn build<T: Scalar>(
         }
         Op::Dropout { p } => Box::new(dropout::Dropout { p: *p, layer: i }),
         Op::Add {} => Box::new(shape::Add),
-        Op::PadShortcut { step, out } => Box::new(shape::PadShortcut { x: to3(x), y: to3(y), step: *step, out: *out }),
+        Op::PadShortcut { step, out } => {
+            Box::new(shape::PadShortcut { x: to3(x), y: to3(y), step: *step, out: *out })
+        }
     }
 }
 

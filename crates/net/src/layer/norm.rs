@@ -4,7 +4,9 @@ use super::act::rows;
 use super::{Cache, Cx, Grads, Io, Layer, Mode, lanes};
 use crate::kernel::Scalar;
 use crate::num::Num;
-use crate::planes::{CHUNK, Lane, Planes, PlanesMut, fit, par_pair, put, reduce, row_sum, tile, tile_width};
+use crate::planes::{
+    CHUNK, Lane, Planes, PlanesMut, fit, par_pair, put, put_all, reduce, row_sum, tile, tile_width,
+};
 
 /// Batch normalisation of the last axis: `y = γ (x − μ)/√(σ² + ε) + β`, with the batch's mean and
 /// variance in training mode (differentiated through) and the running ones in evaluation mode.
@@ -111,25 +113,40 @@ impl BatchNorm {
         let saved = &cache.saved[p * 4 * self.c..(p + 1) * 4 * self.c];
         let mean: Vec<N> = saved.chunks(4).map(|s| N::new(s[0], s[1])).collect();
         let rstd: Vec<N> = saved.chunks(4).map(|s| N::new(s[2], s[3])).collect();
-        let (m, r) = (Constants::new(&mean), Constants::new(&rstd));
-        let [sum_dy, sum_dy_xhat] = reduce::<T, N, 2, 2, 2>(
-            [x, dy],
-            self.c,
-            [m.lane(), r.lane()],
-            #[inline(always)]
-            |[x, dy], [m, r]| [dy, dy * ((x - m) * r)],
-        );
-        if let Some(grads) = grads {
-            grads.put(&self.scale, p, sum_dy_xhat.iter().copied());
-            grads.put(&self.shift, p, sum_dy.iter().copied());
+        let gamma = cx.params.lane::<N>(&self.scale, p, cx.zeros);
+        let a: Vec<N> = (0..self.c).map(|c| N::load(gamma, c) * rstd[c]).collect();
+        let eval = cx.mode == Mode::Eval;
+        let mut sums = None;
+        if grads.is_some() || !eval {
+            let (m, r) = (Constants::new(&mean), Constants::new(&rstd));
+            let [sum_dy, sum_dy_xhat] = reduce::<T, N, 2, 2, 2>(
+                [x, dy],
+                self.c,
+                [m.lane(), r.lane()],
+                #[inline(always)]
+                |[x, dy], [m, r]| [dy, dy * ((x - m) * r)],
+            );
+            if let Some(grads) = grads {
+                grads.put(&self.scale, p, sum_dy_xhat.iter().copied());
+                grads.put(&self.shift, p, sum_dy.iter().copied());
+            }
+            sums = Some((sum_dy, sum_dy_xhat));
         }
         let Some(dx) = &mut io.dx[0] else { return };
         let acc = dx.acc;
-        let gamma = cx.params.lane::<N>(&self.scale, p, cx.zeros);
-        // dx = γ r (dy − Σdy/n − x̂ Σ(dy x̂)/n), as dy·a + x·b + c per channel.
-        let n = if cx.mode == Mode::Eval { f64::INFINITY } else { (x.v.len() / self.c) as f64 };
+        let Some((sum_dy, sum_dy_xhat)) = sums.filter(|_| !eval) else {
+            return channelwise::<T, N, 1, 1>(
+                (dx.lane::<N>(p), acc, p),
+                self.c,
+                [dy],
+                [Constants::new(&a).lane()],
+                #[inline(always)]
+                |[dy], [a]| dy * a,
+            );
+        };
+        // dx = γ r (dy − Σdy/n − x̂ Σ(dy x̂)/n), as dy·a + x·b + k per channel.
+        let n = (x.v.len() / self.c) as f64;
         let over_n = |s: (f64, f64)| num::<T, N>((s.0 / n, s.1 / n));
-        let a: Vec<N> = (0..self.c).map(|c| N::load(gamma, c) * rstd[c]).collect();
         let b: Vec<N> = (0..self.c).map(|c| -(a[c] * rstd[c] * over_n(sum_dy_xhat[c]))).collect();
         let k: Vec<N> = (0..self.c).map(|c| -(a[c] * over_n(sum_dy[c])) - b[c] * mean[c]).collect();
         let (a, b, k) = (Constants::new(&a), Constants::new(&b), Constants::new(&k));
@@ -148,7 +165,13 @@ impl<T: Scalar> Layer<T> for BatchNorm {
     fn forward(&self, cx: &Cx<'_, T>, x: &[Planes<'_, T>], y: &mut PlanesMut<'_, T>, cache: &mut Cache<T>) {
         lanes!(cx, T, p => self.fwd(cx, x[0], y, cache, p));
     }
-    fn backward(&self, cx: &Cx<'_, T>, mut io: Io<'_, '_, T>, mut grads: Option<&mut Grads<'_, T>>, cache: &mut Cache<T>) {
+    fn backward(
+        &self,
+        cx: &Cx<'_, T>,
+        mut io: Io<'_, '_, T>,
+        mut grads: Option<&mut Grads<'_, T>>,
+        cache: &mut Cache<T>,
+    ) {
         lanes!(cx, T, p => self.bwd(cx, &mut io, &mut grads, cache, p));
     }
 }
@@ -192,10 +215,7 @@ fn channelwise<T: Scalar, N: Num<T>, const L: usize, const C: usize>(
                 let x = inputs.map(|x| x.slice(first + part.start..first + part.end));
                 let k = constants.map(|k| k.slice(0..n));
                 let t = if N::DUAL { &mut t[part.clone()] } else { &mut [][..] };
-                let (v, t) = fit::<T, N>(&mut v[part], t);
-                for j in 0..n {
-                    put(f(x.map(|x| N::load(x, j)), k.map(|k| N::load(k, j))), v, t, j, acc, p);
-                }
+                put_all(x, k, (&mut v[part], t), acc, p, &f);
             }
         },
     );
@@ -235,7 +255,8 @@ impl LayerNorm {
             |row, v, t| {
                 let x = x.slice(row * c..(row + 1) * c);
                 let mean = mean::<T, N>(x);
-                let var = row_sum::<T, N>(c, |i| (N::load(x, i) - mean) * (N::load(x, i) - mean)).scale(over_c);
+                let var =
+                    row_sum::<T, N>(c, |i| (N::load(x, i) - mean) * (N::load(x, i) - mean)).scale(over_c);
                 (N::one() / (var + eps).sqrt()).store(v, t, 0);
             },
         );
@@ -306,14 +327,21 @@ impl LayerNorm {
             |first, v, t| {
                 let (v, t) = fit::<T, N>(v, t);
                 let n = v.len();
-                let (xhat, dy, gamma) = (xhat.slice(first..first + n), dy.slice(first..first + n), gamma.slice(0..n));
+                let (xhat, dy, gamma) =
+                    (xhat.slice(first..first + n), dy.slice(first..first + n), gamma.slice(0..n));
                 let g = |i: usize| N::load(dy, i) * N::load(gamma, i);
                 let mean = row_sum::<T, N>(n, g).scale(over_c);
                 let inner = row_sum::<T, N>(n, |i| g(i) * N::load(xhat, i)).scale(over_c);
                 let rstd = N::load(rstd, first / c);
-                for i in 0..n {
-                    put(rstd * (g(i) - mean - N::load(xhat, i) * inner), v, t, i, acc, p);
-                }
+                put_all(
+                    [dy, xhat],
+                    [gamma],
+                    (v, t),
+                    acc,
+                    p,
+                    #[inline(always)]
+                    |[dy, xhat], [gamma]| rstd * (dy * gamma - mean - xhat * inner),
+                );
             },
         );
     }
@@ -329,7 +357,13 @@ impl<T: Scalar> Layer<T> for LayerNorm {
     fn forward(&self, cx: &Cx<'_, T>, x: &[Planes<'_, T>], y: &mut PlanesMut<'_, T>, cache: &mut Cache<T>) {
         lanes!(cx, T, p => self.fwd(cx, x[0], y, cache, p));
     }
-    fn backward(&self, cx: &Cx<'_, T>, mut io: Io<'_, '_, T>, mut grads: Option<&mut Grads<'_, T>>, cache: &mut Cache<T>) {
+    fn backward(
+        &self,
+        cx: &Cx<'_, T>,
+        mut io: Io<'_, '_, T>,
+        mut grads: Option<&mut Grads<'_, T>>,
+        cache: &mut Cache<T>,
+    ) {
         lanes!(cx, T, p => self.bwd(cx, &mut io, &mut grads, cache, p));
     }
 }
@@ -341,7 +375,13 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    fn fwd<T: Scalar, N: Num<T>>(&self, cx: &Cx<'_, T>, x: Planes<'_, T>, y: &mut PlanesMut<'_, T>, p: usize) {
+    fn fwd<T: Scalar, N: Num<T>>(
+        &self,
+        cx: &Cx<'_, T>,
+        x: Planes<'_, T>,
+        y: &mut PlanesMut<'_, T>,
+        p: usize,
+    ) {
         let (x, w) = (x.lane::<N>(p), cx.params.lane::<N>(&self.scale, p, cx.zeros));
         rows::<T, N>(y.lane::<N>(p), self.c, |first, v, t| {
             let x = x.slice(first..first + v.len());
@@ -351,10 +391,22 @@ impl Scale {
         });
     }
 
-    fn bwd<T: Scalar, N: Num<T>>(&self, cx: &Cx<'_, T>, io: &mut Io<'_, '_, T>, grads: &mut Option<&mut Grads<'_, T>>, p: usize) {
+    fn bwd<T: Scalar, N: Num<T>>(
+        &self,
+        cx: &Cx<'_, T>,
+        io: &mut Io<'_, '_, T>,
+        grads: &mut Option<&mut Grads<'_, T>>,
+        p: usize,
+    ) {
         let (x, dy) = (io.x[0].lane::<N>(p), io.dy.lane::<N>(p));
         if let Some(grads) = grads {
-            let [sum] = reduce::<T, N, 2, 0, 1>([dy, x], self.c, [], #[inline(always)] |[dy, x], []| [dy * x]);
+            let [sum] = reduce::<T, N, 2, 0, 1>(
+                [dy, x],
+                self.c,
+                [],
+                #[inline(always)]
+                |[dy, x], []| [dy * x],
+            );
             grads.put(&self.scale, p, sum.into_iter());
         }
         let Some(dx) = &mut io.dx[0] else { return };
@@ -372,7 +424,13 @@ impl<T: Scalar> Layer<T> for Scale {
     fn forward(&self, cx: &Cx<'_, T>, x: &[Planes<'_, T>], y: &mut PlanesMut<'_, T>, _: &mut Cache<T>) {
         lanes!(cx, T, p => self.fwd(cx, x[0], y, p));
     }
-    fn backward(&self, cx: &Cx<'_, T>, mut io: Io<'_, '_, T>, mut grads: Option<&mut Grads<'_, T>>, _: &mut Cache<T>) {
+    fn backward(
+        &self,
+        cx: &Cx<'_, T>,
+        mut io: Io<'_, '_, T>,
+        mut grads: Option<&mut Grads<'_, T>>,
+        _: &mut Cache<T>,
+    ) {
         lanes!(cx, T, p => self.bwd(cx, &mut io, &mut grads, p));
     }
 }

@@ -64,6 +64,7 @@ impl<T: Scalar> Layer<T> for Pool {
                             let x = &x[q * c..(q + 1) * c];
                             for ch in 0..c {
                                 // A NaN wins and stays, so that it is seen at the output.
+                                #[allow(clippy::eq_op, reason = "only a NaN differs from itself")]
                                 let wins = n == 0 || x[ch] > y[ch] || x[ch] != x[ch];
                                 y[ch] = if wins { x[ch] } else { y[ch] };
                                 index[ch] = if wins { (q * c + ch) as u32 } else { index[ch] };
@@ -78,9 +79,11 @@ impl<T: Scalar> Layer<T> for Pool {
                 let t = y.tangent(p);
                 match x.tangent(p) {
                     None => t.fill(T::ZERO),
-                    Some(xt) => t.par_chunks_mut(ny).zip(index.par_chunks(ny)).zip(xt.par_chunks(nx)).for_each(
-                        |((t, index), x)| t.iter_mut().zip(index).for_each(|(t, &i)| *t = x[i as usize]),
-                    ),
+                    Some(xt) => {
+                        t.par_chunks_mut(ny).zip(index.par_chunks(ny)).zip(xt.par_chunks(nx)).for_each(
+                            |((t, index), x)| t.iter_mut().zip(index).for_each(|(t, &i)| *t = x[i as usize]),
+                        )
+                    }
                 }
             }
         }

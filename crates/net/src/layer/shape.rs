@@ -7,7 +7,11 @@ use crate::kernel::{Scalar, vectorize};
 use crate::planes::{CHUNK, Planes, PlanesMut};
 
 /// Applies a linear map plane by plane: `f(x_plane, y_plane, add)`.
-pub(super) fn each_plane<T: Scalar>(x: Planes<'_, T>, y: &mut PlanesMut<'_, T>, f: impl Fn(&[T], &mut [T], bool)) {
+pub(super) fn each_plane<T: Scalar>(
+    x: Planes<'_, T>,
+    y: &mut PlanesMut<'_, T>,
+    f: impl Fn(&[T], &mut [T], bool),
+) {
     let planes = y.data.len() / y.len;
     for q in 0..planes {
         let acc = y.acc;
@@ -23,13 +27,26 @@ pub(super) fn each_plane<T: Scalar>(x: Planes<'_, T>, y: &mut PlanesMut<'_, T>, 
 /// `y = x` or `y += x`.
 fn copy<T: Scalar>(x: &[T], y: &mut [T], add: bool) {
     y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
-        vectorize(#[inline(always)] || {
-            if add {
-                y.iter_mut().zip(x).for_each(|(y, x)| *y += *x);
-            } else {
-                y.copy_from_slice(x);
-            }
-        });
+        vectorize(
+            #[inline(always)]
+            || {
+                if add {
+                    y.iter_mut().zip(x).for_each(|(y, x)| *y += *x);
+                } else {
+                    y.copy_from_slice(x);
+                }
+            },
+        );
+    });
+}
+
+/// `y = a + b`.
+fn add<T: Scalar>(a: &[T], b: &[T], y: &mut [T]) {
+    y.par_chunks_mut(CHUNK).zip(a.par_chunks(CHUNK)).zip(b.par_chunks(CHUNK)).for_each(|((y, a), b)| {
+        vectorize(
+            #[inline(always)]
+            || y.iter_mut().zip(a).zip(b).for_each(|((y, a), b)| *y = *a + *b),
+        );
     });
 }
 
@@ -38,9 +55,16 @@ pub(super) struct Add;
 
 impl<T: Scalar> Layer<T> for Add {
     fn forward(&self, _: &Cx<'_, T>, x: &[Planes<'_, T>], y: &mut PlanesMut<'_, T>, _: &mut Cache<T>) {
-        for (i, x) in x.iter().enumerate() {
-            y.acc = i > 0;
-            each_plane(*x, y, copy);
+        for q in 0..y.data.len() / y.len {
+            let out = &mut y.data[q * y.len..(q + 1) * y.len];
+            let mut terms =
+                x.iter().filter(|x| q == 0 || x.has_tangents()).map(|x| &x.data[q * x.len..(q + 1) * x.len]);
+            match (terms.next(), terms.next()) {
+                (Some(a), Some(b)) => add(a, b, out),
+                (Some(a), None) => copy(a, out, false),
+                _ => out.fill(T::ZERO),
+            }
+            terms.for_each(|x| copy(x, out, true));
         }
     }
     fn backward(&self, _: &Cx<'_, T>, io: Io<'_, '_, T>, _: Option<&mut Grads<'_, T>>, _: &mut Cache<T>) {

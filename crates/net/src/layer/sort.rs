@@ -56,7 +56,13 @@ fn stays<T: Scalar>(angle: T, a: T, b: T) -> bool {
 }
 
 impl Householder {
-    fn fwd<T: Scalar, N: Num<T>>(&self, cx: &Cx<'_, T>, x: Planes<'_, T>, y: &mut PlanesMut<'_, T>, p: usize) {
+    fn fwd<T: Scalar, N: Num<T>>(
+        &self,
+        cx: &Cx<'_, T>,
+        x: Planes<'_, T>,
+        y: &mut PlanesMut<'_, T>,
+        p: usize,
+    ) {
         let (x, half) = (x.lane::<N>(p), self.c / 2);
         let angle = cx.params.lane::<N>(&self.angle, p, cx.zeros);
         rows::<T, N>(y.lane::<N>(p), self.c, |first, v, t| {
@@ -71,7 +77,13 @@ impl Householder {
         });
     }
 
-    fn bwd<T: Scalar, N: Num<T>>(&self, cx: &Cx<'_, T>, io: &mut Io<'_, '_, T>, grads: &mut Option<&mut Grads<'_, T>>, p: usize) {
+    fn bwd<T: Scalar, N: Num<T>>(
+        &self,
+        cx: &Cx<'_, T>,
+        io: &mut Io<'_, '_, T>,
+        grads: &mut Option<&mut Grads<'_, T>>,
+        p: usize,
+    ) {
         let (x, dy, half) = (io.x[0].lane::<N>(p), io.dy.lane::<N>(p), self.c / 2);
         let angle = cx.params.lane::<N>(&self.angle, p, cx.zeros);
         if let Some(grads) = grads {
@@ -111,7 +123,13 @@ impl<T: Scalar> Layer<T> for Householder {
     fn forward(&self, cx: &Cx<'_, T>, x: &[Planes<'_, T>], y: &mut PlanesMut<'_, T>, _: &mut Cache<T>) {
         lanes!(cx, T, p => self.fwd(cx, x[0], y, p));
     }
-    fn backward(&self, cx: &Cx<'_, T>, mut io: Io<'_, '_, T>, mut grads: Option<&mut Grads<'_, T>>, _: &mut Cache<T>) {
+    fn backward(
+        &self,
+        cx: &Cx<'_, T>,
+        mut io: Io<'_, '_, T>,
+        mut grads: Option<&mut Grads<'_, T>>,
+        _: &mut Cache<T>,
+    ) {
         lanes!(cx, T, p => self.bwd(cx, &mut io, &mut grads, p));
     }
 }
