@@ -134,8 +134,8 @@ def loss(y, target, options):
     q = (1 - smoothing) * np.eye(c)[labels] + smoothing / c
     rows = -(q * logp).sum(1)
     if "class_weights" in options:
-        w = np.array(options["class_weights"])[labels]
-        return (w * rows).sum() / w.sum()
+        w = np.array(options["class_weights"])
+        return -(w * q * logp).sum() / w[labels].sum()
     if "example_weights" in options:
         return (np.array(options["example_weights"]) * rows).mean()
     return rows.mean()
@@ -188,6 +188,7 @@ def main():
     smooth = chain([4], linear(4), act("silu"), linear(4))
     write("label-smoothing", smooth, 5, {"label_smoothing": 0.1})
     write("class-weights", smooth, 5, {"class_weights": [0.5, 1.0, 2.0, 1.5]})
+    write("smoothed-class-weights", smooth, 5, {"class_weights": [0.5, 1.0, 2.0, 1.5], "label_smoothing": 0.1})
     write("example-weights", smooth, 5, {"example_weights": [0.5, 1.0, 0.0, 1.5, 2.0]})
     max_pool = {"op": "max-pool", "k": [2, 2], "stride": [2, 2], "pad": [0] * 4}
     write("conv-batchnorm-maxpool", chain(

@@ -1,5 +1,6 @@
 //! Options that all verbs share, and their merging with a configuration file: flags override it.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,13 +29,17 @@ impl Common {
         if self.threads == Some(0) {
             bail!("threads = 0 is not allowed; use at least 1");
         }
-        rayon::ThreadPoolBuilder::new().num_threads(self.threads.unwrap_or(0)).build_global().context("cannot start the threads")
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(self.threads.unwrap_or(0))
+            .build_global()
+            .context("cannot start the threads")
     }
 
     /// A line for people, on standard error.
     pub fn note(&self, text: impl AsRef<str>) {
         if !self.quiet {
-            eprintln!("{}", text.as_ref());
+            // A reader that has gone away is no error.
+            let _ = writeln!(io::stderr(), "{}", text.as_ref());
         }
     }
 }
@@ -76,6 +81,9 @@ impl From<Time> for String {
     }
 }
 
+/// Settings of which a run has one: a flag for one replaces the other in the file.
+const EITHER: [[&str; 2]; 2] = [["epochs", "steps"], ["method", "compare"]];
+
 /// The settings of a file, overridden by flags.
 pub fn merged<T: Serialize + DeserializeOwned>(flags: &T, file: Option<&Path>) -> Result<T> {
     let flags = toml::Table::try_from(flags)?;
@@ -83,6 +91,10 @@ pub fn merged<T: Serialize + DeserializeOwned>(flags: &T, file: Option<&Path>) -
         None => toml::Table::new(),
         Some(path) => read_table(path)?,
     };
+    for [one, other] in EITHER.into_iter().filter(|keys| keys.iter().any(|k| flags.contains_key(*k))) {
+        settings.remove(one);
+        settings.remove(other);
+    }
     settings.extend(flags);
     let named = || file.map_or_else(String::new, |p| p.display().to_string());
     settings.try_into().with_context(named)

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use thalweg::data::Source;
+use thalweg::data::{Dataset, Source, Targets};
 use thalweg::net::{Model, Preprocess, arch_or_file};
 use thalweg::train::{Examples, score};
 
@@ -60,12 +60,15 @@ impl Evaluate {
                     Source::Text { train, .. } => (Vec::new(), train.vocabulary.len()),
                 };
                 let Some(preprocess) = self.normalize.clone() else {
-                    bail!("a model without metadata needs its preprocessing too; add --normalize mean=…,std=…");
+                    bail!(
+                        "a model without metadata needs its preprocessing too; add --normalize mean=…,std=…"
+                    );
                 };
                 Model::load_foreign(&self.model, arch_or_file(arch, &input, outputs)?, preprocess)?
             }
         };
         let preprocess = self.normalize.as_ref().unwrap_or(&model.preprocess);
+        let net = model.net()?;
         let examples = match loaded.source {
             Source::Examples { train, test } => {
                 let data = match part {
@@ -73,7 +76,8 @@ impl Evaluate {
                     Part::Test => test,
                     Part::All => train.concat(&test).context("training and test part do not fit together")?,
                 };
-                Examples::set(data, preprocess)?
+                check_shape(net.input_shape(), &data.shape)?;
+                Examples::set(Dataset { targets: align(data.targets, &model)?, ..data }, preprocess)?
             }
             Source::Text { train, test } => {
                 let mut text = match part {
@@ -86,17 +90,21 @@ impl Evaluate {
                     }
                 };
                 // The model's numbers for the characters, not this text's.
-                text.tokens = renumber(&text.tokens, &text.vocabulary, &model.classes)?;
+                let characters: Vec<String> = text.vocabulary.iter().map(char::to_string).collect();
+                text.tokens =
+                    renumber(&text.tokens, &characters, &model.classes, ["character", "characters"])?;
                 let context = model.graph.input.first().copied().unwrap_or(1);
                 Examples::windows(text, context)?
             }
         };
-        let net = model.net()?;
-        if net.input_shape() != examples.shape() {
-            let (model, data) = (net.input_shape(), examples.shape());
-            bail!("the model reads {model:?} per example but the data has {data:?}; use data of this shape");
-        }
+        check_shape(net.input_shape(), examples.shape())?;
         let score = score(&net, &model.theta, &model.buffers, &examples)?;
+        if !score.loss.is_finite() {
+            bail!(
+                "the loss is {}: the model holds or yields numbers that are not finite; train it anew at a lower rate",
+                score.loss
+            );
+        }
         if self.common.json {
             return output::print_json(&score);
         }
@@ -105,16 +113,48 @@ impl Evaluate {
     }
 }
 
-/// Tokens of one vocabulary as those of another.
-fn renumber(tokens: &[u32], from: &[char], to: &[String]) -> Result<Vec<u32>> {
+fn check_shape(model: &[usize], data: &[usize]) -> Result<()> {
+    if model != data {
+        bail!("the model reads {model:?} per example but the data has {data:?}; use data of this shape");
+    }
+    Ok(())
+}
+
+/// The data's targets as the model knows them: its own numbers for the classes, real numbers where
+/// it predicts those.
+fn align(targets: Targets, model: &Model) -> Result<Targets> {
+    let classes = &model.classes;
+    match targets {
+        Targets::Classes { labels, names } if !classes.is_empty() => Ok(Targets::Classes {
+            labels: renumber(&labels, &names, classes, ["class", "classes"])?,
+            names: classes.clone(),
+        }),
+        Targets::Values { .. } if !classes.is_empty() => {
+            bail!(
+                "the model tells {} classes apart but the data has numbers to predict; use data with these classes",
+                classes.len()
+            )
+        }
+        // Real targets that happen to be whole.
+        Targets::Classes { labels, names }
+            if model.net()?.classes() == 1 && names.iter().all(|n| n.parse::<u32>().is_ok()) =>
+        {
+            Ok(Targets::Values { values: labels.iter().map(|&l| l as f32).collect(), width: 1 })
+        }
+        targets => Ok(targets),
+    }
+}
+
+/// Numbers of one list of names as those of another.
+fn renumber(numbers: &[u32], from: &[String], to: &[String], [one, all]: [&str; 2]) -> Result<Vec<u32>> {
     let table: Vec<Option<u32>> =
-        from.iter().map(|c| to.iter().position(|t| t.chars().eq([*c])).map(|i| i as u32)).collect();
-    let token = |&t: &u32| {
-        let known = table.get(t as usize).copied().flatten();
+        from.iter().map(|name| to.iter().position(|t| t == name).map(|i| i as u32)).collect();
+    let number = |&n: &u32| {
+        let known = table.get(n as usize).copied().flatten();
         known.with_context(|| {
-            let c = from.get(t as usize).copied().unwrap_or('\u{fffd}');
-            format!("the text has the character {c:?}, which the model never saw; use a text with the model's {} characters", to.len())
+            let name = from.get(n as usize).map_or("?", String::as_str);
+            format!("the data has the {one} {name:?}, which the model never saw; use data with the model's {} {all}", to.len())
         })
     };
-    tokens.iter().map(token).collect()
+    numbers.iter().map(number).collect()
 }

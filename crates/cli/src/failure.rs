@@ -2,6 +2,7 @@
 //! on: 2 for usage and bad input, 1 for failure, 130 for interruption.
 
 use std::fmt;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use thalweg::core::{CheckpointError, MethodError, RunError};
@@ -40,13 +41,13 @@ impl std::error::Error for Failed {}
 pub fn report(e: &anyhow::Error) -> ExitCode {
     let code = code(e);
     let word = if code == 130 { "note" } else { "error" };
-    eprintln!("{word}: {}", one_line(e));
+    // Nothing is left to tell a reader that has gone away.
+    let _ = writeln!(io::stderr(), "{word}: {}", one_line(e));
     ExitCode::from(code)
 }
 
 /// clap's message; help and version are no errors.
 pub fn usage(e: &clap::Error) -> ExitCode {
-    // Nothing is left to tell a reader that has gone away.
     let _ = e.print();
     ExitCode::from(if e.use_stderr() { 2 } else { 0 })
 }
@@ -89,7 +90,7 @@ pub fn tame_panics() {
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map_or_else(String::new, |l| format!(" at {}:{}", l.file(), l.line()));
         let what = info.payload_as_str().unwrap_or("unknown cause");
-        eprintln!("error: internal error{place}: {what}; please report it");
+        let _ = writeln!(io::stderr(), "error: internal error{place}: {what}; please report it");
         std::process::exit(1);
     }));
 }

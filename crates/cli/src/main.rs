@@ -18,7 +18,11 @@ use clap::{Parser, Subcommand};
 
 /// Optimisation beyond the plain gradient.
 #[derive(Parser)]
-#[command(name = "thalweg", version, after_help = "Start with `thalweg tour`; see `thalweg VERB --help` for examples.")]
+#[command(
+    name = "thalweg",
+    version,
+    after_help = "Start with `thalweg tour`; see `thalweg VERB --help` for examples."
+)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,

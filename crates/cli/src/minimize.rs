@@ -42,7 +42,7 @@ pub struct Minimize {
     /// Stop after this time, e.g. 30s
     #[arg(long)]
     time: Option<Time>,
-    /// Learning rate [default: fit for the function: adahessian 0.15, adam 0.05, sgd 0.0005]
+    /// Learning rate [default: adahessian 1, adam 0.2, sgd 0.0005]
     #[arg(long, allow_negative_numbers = true)]
     lr: Option<f64>,
     /// Any field of the method
@@ -78,6 +78,9 @@ impl Minimize {
         if self.start.is_empty() || self.start.iter().any(|x| !x.is_finite()) {
             bail!("start = {:?} is not allowed; use finite numbers, e.g. --start=-1.2,1", self.start);
         }
+        if self.function == "rosenbrock" && self.start.len() < 2 {
+            bail!("rosenbrock needs at least 2 numbers to start from, e.g. --start=-1.2,1");
+        }
         if let Some(out) = &self.out {
             output::make_folder(out)?;
         }
@@ -90,7 +93,8 @@ impl Minimize {
                 fields.clear();
             }
             for entry in &self.set {
-                let (key, value) = entry.split_once('=').with_context(|| format!("--set {entry} is no FIELD=VALUE pair"))?;
+                let (key, value) =
+                    entry.split_once('=').with_context(|| format!("--set {entry} is no FIELD=VALUE pair"))?;
                 let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
                 fields.insert(key.into(), value);
             }
@@ -111,7 +115,11 @@ impl Minimize {
             }
         }
         if self.common.json {
-            return if self.compare.is_some() { output::print_json(&all) } else { output::print_json(&all[0]) };
+            return if self.compare.is_some() {
+                output::print_json(&all)
+            } else {
+                output::print_json(&all[0])
+            };
         }
         output::print(&table(&all).text())
     }
@@ -120,9 +128,9 @@ impl Minimize {
 /// A rate at which the method goes well on the functions here.
 pub fn rate(method: &str) -> f64 {
     match method {
-        "adam" => 0.05,
+        "adam" => 0.2,
         "sgd" => 5e-4,
-        _ => 0.15,
+        _ => 1.0, // Newton's, since nothing is random but the probe
     }
 }
 
@@ -136,7 +144,8 @@ pub fn minimize(
     seed: u64,
 ) -> Result<Trajectory> {
     let problem = named(function, start.to_vec());
-    let mut problem = problem.with_context(|| format!("there is no function `{function}`; use rosenbrock or rastrigin"))?;
+    let mut problem =
+        problem.with_context(|| format!("there is no function `{function}`; use rosenbrock or rastrigin"))?;
     let (problem, fields) = (problem.as_mut(), Value::Object(fields));
     match method {
         "adahessian" => walk::<AdaHessian>(fields, problem, stops, seed),
@@ -147,7 +156,12 @@ pub fn minimize(
     }
 }
 
-fn walk<M>(fields: Value, problem: &mut (dyn Objective<Scalar = f64> + 'static), stops: &[Stop], seed: u64) -> Result<Trajectory>
+fn walk<M>(
+    fields: Value,
+    problem: &mut (dyn Objective<Scalar = f64> + 'static),
+    stops: &[Stop],
+    seed: u64,
+) -> Result<Trajectory>
 where
     M: Method<dyn Objective<Scalar = f64>, Solution = Vec<f64>> + serde::de::DeserializeOwned,
     M::State: Iterate<f64>,
@@ -179,7 +193,10 @@ where
 pub fn picture(function: &str, all: &[Trajectory]) -> Result<Figure> {
     let points = || all.iter().flat_map(|t| &t.path).filter(|p| p.0.abs() < 10.0 && p.1.abs() < 10.0);
     let span = |of: fn(&(f64, f64)) -> f64| {
-        let (low, high) = points().map(of).chain([0.0, 1.0]).fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(x), h.max(x)));
+        let (low, high) = points()
+            .map(of)
+            .chain([0.0, 1.0])
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(x), h.max(x)));
         let margin = 0.15 * (high - low).max(1.0);
         (low - margin, high + margin)
     };
@@ -187,7 +204,8 @@ pub fn picture(function: &str, all: &[Trajectory]) -> Result<Figure> {
     let f = named(function, vec![0.0, 0.0]).with_context(|| format!("there is no function `{function}`"))?;
     let f = std::cell::RefCell::new(f);
     let value = |a, b| f.borrow_mut().value(&[a, b]).map_or(f64::NAN, |v| v.max(1e-2));
-    let figure = Figure::new(format!("Trajectories on {function}")).x_label("x₁").y_label("x₂").colour_label("f");
+    let figure =
+        Figure::new(format!("Trajectories on {function}")).x_label("x₁").y_label("x₂").colour_label("f");
     let figure = if function == "rosenbrock" { figure.log_colour() } else { figure };
     let figure = figure.contours(x, y, 12, value).x_range(x.0, x.1).y_range(y.0, y.1);
     Ok(all.iter().fold(figure, |f, t| f.path(&t.method, &t.path)))
@@ -208,6 +226,12 @@ impl Trajectory {
     /// A row of a table.
     pub fn cells(&self, function: &str) -> [String; 5] {
         let x: Vec<String> = self.best_x.iter().map(|x| format!("{x:.4}")).collect();
-        [function.into(), self.method.clone(), format!("{:.2e}", self.best_f), x.join(", "), self.steps.to_string()]
+        [
+            function.into(),
+            self.method.clone(),
+            format!("{:.2e}", self.best_f),
+            x.join(", "),
+            self.steps.to_string(),
+        ]
     }
 }

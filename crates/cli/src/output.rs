@@ -12,7 +12,9 @@ use crate::failure::Failed;
 /// Prints to standard output; a reader that has gone away is no error.
 pub fn print(text: &str) -> Result<()> {
     match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Failed(format!("cannot write to standard output: {e}")).into()),
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failed(format!("cannot write to standard output: {e}")).into())
+        }
         _ => Ok(()),
     }
 }
@@ -25,8 +27,11 @@ pub fn print_json(value: &impl Serialize) -> Result<()> {
 /// Makes a folder and checks that it can be written to.
 pub fn make_folder(folder: &Path) -> Result<()> {
     let probe = folder.join(".probe");
-    let made = fs::create_dir_all(folder).and_then(|()| File::create(&probe)).and_then(|_| fs::remove_file(&probe));
-    made.with_context(|| format!("cannot write to the output folder {}; choose another one with --out", folder.display()))
+    let made =
+        fs::create_dir_all(folder).and_then(|()| File::create(&probe)).and_then(|_| fs::remove_file(&probe));
+    made.with_context(|| {
+        format!("cannot write to the output folder {}; choose another one with --out", folder.display())
+    })
 }
 
 /// Writes a file so that at any moment either the old or the new one is there, whole.
@@ -35,7 +40,9 @@ pub fn write(path: &Path, content: &[u8]) -> Result<()> {
     let written = File::create(&partial)
         .and_then(|mut f| f.write_all(content).and_then(|()| f.sync_all()))
         .and_then(|()| fs::rename(&partial, path));
-    written.map_err(|e| Failed(format!("cannot write {}: {e}; check permissions and free space", path.display())).into())
+    written.map_err(|e| {
+        Failed(format!("cannot write {}: {e}; check permissions and free space", path.display())).into()
+    })
 }
 
 /// As [`write`], pretty JSON.

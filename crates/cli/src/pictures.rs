@@ -68,14 +68,30 @@ pub fn training_report(
     let smoothed: Vec<_> = by_epoch("value").into_iter().map(|(name, p)| (name, smooth(&p))).collect();
 
     let mut report = Report::new("Training");
-    report.lead(&format!("{data} Model {arch}."));
+    report.lead(&format!("{data}. Model: {arch}."));
     report.section("Results").table(&table(summaries));
     let section = report.section("Curves");
     let figures = [
-        ("training-loss", compare("Training loss", ("epoch", "mini-batch loss"), &smoothed).map(Figure::log_y), "Loss of the mini-batches, neighbouring steps averaged."),
-        ("test-loss", compare("Test loss", ("epoch", "loss"), &by_epoch("test_loss")).map(Figure::log_y), "Loss on the test part after each epoch."),
-        ("test-accuracy", compare("Test accuracy", ("epoch", "share of right classes"), &by_epoch("test_accuracy")), "Share of right classes on the test part after each epoch."),
-        ("test-loss-by-seconds", compare("Test loss by time", ("seconds", "loss"), &by_seconds("test_loss")).map(Figure::log_y), "The same against the time of the run, tests included."),
+        (
+            "training-loss",
+            compare("Training loss", ("epoch", "mini-batch loss"), &smoothed).map(Figure::log_y),
+            "Loss of the mini-batches, neighbouring steps averaged.",
+        ),
+        (
+            "test-loss",
+            compare("Test loss", ("epoch", "loss"), &by_epoch("test_loss")).map(Figure::log_y),
+            "Loss on the test part after each epoch.",
+        ),
+        (
+            "test-accuracy",
+            compare("Test accuracy", ("epoch", "share of right classes"), &by_epoch("test_accuracy")),
+            "Share of right classes on the test part after each epoch.",
+        ),
+        (
+            "test-loss-by-seconds",
+            compare("Test loss by time", ("seconds", "loss"), &by_seconds("test_loss")).map(Figure::log_y),
+            "The same against the time of the run, tests included.",
+        ),
     ];
     for (name, figure, caption) in figures {
         if let Some(figure) = figure {
@@ -100,7 +116,8 @@ fn curvature(summary: &Summary, records: &[Value]) -> Option<Figure> {
     if keys.is_empty() {
         return None;
     }
-    let figure = Figure::new(format!("Curvature under {}", summary.method)).x_label("step").y_label("‖D‖").log_y();
+    let figure =
+        Figure::new(format!("Curvature under {}", summary.method)).x_label("step").y_label("‖D‖").log_y();
     let weights = |k: &&&String| k.ends_with(".weight");
     // Weights carry the picture; a net of many layers would drown it otherwise.
     Some(keys.iter().filter(weights).take(12).fold(figure, |f, key| {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use thalweg::data::{self, Dataset, Origin, Source, Targets};
 use thalweg::net::{Graph, Preprocess, arch_or_file};
 use thalweg::train::{Examples, standardise};
@@ -39,6 +39,9 @@ pub struct From {
 impl From {
     /// Reads and splits.
     pub fn load(&self) -> Result<data::Loaded> {
+        if self.limit == Some(0) {
+            bail!("limit = 0 is not allowed; use at least 1");
+        }
         let options = data::Options { test: self.test.clone(), label: self.label.clone() };
         Ok(data::load(&self.data, &options)?)
     }
@@ -67,7 +70,7 @@ impl Task {
                     train.tokens.truncate(limit);
                 }
                 let graph = arch_or_file(arch, &[], classes.len())?;
-                let context = graph.input[0];
+                let context = graph.input.first().copied().unwrap_or(1);
                 let preprocess = Preprocess::default();
                 let (train, test) = (Examples::windows(train, context)?, Examples::windows(test, context)?);
                 Ok(Self { description, graph, preprocess, classes, train, test })

@@ -40,7 +40,8 @@ impl Tour {
         self.common.start()?;
         output::make_folder(&self.out)?;
         let mut report = Report::new("A tour of Thalweg");
-        report.lead("Every system against its baselines on embedded data, measured on this machine just now.");
+        report
+            .lead("Every system against its baselines on embedded data, measured on this machine just now.");
         let clock = Instant::now();
         let mut all = Vec::new();
         for (system, stop) in STOPS {
@@ -79,16 +80,25 @@ fn adahessian(common: &Common) -> Result<Finding> {
     let setting = Setting { batch: 64, length: Length::Epochs(15), schedule: "linear", seeds: 3 };
     let quiet = Common { quiet: true, ..common.clone() };
     let rows = bench::train(&task, &variants, &setting, &quiet)?;
-    let bars: Vec<_> = rows.iter().map(|r| {
-        let (mean, sd) = bench::moments(&r.test_loss);
-        (r.label.clone(), mean, sd)
-    }).collect();
+    let bars: Vec<_> = rows
+        .iter()
+        .map(|r| {
+            let (mean, sd) = bench::moments(&r.test_loss);
+            (r.label.clone(), mean, sd)
+        })
+        .collect();
     Ok(Finding {
         name: "adahessian",
         title: "AdaHessian: training with the Hessian's diagonal".into(),
-        text: format!("{ARCH} on {} digits, batch 64, 15 epochs, linear decay, 3 seeds, each method at its usual rate.", task.train.len()),
+        text: format!(
+            "{ARCH} on {} digits, batch 64, 15 epochs, linear decay, 3 seeds, each method at its usual rate.",
+            task.train.len()
+        ),
         table: bench::table(&rows),
-        figures: vec![(Figure::new("Test loss after 15 epochs").y_label("cross-entropy").bars("test loss", &bars), "Lower is better; whiskers are one standard deviation over the seeds.".into())],
+        figures: vec![(
+            Figure::new("Test loss after 15 epochs").y_label("cross-entropy").bars("test loss", &bars),
+            "Lower is better; whiskers are one standard deviation over the seeds.".into(),
+        )],
         marks: Vec::new(),
         data: serde_json::to_value(&rows)?,
     })

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use thalweg::core::{Every, Outcome, Seed, StopReason};
+use thalweg::core::{Every, MethodError, Outcome, RunError, Seed, StopReason};
 use thalweg::net::{Init, Model, Net, Preprocess, default_init, initial};
 use thalweg::optim::Schedule;
 use thalweg::plot::Table;
@@ -106,7 +106,7 @@ struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     batch: Option<usize>,
     /// Seed of everything random [default: 0]
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))] // TOML's largest
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
     /// Share of the target spread over all classes
@@ -126,7 +126,7 @@ struct Settings {
     #[arg(long, help_heading = "Of the method", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     lr: Option<f64>,
-    /// constant, linear, cosine, inverse-sqrt, step:50%,75%:0.1; warmup:N+… [default: linear]
+    /// constant, linear, cosine, inverse-sqrt, step:50%,75%:0.1; warmup:N+… [default: linear after a twentieth of the steps as warm-up]
     #[arg(long, help_heading = "Of the method")]
     #[serde(skip_serializing_if = "Option::is_none")]
     schedule: Option<String>,
@@ -139,7 +139,7 @@ struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     momentum: Option<f64>,
     /// Decay rates of the two averages, e.g. 0.9,0.999
-    #[arg(long, help_heading = "Of the method", value_delimiter = ',', num_args = 2, value_name = "B1,B2")]
+    #[arg(long, help_heading = "Of the method", value_delimiter = ',', value_name = "B1,B2")]
     #[serde(skip_serializing_if = "Option::is_none")]
     betas: Option<Vec<f64>>,
     /// Added to the denominator
@@ -189,7 +189,12 @@ fn parse_augment(text: &str) -> Result<Augment, String> {
     let mut augment = Augment::default();
     for part in text.split(',') {
         match part.trim().split_once('=') {
-            Some(("pad", n)) => augment.pad = n.parse().map_err(|_| format!("pad = {n} is no whole number ≥ 0"))?,
+            Some(("pad", n)) => {
+                augment.pad = n
+                    .parse::<u16>()
+                    .map_err(|_| format!("pad = {n} is no whole number from 0 to 65535"))?
+                    .into()
+            }
             None if part.trim() == "flip" => augment.flip = true,
             _ => return Err(format!("{part:?} is unknown; use pad=4,flip")),
         }
@@ -229,33 +234,47 @@ impl Settings {
         add("average", self.average.clone().map(Value::from));
         add("probe", self.probe.clone().map(Value::from));
         add("diagnostics", self.diagnostics.map(Value::from));
-        let blocks = self.block.as_ref().map(|text| text.parse::<thalweg::adahessian::BlockRules>()).transpose()?;
+        let blocks =
+            self.block.as_ref().map(|text| text.parse::<thalweg::adahessian::BlockRules>()).transpose()?;
         add("blocks", blocks.map(serde_json::to_value).transpose()?);
+        // JSON has no other numbers.
+        if let Some((field, _)) = fields.iter().find(|(_, v)| v.is_null()) {
+            bail!("{field} is not finite; use a number");
+        }
         Ok(fields)
     }
 
     /// The method `name` for a run of `steps` steps. Where several are compared, a flag speaks to
     /// those methods that know it.
     fn trainer(&self, name: &str, steps: u64) -> Result<Trainer> {
-        let several = self.compare.is_some();
+        Trainer::new(name, Map::new())?;
+        let names = self.names();
         let mut fields = self.methods.get(name).cloned().unwrap_or_default();
-        let known = |field: &str| !several || Trainer::has(name, field);
-        for (field, value) in self.fields()?.into_iter().filter(|(field, _)| known(field)) {
-            fields.insert(field.into(), value);
+        let known = |field: &str| match names.iter().any(|n| Trainer::has(n, field)) {
+            _ if self.compare.is_none() => Ok(true),
+            true => Ok(Trainer::has(name, field)),
+            false => bail!("none of {} has a field `{field}`; leave it out", names.join(", ")),
+        };
+        for (field, value) in self.fields()? {
+            if known(field)? {
+                fields.insert(field.into(), value);
+            }
         }
         for entry in &self.set {
-            let (key, value) = entry.split_once('=').with_context(|| format!("--set {entry} is no FIELD=VALUE pair"))?;
+            let (key, value) =
+                entry.split_once('=').with_context(|| format!("--set {entry} is no FIELD=VALUE pair"))?;
             let (method, field) = match key.split_once('.') {
-                Some((method, field)) if Trainer::NAMES.contains(&method) => (Some(method), field),
+                Some((method, field)) if names.iter().any(|n| n == method) => (Some(method), field),
                 _ => (None, key),
             };
-            if method.is_none_or(|m| m == name) && (method.is_some() || known(field)) {
+            if method.map_or_else(|| known(field), |m| Ok(m == name))? {
                 fields.insert(field.trim().into(), parse_value(value.trim()));
             }
         }
         if Trainer::has(name, "schedule") {
             let in_file = fields.get("schedule").and_then(Value::as_str).map(String::from);
-            let text = self.schedule.clone().or(in_file).unwrap_or_else(|| "linear".into());
+            let text =
+                self.schedule.clone().or(in_file).unwrap_or_else(|| format!("warmup:{}+linear", steps / 20));
             fields.insert("schedule".into(), text.parse::<Schedule>()?.bind(steps).to_string().into());
         }
         let trainer = Trainer::new(name, fields)?;
@@ -304,7 +323,10 @@ impl Train {
             Some(folder) => {
                 let file = folder.join("config.toml");
                 if !file.is_file() {
-                    bail!("{} holds no run to continue (config.toml is missing); name the folder that was given to --out", folder.display());
+                    bail!(
+                        "{} holds no run to continue (config.toml is missing); name the folder that was given to --out",
+                        folder.display()
+                    );
                 }
                 (folder.clone(), config::merged(&self.settings, Some(&file))?)
             }
@@ -313,27 +335,37 @@ impl Train {
                 (folder, config::merged(&self.settings, self.config.as_deref())?)
             }
         };
-        let Some(data) = settings.data.clone() else { bail!("no data; add --data digits, a file or a folder") };
-        let Some(arch) = settings.model.clone() else { bail!("no model; add --model, e.g. mlp:64-128-10, lenet, resnet20") };
-        let from = From { data, test: settings.test.clone(), label: settings.label.clone(), limit: settings.limit };
+        let Some(data) = settings.data.clone() else {
+            bail!("no data; add --data digits, a file or a folder")
+        };
+        let Some(arch) = settings.model.clone() else {
+            bail!("no model; add --model, e.g. mlp:64-128-10, lenet, resnet20")
+        };
+        let from =
+            From { data, test: settings.test.clone(), label: settings.label.clone(), limit: settings.limit };
         let task = Task::load(&from, &arch, settings.normalize.as_ref())?;
         self.common.note(&task.description);
 
         let names = settings.names();
+        if let Some((_, name)) = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)) {
+            bail!("{name} is compared twice; name each method once");
+        }
         let many = settings.compare.is_some();
         let job = Job::new(&task, &settings)?;
         let trainers = names.iter().map(|n| settings.trainer(n, job.steps)).collect::<Result<Vec<_>>>()?;
         output::make_folder(&folder)?;
         let place = |name: &str| if many { folder.join(name) } else { folder.clone() };
-        let unfinished = names.iter().map(|n| place(n)).find(|p| p.join(CHECKPOINT).exists());
-        if let Some(unfinished) = unfinished.filter(|_| self.resume.is_none() && !self.overwrite) {
+        // Also one of the other kind, whose settings this run would replace.
+        let places = Trainer::NAMES.iter().map(|n| folder.join(n)).chain([folder.clone()]);
+        let unfinished: Vec<PathBuf> = places.filter(|p| p.join(CHECKPOINT).exists()).collect();
+        if let Some(unfinished) = unfinished.first().filter(|_| self.resume.is_none() && !self.overwrite) {
             let (at, folder) = (unfinished.display(), folder.display());
             bail!("{at} holds an unfinished run; continue it with --resume {folder}, or add --overwrite");
         }
         let effective = job.effective(&settings, &trainers)?;
         if self.resume.is_none() {
-            for name in &names {
-                clear(&place(name))?;
+            for place in names.iter().map(|n| place(n)).chain(unfinished) {
+                clear(&place)?;
             }
             output::write(&folder.join("config.toml"), config::to_toml(&effective)?.as_bytes())?;
         }
@@ -350,6 +382,13 @@ impl Train {
             if outcome.reason == StopReason::Interrupted {
                 let resume = Some(format!("thalweg train --resume {}", folder.display()));
                 return Err(Interrupted { resume }.into());
+            }
+            if outcome.reason == StopReason::Time {
+                let (made, folder) = (outcome.summary.steps, folder.display());
+                self.common.note(format!(
+                    "{name}: the time was up after {made} of {} steps; go on with --resume {folder} --time LONGER",
+                    job.steps
+                ));
             }
             summaries.push(outcome.summary);
         }
@@ -390,7 +429,8 @@ fn clear(place: &Path) -> Result<()> {
 
 /// Results as a table for people.
 pub fn table(summaries: &[Summary]) -> Table {
-    let mut table = Table::new(["method", "steps", "train loss", "test loss", "test accuracy", "seconds", "ms/step"]);
+    let mut table =
+        Table::new(["method", "steps", "train loss", "test loss", "test accuracy", "seconds", "ms/step"]);
     for s in summaries {
         table.row([
             s.method.clone(),
@@ -409,8 +449,6 @@ pub fn table(summaries: &[Summary]) -> Table {
 pub struct Job<'a> {
     task: &'a Task,
     net: Net<f32>,
-    /// The same layers, with the plain loss.
-    test_net: Net<f32>,
     start: (Vec<f32>, Vec<f32>),
     sampling: Sampling,
     every: Every,
@@ -450,8 +488,8 @@ impl<'a> Job<'a> {
         let init = init.cloned().unwrap_or_else(|| default_init(graph));
         let start = initial(graph, &init, sampling.seed)?;
         let every = Every::Time(Duration::from_secs(10));
-        let (net, test_net) = (Net::new(graph.clone())?, Net::new(graph.clone())?);
-        Ok(Self { task, net, test_net, start, sampling, every, time: None, steps })
+        let net = Net::new(graph.clone())?;
+        Ok(Self { task, net, start, sampling, every, time: None, steps })
     }
 
     /// The objective at its start.
@@ -466,6 +504,12 @@ impl<'a> Job<'a> {
         for trainer in trainers {
             let Value::Object(mut fields) = serde_json::to_value(trainer)? else { continue };
             fields.retain(|_, v| !v.is_null()); // TOML has no null
+            // Without this run's length, so that the settings serve for one of another length too.
+            if let Some(text) = fields.get("schedule").and_then(Value::as_str) {
+                let mut schedule: Schedule = text.parse()?;
+                schedule.total = schedule.total.filter(|total| *total != self.steps);
+                fields.insert("schedule".into(), schedule.to_string().into());
+            }
             methods.insert(trainer.name().to_string(), fields);
         }
         let Sampling { batch, seed, augment } = self.sampling.clone();
@@ -505,7 +549,13 @@ impl<'a> Job<'a> {
     }
 
     /// Trains with one method, scores it and writes its folder.
-    pub fn run(&self, trainer: &Trainer, place: Option<&Path>, resume: bool, common: &Common) -> Result<Finished> {
+    pub fn run(
+        &self,
+        trainer: &Trainer,
+        place: Option<&Path>,
+        resume: bool,
+        common: &Common,
+    ) -> Result<Finished> {
         let mut training = self.training()?;
         let saving = place.map(|place| {
             let checkpoint = place.join(CHECKPOINT);
@@ -525,9 +575,15 @@ impl<'a> Job<'a> {
             interruptible: true,
             configuration: self.shared(),
         };
-        let outcome: Outcome<Vec<f32>> = trainer.fit(&mut training, &plan)?;
+        let outcome: Outcome<Vec<f32>> = trainer.fit(&mut training, &plan).inspect_err(|e| {
+            // Going on would only diverge again.
+            if let (RunError::Method { source: MethodError::NonFinite { .. }, .. }, Some(place)) = (e, place)
+            {
+                let _ = fs::remove_file(place.join(CHECKPOINT));
+            }
+        })?;
         let Score { accuracy, loss, .. } =
-            score(&self.test_net, &outcome.solution, training.buffers(), &self.task.test)?;
+            score(&self.net, &outcome.solution, training.buffers(), &self.task.test)?;
         let seconds = training.stepping().as_secs_f64();
         let summary = Summary {
             method: trainer.name().into(),
@@ -550,7 +606,7 @@ impl<'a> Job<'a> {
                 classes: self.task.classes.clone(),
                 training: json!({ "method": trainer.name(), "hyper_parameters": trainer, "steps": outcome.steps, "seed": self.sampling.seed }),
             };
-            model.save(&place.join("model.safetensors"))?;
+            model.save(place.join("model.safetensors"))?;
             output::write_json(&place.join("summary.json"), &summary)?;
             // The checkpoint of a run that has ended is of no more use; one cut short may go on.
             if !matches!(reason, StopReason::Interrupted | StopReason::Time) {

@@ -192,15 +192,30 @@ impl Checkpoint {
 
 /// Path and both values of the first setting in which two configurations differ.
 fn difference(path: &str, a: &Value, b: &Value) -> Option<(String, String, String)> {
-    let (Value::Object(x), Value::Object(y)) = (a, b) else {
-        return (a != b).then(|| (path.to_string(), a.to_string(), b.to_string()));
-    };
-    let keys = x.keys().chain(y.keys().filter(|k| !x.contains_key(*k)));
-    keys.filter(|k| x.get(*k) != y.get(*k)).find_map(|key| {
-        let at = |v: &serde_json::Map<String, Value>| v.get(key).cloned().unwrap_or(Value::Null);
-        let inner = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        difference(&inner, &at(x), &at(y))
-    })
+    match (a, b) {
+        (Value::Object(x), Value::Object(y)) => {
+            let keys = x.keys().chain(y.keys().filter(|k| !x.contains_key(*k)));
+            keys.filter(|k| x.get(*k) != y.get(*k)).find_map(|key| {
+                let inner = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                difference(&inner, x.get(key).unwrap_or(&Value::Null), y.get(key).unwrap_or(&Value::Null))
+            })
+        }
+        (Value::Array(x), Value::Array(y)) if x.len() == y.len() => {
+            let mut pairs = x.iter().zip(y).enumerate();
+            pairs.find_map(|(i, (a, b))| difference(&format!("{path}[{i}]"), a, b))
+        }
+        _ => (a != b).then(|| (path.to_string(), short(a), short(b))),
+    }
+}
+
+/// A value as text, its tail left out where it is long.
+fn short(value: &Value) -> String {
+    const MOST: usize = 60;
+    let text = value.to_string();
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
 }
 
 fn word(bytes: &[u8]) -> u64 {

@@ -1,6 +1,7 @@
 //! Ctrl-C: the first one asks the run to stop at the next step boundary (after a checkpoint), the
 //! second one ends the program at once.
 
+use std::io::{self, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,7 +17,8 @@ pub fn install() -> Result<(), String> {
         if REQUESTED.swap(true, Ordering::SeqCst) {
             std::process::exit(EXIT);
         }
-        eprintln!("stopping after this step; press Ctrl-C again to quit at once");
+        // A reader that has gone away is no reason to die here.
+        let _ = writeln!(io::stderr(), "stopping after this step; press Ctrl-C again to quit at once");
     };
     INSTALLED.get_or_init(|| ctrlc::set_handler(handler).map_err(|e| e.to_string())).clone()
 }

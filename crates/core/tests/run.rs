@@ -427,7 +427,7 @@ fn another_configuration_is_refused_by_name() {
     };
     refuse(&Toy { lr: 0.06 }, 7, ("bowl", 3), "parameters.lr = 0.05 but this run has parameters.lr = 0.06");
     refuse(&TOY, 8, ("bowl", 3), "seed = 7");
-    refuse(&TOY, 7, ("bowl", 4), "run = [\"bowl\",3]");
+    refuse(&TOY, 7, ("bowl", 4), "run[1] = 3 ");
 }
 
 #[test]

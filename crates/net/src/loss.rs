@@ -81,21 +81,15 @@ impl Loss {
         p: usize,
     ) {
         let (y, n) = (y.lane::<N>(p), losses.len());
-        let class_weight = |l: u32| self.class_weights.as_ref().map_or(1.0, |w| w[l as usize]);
-        let total = self.total(batch, n);
-        let factor = |row: usize| {
-            let w = batch.weights.map_or(1.0, |w| w[row].to_f64());
-            w * match batch.targets {
-                Targets::Classes(labels) => class_weight(labels[row]) / total,
-                Targets::Values(_) => 1.0 / (total * c as f64),
-            }
+        let total = match batch.targets {
+            Targets::Classes(_) => self.total(batch, n),
+            Targets::Values(_) => self.total(batch, n) * c as f64,
         };
+        let factor = |row: usize| batch.weights.map_or(1.0, |w| w[row].to_f64()) / total;
         let one = |row: usize, v: &mut [T], t: &mut [T]| {
             let (y, w) = (y.slice(row * c..(row + 1) * c), factor(row));
             let loss: N = match batch.targets {
-                Targets::Classes(labels) => {
-                    cross_entropy(y, labels[row] as usize, self.label_smoothing, w, v, t)
-                }
+                Targets::Classes(labels) => self.cross_entropy(y, labels[row] as usize, w, v, t),
                 Targets::Values(values) => squared_error(y, &values[row * c..(row + 1) * c], w, v, t),
             };
             (loss.value().to_f64() * w, loss.tangent().to_f64() * w)
@@ -123,36 +117,42 @@ impl Loss {
     }
 }
 
-/// `−Σ q_k ln softmax(y)_k` with the smoothed one-hot target `q`; the gradient times `w` goes to
-/// `(v, t)`.
-#[inline(always)]
-fn cross_entropy<T: Scalar, N: Num<T>>(
-    y: Lane<'_, T>,
-    label: usize,
-    smoothing: f64,
-    w: f64,
-    v: &mut [T],
-    t: &mut [T],
-) -> N {
-    let c = v.len();
-    let max = y.v.iter().fold(y.v[0], |m, &x| Real::max(m, x));
-    let mut sum = N::zero();
-    let mut mean = N::zero();
-    for k in 0..c {
-        let y = N::load(y, k) - N::constant(max);
-        let e = y.exp();
-        sum = sum + e;
-        mean = mean + y;
-        e.store(v, t, k);
+impl Loss {
+    /// `−Σ q_k ln softmax(y)_k` where q is the smoothed one-hot target times the class weights; the
+    /// gradient times `w` goes to `(v, t)`.
+    #[inline(always)]
+    fn cross_entropy<T: Scalar, N: Num<T>>(
+        &self,
+        y: Lane<'_, T>,
+        label: usize,
+        w: f64,
+        v: &mut [T],
+        t: &mut [T],
+    ) -> N {
+        let c = v.len();
+        let share = self.label_smoothing / c as f64;
+        let target = |k: usize| {
+            let q = if k == label { 1.0 - self.label_smoothing + share } else { share };
+            q * self.class_weights.as_ref().map_or(1.0, |w| w[k])
+        };
+        let mass = if self.class_weights.is_some() { (0..c).map(target).sum() } else { 1.0 };
+        let max = y.v.iter().fold(y.v[0], |m, &x| Real::max(m, x));
+        let (mut sum, mut expected) = (N::zero(), N::zero());
+        for k in 0..c {
+            let y = N::load(y, k) - N::constant(max);
+            let e = y.exp();
+            sum = sum + e;
+            expected = expected + y.scale(T::from_f64(target(k)));
+            e.store(v, t, k);
+        }
+        let (mass, inverse) = (T::from_f64(mass), N::one() / sum);
+        for k in 0..c {
+            let p = N::load(Lane { v, t }, k) * inverse;
+            let d = p.scale(mass) - N::constant(T::from_f64(target(k)));
+            d.scale(T::from_f64(w)).store(v, t, k);
+        }
+        sum.ln().scale(mass) - expected
     }
-    let (share, inverse) = (T::from_f64(smoothing / c as f64), N::one() / sum);
-    for k in 0..c {
-        let target = if k == label { T::from_f64(1.0 - smoothing) + share } else { share };
-        let d = N::load(Lane { v, t }, k) * inverse - N::constant(target);
-        d.scale(T::from_f64(w)).store(v, t, k);
-    }
-    let at_label = N::load(y, label) - N::constant(max);
-    sum.ln() - at_label.scale(T::from_f64(1.0 - smoothing)) - mean.scale(share)
 }
 
 /// `Σ (y − target)²`.

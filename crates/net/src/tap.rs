@@ -16,7 +16,13 @@ pub struct Tap {
 }
 
 impl Tap {
-    pub(crate) fn gather<T: Scalar>(node: &Node, x_shape: &[usize], y_shape: &[usize], x: &[T], dy: &[T]) -> Option<Self> {
+    pub(crate) fn gather<T: Scalar>(
+        node: &Node,
+        x_shape: &[usize],
+        y_shape: &[usize],
+        x: &[T],
+        dy: &[T],
+    ) -> Option<Self> {
         let (c, out) = (*x_shape.last()?, *y_shape.last()?);
         let input_mean = match &node.op {
             Op::Linear { .. } => {
@@ -54,7 +60,11 @@ fn im2col_mean<T: Scalar>(
     let sum = column_sums(x, images, image);
     let at = |o: usize, tap: usize, axis: usize, n: usize| {
         let i = (o * stride[axis] + tap * dilation[axis]) as isize - pad[axis] as isize;
-        if circular { Some(i.rem_euclid(n as isize) as usize) } else { (0..n as isize).contains(&i).then_some(i as usize) }
+        if circular {
+            Some(i.rem_euclid(n as isize) as usize)
+        } else {
+            (0..n as isize).contains(&i).then_some(i as usize)
+        }
     };
     let mut mean = vec![0.0; c * k[0] * k[1]];
     for a in 0..k[0] {

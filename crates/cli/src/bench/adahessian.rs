@@ -45,7 +45,8 @@ pub struct Bench {
     options: Options,
 }
 
-const ALL: [&str; 7] = ["averaging", "convolutions", "cost", "robustness", "transformer", "trajectories", "diagonal"];
+const ALL: [&str; 7] =
+    ["averaging", "convolutions", "cost", "robustness", "transformer", "trajectories", "diagonal"];
 
 impl Bench {
     pub fn run(self) -> Result<()> {
@@ -72,17 +73,18 @@ impl Bench {
             bail!("there is no benchmark `{bad}`; use one of {}, or all", ALL.join(", "));
         }
         let bench = &self;
-        let benches = names.iter().filter_map(|n| which(n)).map(|i| -> Box<dyn FnOnce() -> Result<Finding> + '_> {
-            match i {
-                0 => Box::new(|| bench.averaging()),
-                1 => Box::new(|| bench.convolutions()),
-                2 => Box::new(|| bench.cost()),
-                3 => Box::new(|| bench.robustness()),
-                4 => Box::new(|| bench.transformer()),
-                5 => Box::new(trajectories),
-                _ => Box::new(super::diagonal),
-            }
-        });
+        let benches =
+            names.iter().filter_map(|n| which(n)).map(|i| -> Box<dyn FnOnce() -> Result<Finding> + '_> {
+                match i {
+                    0 => Box::new(|| bench.averaging()),
+                    1 => Box::new(|| bench.convolutions()),
+                    2 => Box::new(|| bench.cost()),
+                    3 => Box::new(|| bench.robustness()),
+                    4 => Box::new(|| bench.transformer()),
+                    5 => Box::new(trajectories),
+                    _ => Box::new(super::diagonal),
+                }
+            });
         publish("AdaHessian's claims", &self.options, benches.collect())
     }
 
@@ -105,29 +107,64 @@ impl Bench {
         variants.push(variant("AdamW", "adamw", json!({ "lr": 3e-3 })));
         variants.push(variant("Muon", "muon", json!({ "lr": 0.01 })));
         for lr in [0.015, 0.05, 0.15] {
-            variants.push(variant("AdaHessian, no averaging", "adahessian", json!({ "lr": lr, "average": "none" })));
-            variants.push(variant("AdaHessian, signed rows", "adahessian", json!({ "lr": lr, "average": "signed" })));
+            variants.push(variant(
+                "AdaHessian, no averaging",
+                "adahessian",
+                json!({ "lr": lr, "average": "none" }),
+            ));
+            variants.push(variant(
+                "AdaHessian, signed rows",
+                "adahessian",
+                json!({ "lr": lr, "average": "signed" }),
+            ));
         }
-        variants.push(variant("AdaHessian, abs, chunks of 32", "adahessian", json!({ "lr": 0.15, "blocks": { "linear": 32 } })));
+        variants.push(variant(
+            "AdaHessian, abs, chunks of 32",
+            "adahessian",
+            json!({ "lr": 0.15, "blocks": { "linear": 32 } }),
+        ));
         variants.push(variant("AdaHessian, abs rows", "adahessian", json!({ "lr": 0.15 })));
-        let setting = self.setting(Length::Epochs(4));
-        let rows = run(&task, &variants, &setting, &self.options.common)?;
-        let (ours, none, adam) = (best(&rows, "AdaHessian, abs rows"), best(&rows, "AdaHessian, no averaging"), best(&rows, "Adam"));
+        // The same again with a warm-up, which tames the first steps in another way.
+        for (label, method, fields) in [
+            ("Adam", "adam", json!({ "lr": 3e-3 })),
+            ("AdaHessian, no averaging", "adahessian", json!({ "lr": 0.05, "average": "none" })),
+            ("AdaHessian, no averaging", "adahessian", json!({ "lr": 0.15, "average": "none" })),
+            ("AdaHessian, abs rows", "adahessian", json!({ "lr": 0.15 })),
+        ] {
+            variants.push(warm(variant(label, method, fields)));
+        }
+        let rows = run(&task, &variants, &self.setting(Length::Epochs(4)), &self.options.common)?;
+        let gain = |suffix: &str, over: &str| {
+            let of = |label: &str| best(&rows, &format!("{label}{suffix}")).mean();
+            of("AdaHessian, abs rows") - of(over)
+        };
+        let mut marks = Vec::new();
+        for (suffix, how) in [("", "without"), (WARM, "with")] {
+            let (none, adam) = (gain(suffix, "AdaHessian, no averaging"), gain(suffix, "Adam"));
+            marks.push((
+                format!(
+                    "{how} warm-up, rows beat no averaging at its best rate by ≥ 0.5 points (by {none:.2})"
+                ),
+                none >= 0.5,
+            ));
+            marks.push((
+                format!("{how} warm-up, rows beat Adam at its best rate by ≥ 0.3 points (by {adam:.2})"),
+                adam >= 0.3,
+            ));
+        }
         let signed = rows.iter().find(|r| r.label.contains("signed") && r.lr == 0.15);
-        let over = |a: &Row, b: &Row| a.mean() - b.mean();
-        let marks = vec![
-            (format!("rows beat no averaging at its best rate by ≥ 0.5 points (by {:.2})", over(ours, none)), over(ours, none) >= 0.5),
-            (format!("rows beat Adam at its best rate by ≥ 0.3 points (by {:.2})", over(ours, adam)), over(ours, adam) >= 0.3),
-            ("the signed average fails at the rate 0.15, as expected".into(), signed.is_some_and(|s| s.mean() < ours.mean() - 1.0)),
-        ];
-        Ok(self.finding("averaging", "Block averaging helps", format!("{MLP}, {} images, batch 128, 4 epochs, linear decay.", task.train.len()), &rows, marks))
+        let fails = signed.is_some_and(|s| s.mean() < best(&rows, "AdaHessian, abs rows").mean() - 1.0);
+        marks.push(("the signed average fails at the rate 0.15, as expected".into(), fails));
+        Ok(self.finding("averaging", "Block averaging helps", format!("{MLP}, {} images, batch 128, 4 epochs, linear decay; where marked, after a warm-up of 10 steps.", task.train.len()), &rows, marks))
     }
 
     fn convolutions(&self) -> Result<Finding> {
         let task = self.task("lenet", 8_000)?;
         let ada = |label: &str, fields: Value| {
             let mut all = json!({ "lr": 0.15 });
-            all.as_object_mut().into_iter().for_each(|a| a.extend(fields.as_object().cloned().unwrap_or_default()));
+            all.as_object_mut()
+                .into_iter()
+                .for_each(|a| a.extend(fields.as_object().cloned().unwrap_or_default()));
             variant(label, "adahessian", all)
         };
         let kernel_only = json!({ "linear": "none", "conv2d": "kernel" });
@@ -140,29 +177,43 @@ impl Bench {
             ada("AdaHessian, kernels", json!({ "blocks": kernel_only, "lr": 0.05 })),
             ada("AdaHessian, kernels", json!({ "blocks": kernel_only })),
             ada("AdaHessian, kernels and rows", json!({})),
-            ada("… curvature every 2 steps", json!({ "hessian_every": 2 })),
-            ada("… curvature every 5 steps", json!({ "hessian_every": 5 })),
             ada("… power ½", json!({ "hessian_power": 0.5 })),
-            ada("… 4 probes", json!({ "probes": 4 })),
+            warm(variant("Adam", "adam", json!({ "lr": 3e-3 }))),
+            warm(ada("AdaHessian, no averaging", json!({ "average": "none" }))),
+            warm(ada("AdaHessian, kernels and rows", json!({}))),
+            // The first curvature rests on one probe; used for several steps it needs the warm-up.
+            warm(ada("… curvature every 2 steps", json!({ "hessian_every": 2 }))),
+            warm(ada("… curvature every 5 steps", json!({ "hessian_every": 5 }))),
+            warm(ada("… 4 probes", json!({ "probes": 4 }))),
         ];
         let rows = run(&task, &variants, &self.setting(Length::Epochs(3)), &self.options.common)?;
-        let (ours, none, adam) = (best(&rows, "AdaHessian, kernels and rows"), best(&rows, "AdaHessian, no averaging"), best(&rows, "Adam"));
+        let (ours, none, adam) = (
+            best(&rows, "AdaHessian, kernels and rows"),
+            best(&rows, "AdaHessian, no averaging"),
+            best(&rows, "Adam"),
+        );
         let gain = ours.mean() - none.mean();
         let marks = vec![
             (format!("kernels and rows beat no averaging by ≥ 3 points (by {gain:.2})"), gain >= 3.0),
-            (format!("kernels and rows do at least as well as Adam ({:.2} against {:.2})", ours.mean(), adam.mean()), ours.mean() >= adam.mean()),
+            (
+                format!(
+                    "kernels and rows do at least as well as Adam ({:.2} against {:.2})",
+                    ours.mean(),
+                    adam.mean()
+                ),
+                ours.mean() >= adam.mean(),
+            ),
         ];
-        Ok(self.finding("convolutions", "Convolutions", format!("lenet, {} images, batch 128, 3 epochs, linear decay.", task.train.len()), &rows, marks))
+        Ok(self.finding("convolutions", "Convolutions", format!("lenet, {} images, batch 128, 3 epochs, linear decay; where marked, after a warm-up of 10 steps.", task.train.len()), &rows, marks))
     }
 
     fn cost(&self) -> Result<Finding> {
         const EVERY: usize = 5;
-        let mut costs = vec![
-            cost::measure(&self.task(MLP, 10_000)?, MLP, 128, EVERY as u64)?,
-        ];
+        let mut costs = vec![cost::measure(&self.task(MLP, 10_000)?, MLP, 128, EVERY as u64)?];
         if self.data.is_none() {
             costs.push(cost::measure(&self.task("lenet", 8_000)?, "lenet", 128, EVERY as u64)?);
-            let file = self.cifar.clone().unwrap_or_else(|| shared_data().join("vision/cifar10-train-3000.bin.gz"));
+            let file =
+                self.cifar.clone().unwrap_or_else(|| shared_data().join("vision/cifar10-train-3000.bin.gz"));
             let from = From { data: existing(file, "--cifar")?, ..From::default() };
             costs.push(cost::measure(&Task::load(&from, "resnet8", None)?, "resnet8", 128, EVERY as u64)?);
         }
@@ -172,7 +223,10 @@ impl Bench {
             let mut cells = vec![c.model.clone(), format!("{:.2}", 1e3 * c.sgd)];
             cells.extend((1..=EVERY).map(|n| format!("{:.2}×", c.ratio(n))));
             table.row(cells);
-            marks.push((format!("{}: a fresh step costs ≤ 2.6 of SGD's ({:.2})", c.model, c.ratio(1)), c.ratio(1) <= 2.6));
+            marks.push((
+                format!("{}: a fresh step costs ≤ 2.6 of SGD's ({:.2})", c.model, c.ratio(1)),
+                c.ratio(1) <= 2.6,
+            ));
             let close = (1..=EVERY).all(|n| (c.ratio(n) / c.expected(n) - 1.0).abs() <= 0.2);
             marks.push((format!("{}: every N steps costs 1 + (c − 1)/N within 20 %", c.model), close));
         }
@@ -189,7 +243,12 @@ impl Bench {
 
     fn robustness(&self) -> Result<Finding> {
         let task = self.task(MLP, 10_000)?;
-        let tuned = [("AdaHessian, abs rows", "adahessian", 0.15), ("SGD", "sgd", 0.1), ("Adam", "adam", 3e-3), ("AdamW", "adamw", 3e-3)];
+        let tuned = [
+            ("AdaHessian, abs rows", "adahessian", 0.15),
+            ("SGD", "sgd", 0.1),
+            ("Adam", "adam", 3e-3),
+            ("AdamW", "adamw", 3e-3),
+        ];
         let factors = [0.25, 0.5, 1.0, 2.0, 4.0];
         let variants: Vec<Variant> = tuned
             .iter()
@@ -197,20 +256,28 @@ impl Bench {
             .collect();
         let rows = run(&task, &variants, &self.setting(Length::Epochs(4)), &self.options.common)?;
         let mut table = Table::new(["method", "¼", "½", "1", "2", "4", "spread"]);
-        let mut figure = Figure::new("Robustness to the learning rate").x_label("factor on the tuned rate").y_label("test accuracy %").log_x();
+        let mut figure = Figure::new("Robustness to the learning rate")
+            .x_label("factor on the tuned rate")
+            .y_label("test accuracy %")
+            .log_x();
         let mut spreads = Vec::new();
         for (label, of) in tuned.iter().map(|t| t.0).zip(rows.chunks(factors.len())) {
             let means: Vec<f64> = of.iter().map(Row::mean).collect();
-            let spread = means.iter().fold(f64::MIN, |a, b| a.max(*b)) - means.iter().fold(f64::MAX, |a, b| a.min(*b));
+            let spread =
+                means.iter().fold(f64::MIN, |a, b| a.max(*b)) - means.iter().fold(f64::MAX, |a, b| a.min(*b));
             let mut cells = vec![label.to_string()];
             cells.extend(means.iter().map(|m| format!("{m:.2}")));
             cells.push(format!("{spread:.2}"));
             table.row(cells);
             let points: Vec<(f64, f64)> = factors.iter().copied().zip(means).collect();
-            let band: Vec<(f64, f64, f64)> = factors.iter().zip(of).map(|(f, r)| {
-                let (mean, sd) = moments(&r.accuracy);
-                (*f, mean - sd, mean + sd)
-            }).collect();
+            let band: Vec<(f64, f64, f64)> = factors
+                .iter()
+                .zip(of)
+                .map(|(f, r)| {
+                    let (mean, sd) = moments(&r.accuracy);
+                    (*f, mean - sd, mean + sd)
+                })
+                .collect();
             figure = figure.band(label, &band).line(label, &points);
             spreads.push((label, spread));
         }
@@ -218,7 +285,10 @@ impl Bench {
         Ok(Finding {
             name: "robustness",
             title: "Robustness to the learning rate".into(),
-            text: format!("Test accuracy in percent, means of {} seeds, for factors on each method's tuned rate ({MLP}, 4 epochs). Least spread: {least}.", self.options.seeds),
+            text: format!(
+                "Test accuracy in percent, means of {} seeds, for factors on each method's tuned rate ({MLP}, 4 epochs). Least spread: {least}.",
+                self.options.seeds
+            ),
             table,
             figures: vec![(figure, "Band: one standard deviation over the seeds.".into())],
             marks: vec![("AdaHessian varies less than SGD".into(), spreads[0].1 < spreads[1].1)],
@@ -228,31 +298,58 @@ impl Bench {
 
     fn transformer(&self) -> Result<Finding> {
         let arch = "char-transformer:2,64,4,64";
-        let file = self.text.clone().unwrap_or_else(|| shared_data().join("text/tinyshakespeare-train.txt.gz"));
+        let file =
+            self.text.clone().unwrap_or_else(|| shared_data().join("text/tinyshakespeare-train.txt.gz"));
         let task = Task::load(&From { data: existing(file, "--text")?, ..From::default() }, arch, None)?;
         let variants = [
             variant("AdamW", "adamw", json!({ "lr": 1e-3 })),
             variant("AdamW", "adamw", json!({ "lr": 3e-3 })),
-            variant("AdaHessian, chunks of 32", "adahessian", json!({ "lr": 0.15, "betas": [0.9, 0.98], "blocks": { "linear": 32, "embedding": 32 } })),
+            variant(
+                "AdaHessian, chunks of 32",
+                "adahessian",
+                json!({ "lr": 0.15, "betas": [0.9, 0.98], "blocks": { "linear": 32, "embedding": 32 } }),
+            ),
         ];
-        let setting = Setting { batch: 32, length: Length::Steps(self.steps), schedule: "warmup:100+linear", seeds: self.options.seeds };
+        let setting = Setting {
+            batch: 32,
+            length: Length::Steps(self.steps),
+            schedule: "warmup:100+linear",
+            seeds: self.options.seeds,
+        };
         let rows = run(&task, &variants, &setting, &self.options.common)?;
         let loss = |r: &Row| moments(&r.test_loss).0;
         let adamw = if loss(&rows[0]) <= loss(&rows[1]) { &rows[0] } else { &rows[1] };
         let ours = &rows[2];
         let ratio = moments(&ours.seconds).0 / moments(&adamw.seconds).0;
         let marks = vec![(
-            format!("test loss at equal steps no higher than AdamW's at its better rate ({:.4} against {:.4}; time ratio {ratio:.2})", loss(ours), loss(adamw)),
+            format!(
+                "test loss at equal steps no higher than AdamW's at its better rate ({:.4} against {:.4}; time ratio {ratio:.2})",
+                loss(ours),
+                loss(adamw)
+            ),
             loss(ours) <= loss(adamw),
         )];
-        Ok(self.finding("transformer", "Character transformer", format!("{arch}, {} steps of 32 windows, warm-up and linear decay.", self.steps), &rows, marks))
+        Ok(self.finding(
+            "transformer",
+            "Character transformer",
+            format!("{arch}, {} steps of 32 windows, warm-up and linear decay.", self.steps),
+            &rows,
+            marks,
+        ))
     }
 
     fn setting(&self, length: Length) -> Setting<'static> {
         Setting { batch: 128, length, schedule: "linear", seeds: self.options.seeds }
     }
 
-    fn finding(&self, name: &'static str, title: &str, text: String, rows: &[Row], marks: Vec<(String, bool)>) -> Finding {
+    fn finding(
+        &self,
+        name: &'static str,
+        title: &str,
+        text: String,
+        rows: &[Row],
+        marks: Vec<(String, bool)>,
+    ) -> Finding {
         let bars: Vec<(String, f64, f64)> = rows
             .iter()
             .filter(|r| r.mean() > 50.0)
@@ -267,7 +364,11 @@ impl Bench {
             title: title.into(),
             text: format!("{text} Mean ± standard deviation over {} seeds.", self.options.seeds),
             table: table(rows),
-            figures: if bars.is_empty() { Vec::new() } else { vec![(figure, "Whiskers: one standard deviation.".into())] },
+            figures: if bars.is_empty() {
+                Vec::new()
+            } else {
+                vec![(figure, "Whiskers: one standard deviation.".into())]
+            },
             marks,
             data: serde_json::to_value(rows).unwrap_or_default(),
         }
@@ -276,6 +377,15 @@ impl Bench {
 
 const MLP: &str = "mlp:784-256-128-10";
 
+const WARM: &str = ", warm-up";
+
+/// The variant after a warm-up of ten steps.
+fn warm(mut v: Variant) -> Variant {
+    v.label += WARM;
+    v.fields["schedule"] = "warmup:10+linear".into();
+    v
+}
+
 fn first_order(sgd: &[f64], adam: &[f64]) -> Vec<Variant> {
     let sgd = sgd.iter().map(|lr| variant("SGD", "sgd", json!({ "lr": lr })));
     sgd.chain(adam.iter().map(|lr| variant("Adam", "adam", json!({ "lr": lr })))).collect()
@@ -283,7 +393,10 @@ fn first_order(sgd: &[f64], adam: &[f64]) -> Vec<Variant> {
 
 fn existing(file: PathBuf, flag: &str) -> Result<String> {
     if !file.exists() {
-        bail!("{} does not exist; name the data with {flag}, or the folder of shared data with THALWEG_DATA", file.display());
+        bail!(
+            "{} does not exist; name the data with {flag}, or the folder of shared data with THALWEG_DATA",
+            file.display()
+        );
     }
     Ok(file.display().to_string())
 }
@@ -296,7 +409,14 @@ pub fn trajectories() -> Result<Finding> {
         let mut all = Vec::new();
         for method in ["sgd", "adam", "adahessian"] {
             let fields = Map::from_iter([("lr".to_string(), Value::from(rate(method)))]);
-            all.push(minimize(function, &start, method, fields, &[Stop::Steps(1000), Stop::Tolerance(1e-8)], 1)?);
+            all.push(minimize(
+                function,
+                &start,
+                method,
+                fields,
+                &[Stop::Steps(1000), Stop::Tolerance(1e-8)],
+                1,
+            )?);
         }
         for t in &all {
             table.row(t.cells(function));

@@ -43,7 +43,8 @@ pub fn measure(task: &Task, model: &str, batch: usize, most: u64) -> Result<Cost
     let job = Job::plain(task, None, sampling, 0)?;
     let mut sgd = Stepper::new(Sgd { lr: 0.01, ..Sgd::default() }, job.training()?)?;
     let hessian = |every| AdaHessian { lr: 0.01, hessian_every: every, ..AdaHessian::default() };
-    let mut ada = (1..=most).map(|n| Stepper::new(hessian(n), job.training()?)).collect::<Result<Vec<_>>>()?;
+    let mut ada =
+        (1..=most).map(|n| Stepper::new(hessian(n), job.training()?)).collect::<Result<Vec<_>>>()?;
     // Workspaces are made in the first steps.
     sgd.time(2)?;
     ada.iter_mut().zip(1..).try_for_each(|(a, n)| a.time(n).map(drop))?;

@@ -53,7 +53,8 @@ pub fn diagonal() -> Result<Finding> {
         shown = estimate;
     }
     let values = |d: &[f32]| d.iter().map(|x| f64::from(*x)).filter(|x| x.abs() > 1e-6).collect::<Vec<f64>>();
-    let pairs: Vec<(f64, f64)> = exact.iter().zip(&shown).map(|(e, s)| (f64::from(*e), f64::from(*s))).collect();
+    let pairs: Vec<(f64, f64)> =
+        exact.iter().zip(&shown).map(|(e, s)| (f64::from(*e), f64::from(*s))).collect();
     let ends = pairs.iter().fold((f64::MAX, f64::MIN), |(l, h), p| (l.min(p.0), h.max(p.0)));
     let figures = vec![
         (

@@ -93,7 +93,11 @@ impl Finding {
 }
 
 /// Runs benchmarks one after the other, prints and writes what they find.
-pub fn publish(title: &str, options: &Options, benches: Vec<Box<dyn FnOnce() -> Result<Finding> + '_>>) -> Result<()> {
+pub fn publish(
+    title: &str,
+    options: &Options,
+    benches: Vec<Box<dyn FnOnce() -> Result<Finding> + '_>>,
+) -> Result<()> {
     if let Some(out) = &options.out {
         output::make_folder(out)?;
     }
@@ -105,7 +109,8 @@ pub fn publish(title: &str, options: &Options, benches: Vec<Box<dyn FnOnce() -> 
             finding.print()?;
         }
         finding.add_to(&mut report);
-        let marks: Vec<Value> = finding.marks.iter().map(|(m, holds)| serde_json::json!({ "mark": m, "holds": holds })).collect();
+        let marks: Vec<Value> =
+            finding.marks.iter().map(|(m, holds)| serde_json::json!({ "mark": m, "holds": holds })).collect();
         all.insert(finding.name.into(), serde_json::json!({ "results": finding.data, "marks": marks }));
     }
     if let Some(out) = &options.out {

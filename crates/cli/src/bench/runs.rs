@@ -57,7 +57,7 @@ pub struct Row {
     pub label: String,
     /// Learning rate.
     pub lr: f64,
-    /// Test accuracy in percent; NaN where training diverged.
+    /// Test accuracy in percent; 0 where training diverged.
     pub accuracy: Vec<f64>,
     /// Loss of the last epoch's mini-batches.
     pub train_loss: Vec<f64>,
@@ -68,7 +68,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// Mean accuracy; one that diverged counts as chance.
+    /// Mean accuracy.
     pub fn mean(&self) -> f64 {
         moments(&self.accuracy).0
     }
@@ -78,9 +78,16 @@ impl Row {
 pub fn run(task: &Task, variants: &[Variant], setting: &Setting<'_>, common: &Common) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for v in variants {
-        let Value::Object(mut fields) = v.fields.clone() else { anyhow::bail!("{}: no object", v.label) };
+        let Value::Object(fields) = &v.fields else { anyhow::bail!("{}: no object", v.label) };
         let lr = fields.get("lr").and_then(Value::as_f64).unwrap_or(f64::NAN);
-        let mut row = Row { label: v.label.clone(), lr, accuracy: vec![], train_loss: vec![], test_loss: vec![], seconds: vec![] };
+        let mut row = Row {
+            label: v.label.clone(),
+            lr,
+            accuracy: vec![],
+            train_loss: vec![],
+            test_loss: vec![],
+            seconds: vec![],
+        };
         for seed in 1..=setting.seeds {
             let sampling = Sampling { batch: setting.batch, seed: Seed(seed), ..Sampling::default() };
             let mut job = Job::plain(task, None, sampling, 0)?;
@@ -118,7 +125,6 @@ pub fn run(task: &Task, variants: &[Variant], setting: &Setting<'_>, common: &Co
         }
         common.note(format!("  {:<44} {}", row.label, spread(&row.accuracy, 2)));
         rows.push(row);
-        fields.clear();
     }
     Ok(rows)
 }
@@ -145,7 +151,8 @@ pub fn spread(x: &[f64], digits: usize) -> String {
 pub fn table(rows: &[Row]) -> Table {
     let mut table = Table::new(["method", "rate", "test accuracy %", "train loss", "test loss", "seconds"]);
     for r in rows {
-        let (accuracy, train, test) = (spread(&r.accuracy, 2), spread(&r.train_loss, 3), spread(&r.test_loss, 3));
+        let (accuracy, train, test) =
+            (spread(&r.accuracy, 2), spread(&r.train_loss, 3), spread(&r.test_loss, 3));
         table.row([r.label.clone(), format!("{}", r.lr), accuracy, train, test, spread(&r.seconds, 2)]);
     }
     table

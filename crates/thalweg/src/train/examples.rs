@@ -198,7 +198,15 @@ impl Examples {
 }
 
 /// Appends the examples at `places`, channel by channel `raw · gain + offset`.
-fn rows<P>(places: &[usize], n: usize, raw: &[P], value: impl Fn(&P) -> f32, gain: &[f32], offset: &[f32], x: &mut Vec<f32>) {
+fn rows<P>(
+    places: &[usize],
+    n: usize,
+    raw: &[P],
+    value: impl Fn(&P) -> f32,
+    gain: &[f32],
+    offset: &[f32],
+    x: &mut Vec<f32>,
+) {
     for &i in places {
         for pixel in raw[i * n..(i + 1) * n].chunks_exact(gain.len()) {
             x.extend(pixel.iter().zip(gain.iter().zip(offset)).map(|(p, (g, o))| value(p) * g + o));

@@ -3,9 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
-use thalweg_core::{
-    Bar, Checkpointer, Every, Iterate, Method, Outcome, Recorder, Run, RunError, Seed, Stop,
-};
+use thalweg_core::{Bar, Checkpointer, Every, Iterate, Method, Outcome, Recorder, Run, RunError, Seed, Stop};
 
 use super::{Examples, Score, Training, score};
 
@@ -47,7 +45,11 @@ pub struct Saving {
 const RECORDS: u64 = 2000;
 
 /// Trains until the plan says stop. The solution is the last iterate.
-pub fn fit<'a, M>(method: &M, training: &mut Training<'a>, plan: &Plan<'_>) -> Result<Outcome<Vec<f32>>, RunError>
+pub fn fit<'a, M>(
+    method: &M,
+    training: &mut Training<'a>,
+    plan: &Plan<'_>,
+) -> Result<Outcome<Vec<f32>>, RunError>
 where
     M: Method<Training<'a>, Solution = Vec<f32>>,
     M::State: Iterate<f32>,

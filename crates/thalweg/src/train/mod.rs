@@ -13,8 +13,8 @@ pub use score::{Score, score};
 pub use trainer::{Trainer, TrainerError};
 pub use training::{Sampling, Training};
 
-use thiserror::Error;
 use thalweg_net::NetError;
+use thiserror::Error;
 
 /// Why data and network do not go together.
 #[derive(Debug, Error)]
@@ -23,7 +23,9 @@ pub enum TrainError {
     #[error("the {0} has no example; give it at least one")]
     Empty(&'static str),
     /// Too short for one window.
-    #[error("the text has {found} characters but the model's context needs {needed}; give a longer text or a shorter context")]
+    #[error(
+        "the text has {found} characters but the model's context needs {needed}; give a longer text or a shorter context"
+    )]
     ShortText {
         /// Characters found.
         found: usize,

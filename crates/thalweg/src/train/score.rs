@@ -17,15 +17,17 @@ pub struct Score {
 /// Numbers that one forward pass may keep, which bounds its memory.
 const CELLS: usize = 1 << 25;
 
-/// Scores the network in evaluation mode on all examples, in order. Texts are cut into windows
-/// beside each other.
+/// Scores the network in evaluation mode and by the plain loss on all examples, in order. Texts are
+/// cut into windows beside each other.
 pub fn score(net: &Net<f32>, theta: &[f32], buffers: &[f32], examples: &Examples) -> Result<Score, NetError> {
+    let net = &Net::new(net.graph().clone())?; // without options of the loss
     let cells = net.graph().activation_bytes(1, 0, 1)?.max(1);
     let batch = (CELLS / cells).clamp(1, 1000);
     let (mut pass, mut minibatch) = (Pass::default(), Minibatch::default());
     let (mut loss, mut right, mut n) = (0.0, 0, 0);
     for first in (0..examples.len()).step_by(batch) {
-        let places: Vec<usize> = (first..examples.len().min(first + batch)).map(|i| examples.place(i)).collect();
+        let places: Vec<usize> =
+            (first..examples.len().min(first + batch)).map(|i| examples.place(i)).collect();
         examples.gather(&places, None, &mut minibatch);
         let mean = pass.loss(net, theta, buffers, &minibatch.batch(), Mode::Eval)?;
         let rows = pass.output().chunks_exact(net.classes());

@@ -1,9 +1,9 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use thiserror::Error;
 use thalweg_core::{Invalid, Outcome, RunError};
 use thalweg_optim::{Adam, AdamW, Lamb, Lbfgs, Muon, Sgd};
+use thiserror::Error;
 
 use super::{Plan, Training, fit};
 
@@ -83,8 +83,17 @@ pub enum TrainerError {
 }
 
 fn read<M: DeserializeOwned>(name: &str, fields: Map<String, Value>) -> Result<M, TrainerError> {
-    let read = serde_json::from_value(Value::Object(fields));
-    read.map_err(|e| TrainerError::Field { method: name.into(), cause: e.to_string() })
+    let decode = |fields: Map<_, _>| serde_json::from_value::<M>(Value::Object(fields));
+    decode(fields.clone()).map_err(|e| {
+        // The decoder names a field that it does not know, but not one whose value does not fit.
+        let alone = |(field, value)| decode(Map::from_iter([(field, value)])).is_err();
+        let culprit = fields.into_iter().find(|f| alone(f.clone())).map(|(field, _)| field);
+        let cause = match culprit.filter(|field| !e.to_string().contains(&format!("`{field}`"))) {
+            Some(field) => format!("{field}: {e}"),
+            None => e.to_string(),
+        };
+        TrainerError::Field { method: name.into(), cause }
+    })
 }
 
 impl Trainer {

@@ -148,7 +148,8 @@ impl Problem for Training<'_> {
         self.step = t;
         let places = self.places(t);
         let mut rng = self.sampling.seed.stream("augment", t);
-        let augment = (self.sampling.augment != Augment::default()).then_some((self.sampling.augment, &mut rng));
+        let augment =
+            (self.sampling.augment != Augment::default()).then_some((self.sampling.augment, &mut rng));
         self.examples.gather(&places, augment, &mut self.minibatch);
         Ok(())
     }
