@@ -352,7 +352,8 @@ impl Train {
         }
         let many = settings.compare.is_some();
         let job = Job::new(&task, &settings)?;
-        let trainers = names.iter().map(|n| settings.trainer(n, job.steps)).collect::<Result<Vec<_>>>()?;
+        let trainer = |name: &String| Ok(settings.trainer(name, job.steps)?.suited(&job.net));
+        let trainers = names.iter().map(trainer).collect::<Result<Vec<_>>>()?;
         output::make_folder(&folder)?;
         let place = |name: &str| if many { folder.join(name) } else { folder.clone() };
         // Also one of the other kind, whose settings this run would replace.
@@ -490,6 +491,11 @@ impl<'a> Job<'a> {
         let every = Every::Time(Duration::from_secs(10));
         let net = Net::new(graph.clone())?;
         Ok(Self { task, net, start, sampling, every, time: None, steps })
+    }
+
+    /// The network.
+    pub fn net(&self) -> &Net<f32> {
+        &self.net
     }
 
     /// The objective at its start.

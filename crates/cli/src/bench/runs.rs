@@ -100,7 +100,7 @@ pub fn run(task: &Task, variants: &[Variant], setting: &Setting<'_>, common: &Co
             let schedule = schedule.parse::<Schedule>()?.bind(job.steps).to_string();
             let mut bound = fields.clone();
             bound.insert("schedule".into(), schedule.into());
-            let trainer = Trainer::new(v.method, bound)?;
+            let trainer = Trainer::new(v.method, bound)?.suited(job.net());
             trainer.validate()?;
             match job.run(&trainer, None, false, common) {
                 Ok(done) if done.reason == StopReason::Interrupted => {

@@ -2,6 +2,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use thalweg_core::{Invalid, Outcome, RunError};
+use thalweg_net::Net;
 use thalweg_optim::{Adam, AdamW, Lamb, Lbfgs, Muon, Sgd};
 use thiserror::Error;
 
@@ -97,6 +98,17 @@ fn read<M: DeserializeOwned>(name: &str, fields: Map<String, Value>) -> Result<M
 }
 
 impl Trainer {
+    /// The method as it suits the network: Muon leaves the last linear layer to Adam, as its author
+    /// does (Jordan 2024), unless it is told which blocks to leave.
+    pub fn suited(mut self, net: &Net<f32>) -> Self {
+        if let (Self::Muon(muon), Some((offset, ..))) = (&mut self, net.head())
+            && muon.adam_blocks.is_empty()
+        {
+            muon.adam_blocks.push(net.layout().name_of(offset).into());
+        }
+        self
+    }
+
     /// Whether the method has a field of that name.
     pub fn has(name: &str, field: &str) -> bool {
         let default = Self::new(name, Map::new()).ok();
