@@ -45,7 +45,7 @@ pub fn write(path: &Path, content: &[u8]) -> Result<()> {
     })
 }
 
-/// As [`write`], pretty JSON.
+/// As [`write()`], pretty JSON.
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     write(path, format!("{}\n", serde_json::to_string_pretty(value)?).as_bytes())
 }
