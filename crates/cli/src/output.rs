@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
+use thalweg::core::replace_file;
 
 use crate::failure::Failed;
 
@@ -36,11 +37,7 @@ pub fn make_folder(folder: &Path) -> Result<()> {
 
 /// Writes a file so that at any moment either the old or the new one is there, whole.
 pub fn write(path: &Path, content: &[u8]) -> Result<()> {
-    let partial = path.with_extension("partial");
-    let written = File::create(&partial)
-        .and_then(|mut f| f.write_all(content).and_then(|()| f.sync_all()))
-        .and_then(|()| fs::rename(&partial, path));
-    written.map_err(|e| {
+    replace_file(path, &[content]).map_err(|e| {
         Failed(format!("cannot write {}: {e}; check permissions and free space", path.display())).into()
     })
 }

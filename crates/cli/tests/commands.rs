@@ -315,7 +315,7 @@ fn a_full_disk_is_a_failure_in_one_line() {
 
     fs::create_dir(place.path().join("s")).unwrap();
     std::os::unix::fs::symlink("/dev/full", place.path().join("s/metrics.jsonl")).unwrap();
-    std::os::unix::fs::symlink("/dev/full", place.path().join("s/summary.partial")).unwrap();
+    std::os::unix::fs::symlink("/dev/full", place.path().join("s/summary.json.partial")).unwrap();
     let output = run(place.path(), "train --data digits --model mlp:64-10 --steps 3 --out s --quiet");
     assert_eq!(output.status.code(), Some(1), "{}", errors(&output));
     assert_eq!(errors(&output).lines().count(), 1);

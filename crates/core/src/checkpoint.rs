@@ -248,15 +248,17 @@ pub(crate) fn write<S: Serialize>(path: &Path, header: &Header, state: &S) -> Re
     head.extend(VERSION.to_le_bytes());
     head.extend((content.len() as u64).to_le_bytes());
     head.extend(checksum(&content).to_le_bytes());
-    replace(path, &[&head, &content]).map_err(|source| CheckpointError::Io {
+    replace_file(path, &[&head, &content]).map_err(|source| CheckpointError::Io {
         verb: "write",
         path: path.to_path_buf(),
         source,
     })
 }
 
-/// Temporary file beside the target, synced, renamed over it, folder synced.
-fn replace(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+/// Writes `parts` behind each other so that at any moment either the old file or the new one is
+/// there, whole: a temporary file beside the target (`NAME.partial`) is synced and renamed over it,
+/// then the folder is synced. What fails leaves the old file and nothing else.
+pub fn replace_file(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
     let name = path.file_name().ok_or_else(|| io::Error::other("the path names no file"))?;
     let mut partial = name.to_os_string();
     partial.push(".partial");
@@ -265,11 +267,10 @@ fn replace(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
         parts.iter().try_for_each(|part| file.write_all(part))?;
         file.sync_all()
     };
-    if let Err(e) = File::create(&partial).and_then(fill) {
+    if let Err(e) = File::create(&partial).and_then(fill).and_then(|()| fs::rename(&partial, path)) {
         let _ = fs::remove_file(&partial); // give a full disk its space back
         return Err(e);
     }
-    fs::rename(&partial, path)?;
     #[cfg(unix)]
     {
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -18,7 +18,7 @@ mod run;
 mod seed;
 mod stop;
 
-pub use checkpoint::{Checkpoint, CheckpointError, Checkpointer, Every};
+pub use checkpoint::{Checkpoint, CheckpointError, Checkpointer, Every, replace_file};
 pub use error::{Invalid, MethodError};
 pub use layout::{Block, Kind, Layout};
 pub use method::{Iterate, Method, Progress};

@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 
 use half::{bf16, f16};
@@ -8,7 +8,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use thalweg_core::{Block, Layout};
+use thalweg_core::{Block, Layout, replace_file};
 
 use crate::describe::is_mobile;
 use crate::{Graph, Net, NetError, Preprocess};
@@ -83,7 +83,7 @@ impl Model {
         bytes.resize(bytes.len().next_multiple_of(8), b' ');
         bytes.splice(0..0, (bytes.len() as u64).to_le_bytes());
         bytes.extend(self.theta.iter().chain(&self.buffers).flat_map(|x| x.to_le_bytes()));
-        write_whole(path, &bytes).map_err(|e| NetError::file(path, format!("it cannot be written: {e}")))
+        replace_file(path, &[&bytes]).map_err(|e| NetError::file(path, format!("it cannot be written: {e}")))
     }
 
     /// Reads a model file with a `graph` in its metadata: one that [`Model::save`] wrote (of
@@ -270,17 +270,4 @@ fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<(SafeTensors<'a>, BTreeMap<
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(explain)?;
     let notes = metadata.metadata().clone().unwrap_or_default().into_iter().collect();
     Ok((SafeTensors::deserialize(bytes).map_err(explain)?, notes))
-}
-
-fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
-    let mut file = std::fs::File::create(&temporary)?;
-    let written =
-        file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&temporary, path));
-    if written.is_err() {
-        // The first error is the one to report.
-        let _ = std::fs::remove_file(&temporary);
-    }
-    written
 }
