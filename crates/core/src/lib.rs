@@ -8,6 +8,7 @@
 mod checkpoint;
 mod error;
 pub mod interrupt;
+mod layers;
 mod layout;
 mod method;
 mod observe;
@@ -20,6 +21,7 @@ mod stop;
 
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpointer, Every, replace_file};
 pub use error::{Invalid, MethodError};
+pub use layers::{LayerStats, Layered, SecondMoments};
 pub use layout::{Block, Kind, Layout};
 pub use method::{Iterate, Method, Progress};
 pub use observe::{Bar, Observe, Tick};
