@@ -17,7 +17,7 @@ mod num;
 mod pass;
 mod planes;
 mod preprocess;
-mod tap;
+mod stats;
 
 pub use arch::{arch_or_file, default_init, named};
 pub use error::NetError;
@@ -31,4 +31,4 @@ pub use mask::Mask;
 pub use model::Model;
 pub use pass::{Directions, Net, Pass};
 pub use preprocess::Preprocess;
-pub use tap::Tap;
+pub use stats::Gather;

@@ -1,13 +1,14 @@
 use std::any::Any;
 
-use thalweg_core::Layout;
+use thalweg_core::{LayerStats, Layout};
 
+use crate::NetError;
 use crate::graph::{Graph, Op};
 use crate::kernel::Scalar;
 use crate::layer::{self, Cache, Cx, Grads, Io, Layer, Mode, Params};
 use crate::loss::{self, Batch, Loss};
 use crate::planes::{Planes, PlanesMut};
-use crate::{NetError, Tap};
+use crate::stats::{Gather, layer_stats};
 
 /// A network ready to compute in `f32` or `f64`: the graph with its layers built. It holds no
 /// numbers; parameters, running statistics and workspace ([`Pass`]) are the caller's.
@@ -154,9 +155,9 @@ pub struct Pass<T> {
     losses: Vec<(f64, f64)>,
     batch: usize,
     r: usize,
-    /// Whether the next backward passes gather [`Tap`]s.
-    pub gather_taps: bool,
-    taps: Vec<Tap>,
+    /// What the next backward passes gather for [`Pass::stats`].
+    pub gather: Gather,
+    stats: Vec<LayerStats>,
     /// Whether cotangents stay available after a backward pass.
     pub keep_cotangents: bool,
 }
@@ -205,9 +206,10 @@ impl<T: Scalar> Pass<T> {
         self.losses.iter().map(|l| l.0)
     }
 
-    /// What the last backward pass gathered, one per linear or convolutional layer.
-    pub fn taps(&self) -> &[Tap] {
-        &self.taps
+    /// What the last backward pass gathered: one entry per linear or convolutional layer that is
+    /// not frozen, in the layout's order.
+    pub fn stats(&self) -> &[LayerStats] {
+        &self.stats
     }
 
     /// Cotangent (value plane) of node `i`, if [`Pass::keep_cotangents`] was set.
@@ -319,7 +321,7 @@ impl<T: Scalar> Pass<T> {
                 }
             }
         }
-        let mut taps = Vec::new();
+        let mut stats = Vec::new();
         for i in (0..from).rev() {
             let Some(dy) = self.cotangents[i + 1].take() else { continue };
             if !needed[i + 1] {
@@ -346,16 +348,15 @@ impl<T: Scalar> Pass<T> {
                 })
                 .collect();
             let dy_planes = Planes { len: dy.len() / (1 + self.r), data: &dy, zeros: &self.zeros };
-            if self.gather_taps
-                && let Some(tap) = Tap::gather(
-                    &net.graph.nodes[i],
-                    &net.shapes[inputs[0]],
-                    &net.shapes[i + 1],
-                    x[0].value(),
-                    dy_planes.value(),
-                )
-            {
-                taps.push(tap);
+            if self.gather != Gather::Nothing {
+                let (op, x_shape, y_shape) =
+                    (&net.graph.nodes[i].op, &net.shapes[inputs[0]], &net.shapes[i + 1]);
+                let (x, dy) = (x[0].value(), dy_planes.value());
+                let of = |one: LayerStats| {
+                    let own = &net.blocks[i];
+                    LayerStats { weight: own[0], bias: own.get(1).copied(), ..one }
+                };
+                stats.extend(layer_stats(op, x_shape, y_shape, x, dy, self.gather).map(of));
             }
             let io = Io { x: &x, y: self.planes(i + 1), dy: dy_planes, dx: &mut dx };
             let own = grads.as_mut().filter(|_| net.trains(i));
@@ -380,8 +381,8 @@ impl<T: Scalar> Pass<T> {
                 self.pool.push(dy);
             }
         }
-        taps.reverse();
-        self.taps = taps;
+        stats.reverse();
+        self.stats = stats;
     }
 
     /// A buffer of `len` numbers from the pool; its content is stale.
