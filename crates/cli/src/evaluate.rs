@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
-use thalweg::data::{Dataset, Source, Targets};
-use thalweg::net::{Model, Preprocess, arch_or_file};
-use thalweg::train::{Examples, score};
+use thalweg::net::Preprocess;
+use thalweg::train::score;
 
 use crate::config::Common;
 use crate::output;
+use crate::subject::{Piece, load_model};
 use crate::task::{From, Part};
 
 #[derive(Args)]
@@ -52,52 +52,13 @@ impl Evaluate {
         let loaded = from.load()?;
         self.common.note(&loaded.description);
         let part = self.part.unwrap_or_else(|| Part::default_for(&loaded));
-        let model = match &self.arch {
-            None => Model::load(&self.model)?,
-            Some(arch) => {
-                let (input, outputs) = match &loaded.source {
-                    Source::Examples { train, .. } => (train.shape.clone(), train.classes().unwrap_or(1)),
-                    Source::Text { train, .. } => (Vec::new(), train.vocabulary.len()),
-                };
-                let Some(preprocess) = self.normalize.clone() else {
-                    bail!(
-                        "a model without metadata needs its preprocessing too; add --normalize mean=…,std=…"
-                    );
-                };
-                Model::load_foreign(&self.model, arch_or_file(arch, &input, outputs)?, preprocess)?
-            }
+        let model = load_model(&self.model, self.arch.as_deref(), self.normalize.as_ref(), &loaded)?;
+        let piece = match part {
+            Part::Train => Piece::both(loaded.source).0,
+            Part::Test => Piece::both(loaded.source).1,
+            Part::All => Piece::whole(loaded.source)?,
         };
-        let preprocess = self.normalize.as_ref().unwrap_or(&model.preprocess);
-        let net = model.net()?;
-        let examples = match loaded.source {
-            Source::Examples { train, test } => {
-                let data = match part {
-                    Part::Train => train,
-                    Part::Test => test,
-                    Part::All => train.concat(&test).context("training and test part do not fit together")?,
-                };
-                check_shape(net.input_shape(), &data.shape)?;
-                Examples::set(Dataset { targets: align(data.targets, &model)?, ..data }, preprocess)?
-            }
-            Source::Text { train, test } => {
-                let mut text = match part {
-                    Part::Train => train,
-                    Part::Test => test,
-                    Part::All => {
-                        let mut all = train;
-                        all.tokens.extend(test.tokens);
-                        all
-                    }
-                };
-                // The model's numbers for the characters, not this text's.
-                let characters: Vec<String> = text.vocabulary.iter().map(char::to_string).collect();
-                text.tokens =
-                    renumber(&text.tokens, &characters, &model.classes, ["character", "characters"])?;
-                let context = model.graph.input.first().copied().unwrap_or(1);
-                Examples::windows(text, context)?
-            }
-        };
-        check_shape(net.input_shape(), examples.shape())?;
+        let (net, examples) = (model.net()?, piece.for_model(&model)?);
         let score = score(&net, &model.theta, &model.buffers, &examples)?;
         if !score.loss.is_finite() {
             bail!(
@@ -111,50 +72,4 @@ impl Evaluate {
         let accuracy = score.accuracy.map_or_else(String::new, |a| format!("accuracy {:.2} %   ", 100.0 * a));
         output::print(&format!("{accuracy}loss {:.4}   n {}\n", score.loss, score.n))
     }
-}
-
-fn check_shape(model: &[usize], data: &[usize]) -> Result<()> {
-    if model != data {
-        bail!("the model reads {model:?} per example but the data has {data:?}; use data of this shape");
-    }
-    Ok(())
-}
-
-/// The data's targets as the model knows them: its own numbers for the classes, real numbers where
-/// it predicts those.
-fn align(targets: Targets, model: &Model) -> Result<Targets> {
-    let classes = &model.classes;
-    match targets {
-        Targets::Classes { labels, names } if !classes.is_empty() => Ok(Targets::Classes {
-            labels: renumber(&labels, &names, classes, ["class", "classes"])?,
-            names: classes.clone(),
-        }),
-        Targets::Values { .. } if !classes.is_empty() => {
-            bail!(
-                "the model tells {} classes apart but the data has numbers to predict; use data with these classes",
-                classes.len()
-            )
-        }
-        // Real targets that happen to be whole.
-        Targets::Classes { labels, names }
-            if model.net()?.classes() == 1 && names.iter().all(|n| n.parse::<u32>().is_ok()) =>
-        {
-            Ok(Targets::Values { values: labels.iter().map(|&l| l as f32).collect(), width: 1 })
-        }
-        targets => Ok(targets),
-    }
-}
-
-/// Numbers of one list of names as those of another.
-fn renumber(numbers: &[u32], from: &[String], to: &[String], [one, all]: [&str; 2]) -> Result<Vec<u32>> {
-    let table: Vec<Option<u32>> =
-        from.iter().map(|name| to.iter().position(|t| t == name).map(|i| i as u32)).collect();
-    let number = |&n: &u32| {
-        let known = table.get(n as usize).copied().flatten();
-        known.with_context(|| {
-            let name = from.get(n as usize).map_or("?", String::as_str);
-            format!("the data has the {one} {name:?}, which the model never saw; use data with the model's {} {all}", to.len())
-        })
-    };
-    numbers.iter().map(number).collect()
 }

@@ -8,6 +8,7 @@ mod failure;
 mod minimize;
 mod output;
 mod pictures;
+mod subject;
 mod task;
 mod tour;
 mod train;

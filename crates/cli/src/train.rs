@@ -81,7 +81,7 @@ struct Settings {
     #[arg(long, value_name = "pytorch|kaiming|xavier|orthogonal|normal:STD", value_parser = parse_init)]
     #[serde(skip_serializing_if = "Option::is_none")]
     init: Option<Init>,
-    /// Method: adahessian, sgd, adam, adamw, lamb, muon, lbfgs [default: adahessian]
+    /// Method: adahessian, mkor, mkor-h, mfac, kfac, eva, sgd, adam, adamw, lamb, muon, lbfgs [default: adahessian]
     #[arg(long, conflicts_with = "compare")]
     #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<String>,
@@ -146,6 +146,30 @@ struct Settings {
     #[arg(long, help_heading = "Of the method", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     eps: Option<f64>,
+    /// First-order method behind the preconditioner: sgd, adam, adamw, lamb, muon (mkor, mkor-h, kfac, eva)
+    #[arg(long, help_heading = "Of the method", value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backend: Option<String>,
+    /// Steps from one update of the factors to the next (mkor, mkor-h, kfac)
+    #[arg(long, help_heading = "Of the method", value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inv_freq: Option<u64>,
+    /// Update of the factors: released, sherman-morrison or printed (mkor, mkor-h)
+    #[arg(long, help_heading = "Of the method")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<String>,
+    /// Form of the factors: auto, dense or low-rank:N (mkor, mkor-h)
+    #[arg(long, help_heading = "Of the method")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    form: Option<String>,
+    /// Gradients in the window (mfac)
+    #[arg(long, help_heading = "Of the method", value_name = "M")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window: Option<u64>,
+    /// Damping of the Fisher matrix (mfac)
+    #[arg(long, help_heading = "Of the method", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    damp: Option<f64>,
     /// Power of the curvature, 0 to 1 (adahessian)
     #[arg(long, help_heading = "Of the method", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -228,6 +252,11 @@ impl Settings {
         add("momentum", self.momentum.map(Value::from));
         add("betas", self.betas.clone().map(Value::from));
         add("eps", self.eps.map(Value::from));
+        add("inv_freq", self.inv_freq.map(Value::from));
+        add("rule", self.rule.clone().map(Value::from));
+        add("form", self.form.clone().map(Value::from));
+        add("window", self.window.map(Value::from));
+        add("damp", self.damp.map(Value::from));
         add("hessian_power", self.hessian_power.map(Value::from));
         add("hessian_every", self.hessian_every.map(Value::from));
         add("probes", self.probes.map(Value::from));
@@ -247,14 +276,22 @@ impl Settings {
     /// The method `name` for a run of `steps` steps. Where several are compared, a flag speaks to
     /// those methods that know it.
     fn trainer(&self, name: &str, steps: u64) -> Result<Trainer> {
-        Trainer::new(name, Map::new())?;
         let names = self.names();
+        let blank = self.blank(name)?;
         let mut fields = self.methods.get(name).cloned().unwrap_or_default();
-        let known = |field: &str| match names.iter().any(|n| Trainer::has(n, field)) {
+        let others = names.iter().map(|n| self.blank(n)).collect::<Result<Vec<_>>>()?;
+        let known = |field: &str| match others.iter().any(|n| n.has(field)) {
             _ if self.compare.is_none() => Ok(true),
-            true => Ok(Trainer::has(name, field)),
+            true => Ok(blank.has(field)),
             false => bail!("none of {} has a field `{field}`; leave it out", names.join(", ")),
         };
+        if let Some(backend) = self.backend.clone().filter(|_| known("backend").unwrap_or(true)) {
+            // Another one than the file's takes none of the settings there.
+            let same = fields.get("backend").and_then(|b| b.get("name")) == Some(&Value::from(&*backend));
+            if !same {
+                fields.insert("backend".into(), backend.into());
+            }
+        }
         for (field, value) in self.fields()? {
             if known(field)? {
                 fields.insert(field.into(), value);
@@ -271,8 +308,8 @@ impl Settings {
                 fields.insert(field.trim().into(), parse_value(value.trim()));
             }
         }
-        if Trainer::has(name, "schedule") {
-            let in_file = fields.get("schedule").and_then(Value::as_str).map(String::from);
+        if blank.has("schedule") {
+            let in_file = schedule_of(&mut fields).and_then(|s| s.as_str().map(String::from));
             let text =
                 self.schedule.clone().or(in_file).unwrap_or_else(|| format!("warmup:{}+linear", steps / 20));
             fields.insert("schedule".into(), text.parse::<Schedule>()?.bind(steps).to_string().into());
@@ -282,10 +319,36 @@ impl Settings {
         Ok(trainer)
     }
 
+    /// The method `name` with its defaults, with the backend that is asked for.
+    fn blank(&self, name: &str) -> Result<Trainer> {
+        let plain = Trainer::new(name, Map::new())?;
+        let in_file = self.methods.get(name).and_then(|fields| fields.get("backend"));
+        match self.backend.clone().map(Value::from).or_else(|| in_file.cloned()) {
+            Some(backend) if plain.has("backend") => {
+                Ok(Trainer::new(name, Map::from_iter([("backend".into(), backend)]))?)
+            }
+            _ => Ok(plain),
+        }
+    }
+
     fn sampling(&self) -> Sampling {
         let (batch, augment) = (self.batch.unwrap_or(128), self.augment.unwrap_or_default());
         Sampling { batch, seed: Seed(self.seed.unwrap_or(0)), augment }
     }
+}
+
+/// The schedule among the fields of a method or of its backend.
+fn schedule_of(fields: &mut Map<String, Value>) -> Option<&mut Value> {
+    match fields.contains_key("schedule") {
+        true => fields.get_mut("schedule"),
+        false => fields.get_mut("backend")?.get_mut("schedule"),
+    }
+}
+
+/// TOML has no null.
+fn without_null(fields: &mut Map<String, Value>) {
+    fields.retain(|_, v| !v.is_null());
+    fields.values_mut().filter_map(Value::as_object_mut).for_each(without_null);
 }
 
 /// A number, a truth value or a list where it reads as one, else text.
@@ -509,12 +572,12 @@ impl<'a> Job<'a> {
         let mut methods = BTreeMap::new();
         for trainer in trainers {
             let Value::Object(mut fields) = serde_json::to_value(trainer)? else { continue };
-            fields.retain(|_, v| !v.is_null()); // TOML has no null
+            without_null(&mut fields);
             // Without this run's length, so that the settings serve for one of another length too.
-            if let Some(text) = fields.get("schedule").and_then(Value::as_str) {
+            if let Some(Value::String(text)) = schedule_of(&mut fields) {
                 let mut schedule: Schedule = text.parse()?;
                 schedule.total = schedule.total.filter(|total| *total != self.steps);
-                fields.insert("schedule".into(), schedule.to_string().into());
+                *text = schedule.to_string();
             }
             methods.insert(trainer.name().to_string(), fields);
         }

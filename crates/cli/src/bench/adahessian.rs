@@ -1,19 +1,15 @@
 //! AdaHessian's claims at small scale (Yao et al., arXiv:2006.00719), one table each.
 
-use std::path::PathBuf;
-
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use serde_json::{Map, Value, json};
 use thalweg::core::Stop;
-use thalweg::net::Preprocess;
 use thalweg::plot::{Figure, Table};
 
-use super::runs::{Length, Row, Setting, Variant, best, moments, run, table, variant};
-use super::{Finding, Options, cost, publish};
-use crate::config::shared_data;
+use super::runs::{Length, Row, Setting, Variant, best, moments, run, variant};
+use super::sources::{MLP, Sources};
+use super::{Finding, Measure, cost, publish, select};
 use crate::minimize::{self, minimize, rate};
-use crate::task::{From, Task};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -26,83 +22,44 @@ pub struct Bench {
     /// averaging, convolutions, cost, robustness, transformer, trajectories, diagonal, all
     #[arg(required = true)]
     which: Vec<String>,
-    /// MNIST training images (IDX)
-    #[arg(long, value_name = "FILE")]
-    mnist: Option<PathBuf>,
-    /// CIFAR-10 training images (binary)
-    #[arg(long, value_name = "FILE")]
-    cifar: Option<PathBuf>,
-    /// A text
-    #[arg(long, value_name = "FILE")]
-    text: Option<PathBuf>,
-    /// `digits`: use the embedded images in place of MNIST; the marks are MNIST's
-    #[arg(long, value_name = "digits")]
-    data: Option<String>,
     /// Steps of the transformer
     #[arg(long, default_value_t = 1500)]
     steps: u64,
     #[command(flatten)]
-    options: Options,
+    on: Sources,
 }
 
-const ALL: [&str; 7] =
-    ["averaging", "convolutions", "cost", "robustness", "transformer", "trajectories", "diagonal"];
+/// Names, with those of the specification.
+const ALL: &[(&str, &str)] = &[
+    ("averaging", "b1"),
+    ("convolutions", "b2"),
+    ("cost", "b3"),
+    ("robustness", "b4"),
+    ("transformer", "b5"),
+    ("trajectories", "b6"),
+    ("diagonal", ""),
+];
 
 impl Bench {
     pub fn run(self) -> Result<()> {
-        self.options.common.start()?;
-        if self.options.seeds == 0 {
-            bail!("seeds = 0 is not allowed; use at least 1");
-        }
-        let names: Vec<&str> = match &self.which[..] {
-            [one] if one == "all" => ALL.to_vec(),
-            some => some.iter().map(String::as_str).collect(),
-        };
-        // B1 to B6 are the names of the specification.
-        let which = |name: &str| match name {
-            "averaging" | "b1" => Some(0),
-            "convolutions" | "b2" => Some(1),
-            "cost" | "b3" => Some(2),
-            "robustness" | "b4" => Some(3),
-            "transformer" | "b5" => Some(4),
-            "trajectories" | "b6" => Some(5),
-            "diagonal" => Some(6),
-            _ => None,
-        };
-        if let Some(bad) = names.iter().find(|n| which(n).is_none()) {
-            bail!("there is no benchmark `{bad}`; use one of {}, or all", ALL.join(", "));
-        }
+        self.on.start()?;
         let bench = &self;
-        let benches =
-            names.iter().filter_map(|n| which(n)).map(|i| -> Box<dyn FnOnce() -> Result<Finding> + '_> {
-                match i {
-                    0 => Box::new(|| bench.averaging()),
-                    1 => Box::new(|| bench.convolutions()),
-                    2 => Box::new(|| bench.cost()),
-                    3 => Box::new(|| bench.robustness()),
-                    4 => Box::new(|| bench.transformer()),
-                    5 => Box::new(trajectories),
-                    _ => Box::new(super::diagonal),
-                }
-            });
-        publish("AdaHessian's claims", &self.options, benches.collect())
-    }
-
-    /// The images of a benchmark.
-    fn task(&self, arch: &str, limit: usize) -> Result<Task> {
-        if let Some(data) = self.data.clone() {
-            let arch = arch.replace("784", "64");
-            return Task::load(&From { data, ..From::default() }, &arch, None);
-        }
-        let file = self.mnist.clone();
-        let file = file.unwrap_or_else(|| shared_data().join("vision/mnist-train-images-idx3-ubyte.gz"));
-        let from = From { data: existing(file, "--mnist")?, limit: Some(limit), ..From::default() };
-        let normalize: Preprocess = "mean=0.1307,std=0.3081".parse()?;
-        Task::load(&from, arch, Some(&normalize))
+        let benches = select(&self.which, ALL)?.into_iter().map(|i| -> Measure<'_> {
+            match i {
+                0 => Box::new(|| bench.averaging()),
+                1 => Box::new(|| bench.convolutions()),
+                2 => Box::new(|| bench.cost()),
+                3 => Box::new(|| bench.robustness()),
+                4 => Box::new(|| bench.transformer()),
+                5 => Box::new(trajectories),
+                _ => Box::new(super::diagonal),
+            }
+        });
+        publish("AdaHessian's claims", &self.on.options, benches.collect())
     }
 
     fn averaging(&self) -> Result<Finding> {
-        let task = self.task(MLP, 10_000)?;
+        let task = self.on.digits(MLP, 10_000)?;
         let mut variants = first_order(&[0.03, 0.1, 0.3], &[1e-3, 3e-3]);
         variants.push(variant("AdamW", "adamw", json!({ "lr": 3e-3 })));
         variants.push(variant("Muon", "muon", json!({ "lr": 0.01 })));
@@ -133,7 +90,7 @@ impl Bench {
         ] {
             variants.push(warm(variant(label, method, fields)));
         }
-        let rows = run(&task, &variants, &self.setting(Length::Epochs(4)), &self.options.common)?;
+        let rows = run(&task, &variants, &self.on.setting(Length::Epochs(4)), &self.on.options.common)?;
         let gain = |suffix: &str, over: &str| {
             let of = |label: &str| best(&rows, &format!("{label}{suffix}")).mean();
             of("AdaHessian, abs rows") - of(over)
@@ -155,11 +112,11 @@ impl Bench {
         let signed = rows.iter().find(|r| r.label.contains("signed") && r.lr == 0.15);
         let fails = signed.is_some_and(|s| s.mean() < best(&rows, "AdaHessian, abs rows").mean() - 1.0);
         marks.push(("the signed average fails at the rate 0.15, as expected".into(), fails));
-        Ok(self.finding("averaging", "Block averaging helps", format!("{MLP}, {} images, batch 128, 4 epochs, linear decay; where marked, after a warm-up of 10 steps.", task.train.len()), &rows, marks))
+        Ok(self.on.finding("averaging", "Block averaging helps", format!("{MLP}, {} images, batch 128, 4 epochs, linear decay; where marked, after a warm-up of 10 steps.", task.train.len()), &rows, marks))
     }
 
     fn convolutions(&self) -> Result<Finding> {
-        let task = self.task("lenet", 8_000)?;
+        let task = self.on.digits("lenet", 8_000)?;
         let ada = |label: &str, fields: Value| {
             let mut all = json!({ "lr": 0.15 });
             all.as_object_mut()
@@ -186,7 +143,7 @@ impl Bench {
             warm(ada("… curvature every 5 steps", json!({ "hessian_every": 5 }))),
             warm(ada("… 4 probes", json!({ "probes": 4 }))),
         ];
-        let rows = run(&task, &variants, &self.setting(Length::Epochs(3)), &self.options.common)?;
+        let rows = run(&task, &variants, &self.on.setting(Length::Epochs(3)), &self.on.options.common)?;
         let (ours, none, adam) = (
             best(&rows, "AdaHessian, kernels and rows"),
             best(&rows, "AdaHessian, no averaging"),
@@ -204,18 +161,15 @@ impl Bench {
                 ours.mean() >= adam.mean(),
             ),
         ];
-        Ok(self.finding("convolutions", "Convolutions", format!("lenet, {} images, batch 128, 3 epochs, linear decay; where marked, after a warm-up of 10 steps.", task.train.len()), &rows, marks))
+        Ok(self.on.finding("convolutions", "Convolutions", format!("lenet, {} images, batch 128, 3 epochs, linear decay; where marked, after a warm-up of 10 steps.", task.train.len()), &rows, marks))
     }
 
     fn cost(&self) -> Result<Finding> {
         const EVERY: usize = 5;
-        let mut costs = vec![cost::measure(&self.task(MLP, 10_000)?, MLP, 128, EVERY as u64)?];
-        if self.data.is_none() {
-            costs.push(cost::measure(&self.task("lenet", 8_000)?, "lenet", 128, EVERY as u64)?);
-            let file =
-                self.cifar.clone().unwrap_or_else(|| shared_data().join("vision/cifar10-train-3000.bin.gz"));
-            let from = From { data: existing(file, "--cifar")?, ..From::default() };
-            costs.push(cost::measure(&Task::load(&from, "resnet8", None)?, "resnet8", 128, EVERY as u64)?);
+        let mut costs = vec![cost::measure(&self.on.digits(MLP, 10_000)?, MLP, 128, EVERY as u64)?];
+        if self.on.data.is_none() {
+            costs.push(cost::measure(&self.on.digits("lenet", 8_000)?, "lenet", 128, EVERY as u64)?);
+            costs.push(cost::measure(&self.on.images("resnet8")?, "resnet8", 128, EVERY as u64)?);
         }
         let mut table = Table::new(["model", "SGD ms/step", "N = 1", "N = 2", "N = 3", "N = 4", "N = 5"]);
         let mut marks = Vec::new();
@@ -242,7 +196,7 @@ impl Bench {
     }
 
     fn robustness(&self) -> Result<Finding> {
-        let task = self.task(MLP, 10_000)?;
+        let task = self.on.digits(MLP, 10_000)?;
         let tuned = [
             ("AdaHessian, abs rows", "adahessian", 0.15),
             ("SGD", "sgd", 0.1),
@@ -254,7 +208,7 @@ impl Bench {
             .iter()
             .flat_map(|(label, method, lr)| factors.map(|f| variant(*label, method, json!({ "lr": lr * f }))))
             .collect();
-        let rows = run(&task, &variants, &self.setting(Length::Epochs(4)), &self.options.common)?;
+        let rows = run(&task, &variants, &self.on.setting(Length::Epochs(4)), &self.on.options.common)?;
         let mut table = Table::new(["method", "¼", "½", "1", "2", "4", "spread"]);
         let mut figure = Figure::new("Robustness to the learning rate")
             .x_label("factor on the tuned rate")
@@ -287,7 +241,7 @@ impl Bench {
             title: "Robustness to the learning rate".into(),
             text: format!(
                 "Test accuracy in percent, means of {} seeds, for factors on each method's tuned rate ({MLP}, 4 epochs). Least spread: {least}.",
-                self.options.seeds
+                self.on.options.seeds
             ),
             table,
             figures: vec![(figure, "Band: one standard deviation over the seeds.".into())],
@@ -298,9 +252,7 @@ impl Bench {
 
     fn transformer(&self) -> Result<Finding> {
         let arch = "char-transformer:2,64,4,64";
-        let file =
-            self.text.clone().unwrap_or_else(|| shared_data().join("text/tinyshakespeare-train.txt.gz"));
-        let task = Task::load(&From { data: existing(file, "--text")?, ..From::default() }, arch, None)?;
+        let task = self.on.text(arch)?;
         let variants = [
             variant("AdamW", "adamw", json!({ "lr": 1e-3 })),
             variant("AdamW", "adamw", json!({ "lr": 3e-3 })),
@@ -314,9 +266,9 @@ impl Bench {
             batch: 32,
             length: Length::Steps(self.steps),
             schedule: "warmup:100+linear",
-            seeds: self.options.seeds,
+            seeds: self.on.options.seeds,
         };
-        let rows = run(&task, &variants, &setting, &self.options.common)?;
+        let rows = run(&task, &variants, &setting, &self.on.options.common)?;
         let loss = |r: &Row| moments(&r.test_loss).0;
         let adamw = if loss(&rows[0]) <= loss(&rows[1]) { &rows[0] } else { &rows[1] };
         let ours = &rows[2];
@@ -329,7 +281,7 @@ impl Bench {
             ),
             loss(ours) <= loss(adamw),
         )];
-        Ok(self.finding(
+        Ok(self.on.finding(
             "transformer",
             "Character transformer",
             format!("{arch}, {} steps of 32 windows, warm-up and linear decay.", self.steps),
@@ -337,45 +289,7 @@ impl Bench {
             marks,
         ))
     }
-
-    fn setting(&self, length: Length) -> Setting<'static> {
-        Setting { batch: 128, length, schedule: "linear", seeds: self.options.seeds }
-    }
-
-    fn finding(
-        &self,
-        name: &'static str,
-        title: &str,
-        text: String,
-        rows: &[Row],
-        marks: Vec<(String, bool)>,
-    ) -> Finding {
-        let bars: Vec<(String, f64, f64)> = rows
-            .iter()
-            .filter(|r| r.mean() > 50.0)
-            .map(|r| {
-                let (mean, sd) = moments(&r.accuracy);
-                (format!("{} {}", r.label, r.lr), mean, sd)
-            })
-            .collect();
-        let figure = Figure::new(title).y_label("test accuracy %").bars("accuracy", &bars);
-        Finding {
-            name,
-            title: title.into(),
-            text: format!("{text} Mean ± standard deviation over {} seeds.", self.options.seeds),
-            table: table(rows),
-            figures: if bars.is_empty() {
-                Vec::new()
-            } else {
-                vec![(figure, "Whiskers: one standard deviation.".into())]
-            },
-            marks,
-            data: serde_json::to_value(rows).unwrap_or_default(),
-        }
-    }
 }
-
-const MLP: &str = "mlp:784-256-128-10";
 
 const WARM: &str = ", warm-up";
 
@@ -389,16 +303,6 @@ fn warm(mut v: Variant) -> Variant {
 fn first_order(sgd: &[f64], adam: &[f64]) -> Vec<Variant> {
     let sgd = sgd.iter().map(|lr| variant("SGD", "sgd", json!({ "lr": lr })));
     sgd.chain(adam.iter().map(|lr| variant("Adam", "adam", json!({ "lr": lr })))).collect()
-}
-
-fn existing(file: PathBuf, flag: &str) -> Result<String> {
-    if !file.exists() {
-        bail!(
-            "{} does not exist; name the data with {flag}, or the folder of shared data with THALWEG_DATA",
-            file.display()
-        );
-    }
-    Ok(file.display().to_string())
 }
 
 /// Trajectories on Rosenbrock's valley and Rastrigin's bowl.

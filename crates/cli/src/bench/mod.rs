@@ -4,10 +4,11 @@ mod adahessian;
 mod cost;
 mod diagonal;
 mod runs;
+mod sources;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
 use thalweg::plot::{Figure, Report, Table};
@@ -92,12 +93,26 @@ impl Finding {
     }
 }
 
+/// A benchmark that is yet to be run.
+pub type Measure<'a> = Box<dyn FnOnce() -> Result<Finding> + 'a>;
+
+/// Which of the known benchmarks are asked for, by either of their names; `all` are all.
+pub fn select(asked: &[String], known: &[(&str, &str)]) -> Result<Vec<usize>> {
+    if matches!(asked, [one] if one == "all") {
+        return Ok((0..known.len()).collect());
+    }
+    let place = |name: &String| match known.iter().position(|k| k.0 == name || k.1 == name) {
+        Some(i) => Ok(i),
+        None => {
+            let names: Vec<&str> = known.iter().map(|k| k.0).collect();
+            bail!("there is no benchmark `{name}`; use one of {}, or all", names.join(", "))
+        }
+    };
+    asked.iter().map(place).collect()
+}
+
 /// Runs benchmarks one after the other, prints and writes what they find.
-pub fn publish(
-    title: &str,
-    options: &Options,
-    benches: Vec<Box<dyn FnOnce() -> Result<Finding> + '_>>,
-) -> Result<()> {
+pub fn publish(title: &str, options: &Options, benches: Vec<Measure<'_>>) -> Result<()> {
     if let Some(out) = &options.out {
         output::make_folder(out)?;
     }

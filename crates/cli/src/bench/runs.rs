@@ -79,10 +79,9 @@ pub fn run(task: &Task, variants: &[Variant], setting: &Setting<'_>, common: &Co
     let mut rows = Vec::new();
     for v in variants {
         let Value::Object(fields) = &v.fields else { anyhow::bail!("{}: no object", v.label) };
-        let lr = fields.get("lr").and_then(Value::as_f64).unwrap_or(f64::NAN);
         let mut row = Row {
             label: v.label.clone(),
-            lr,
+            lr: f64::NAN,
             accuracy: vec![],
             train_loss: vec![],
             test_loss: vec![],
@@ -102,6 +101,7 @@ pub fn run(task: &Task, variants: &[Variant], setting: &Setting<'_>, common: &Co
             bound.insert("schedule".into(), schedule.into());
             let trainer = Trainer::new(v.method, bound)?.suited(job.net());
             trainer.validate()?;
+            row.lr = trainer.field("lr").and_then(|lr| lr.as_f64()).unwrap_or(f64::NAN);
             match job.run(&trainer, None, false, common) {
                 Ok(done) if done.reason == StopReason::Interrupted => {
                     return Err(Interrupted { resume: None }.into());

@@ -83,7 +83,11 @@ pub enum TrainerError {
     },
 }
 
-fn read<M: DeserializeOwned>(name: &str, fields: Map<String, Value>) -> Result<M, TrainerError> {
+fn read<M: DeserializeOwned + Default + Serialize>(
+    name: &str,
+    fields: Map<String, Value>,
+) -> Result<M, TrainerError> {
+    let fields = route(&defaults::<M>(), fields);
     let decode = |fields: Map<_, _>| serde_json::from_value::<M>(Value::Object(fields));
     decode(fields.clone()).map_err(|e| {
         // The decoder names a field that it does not know, but not one whose value does not fit.
@@ -97,6 +101,32 @@ fn read<M: DeserializeOwned>(name: &str, fields: Map<String, Value>) -> Result<M
     })
 }
 
+fn defaults<M: Default + Serialize>() -> Value {
+    serde_json::to_value(M::default()).unwrap_or_default()
+}
+
+/// Hands what a preconditioner does not know itself (`lr`, `momentum`, …) to its backend.
+fn route(defaults: &Value, fields: Map<String, Value>) -> Map<String, Value> {
+    let Some(Value::Object(backend)) = defaults.get(BACKEND) else { return fields };
+    let (mut own, rest): (Map<_, _>, Map<_, _>) =
+        fields.into_iter().partition(|(field, _)| defaults.get(field).is_some());
+    let mut chosen = match own.remove(BACKEND) {
+        Some(Value::Object(backend)) => backend,
+        Some(name) => Map::from_iter([(NAME.into(), name)]),
+        None => Map::new(),
+    };
+    chosen.extend(rest);
+    if let Some(name) = backend.get(NAME).filter(|_| !chosen.contains_key(NAME)) {
+        chosen.insert(NAME.into(), name.clone());
+    }
+    own.insert(BACKEND.into(), Value::Object(chosen));
+    own
+}
+
+/// Where preconditioners keep the first-order method that they feed, and that method's name.
+const BACKEND: &str = "backend";
+const NAME: &str = "name";
+
 impl Trainer {
     /// The method as it suits the network: Muon leaves the last linear layer to Adam, as its author
     /// does (Jordan 2024), unless it is told which blocks to leave.
@@ -109,10 +139,14 @@ impl Trainer {
         self
     }
 
-    /// Whether the method has a field of that name.
-    pub fn has(name: &str, field: &str) -> bool {
-        let default = Self::new(name, Map::new()).ok();
-        let json = default.and_then(|m| serde_json::to_value(&m).ok());
-        json.is_some_and(|json| json.get(field).is_some())
+    /// The value of a hyper-parameter, the method's own or its backend's.
+    pub fn field(&self, field: &str) -> Option<Value> {
+        let json = serde_json::to_value(self).ok()?;
+        json.get(field).or_else(|| json.get(BACKEND)?.get(field)).cloned()
+    }
+
+    /// Whether the method has a hyper-parameter of that name.
+    pub fn has(&self, field: &str) -> bool {
+        self.field(field).is_some()
     }
 }

@@ -1,0 +1,119 @@
+//! The data that benchmarks run on, and what they do with the results.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use thalweg::net::Preprocess;
+use thalweg::plot::Figure;
+
+use super::runs::{Length, Row, Setting, moments, table};
+use super::{Finding, Options};
+use crate::config::shared_data;
+use crate::task::{From, Task};
+
+/// The multilayer perceptron that the methods are compared on.
+pub const MLP: &str = "mlp:784-256-128-10";
+
+/// Files of data; those not named are looked for in the shared folder.
+#[derive(Args)]
+pub struct Sources {
+    /// MNIST training images (IDX)
+    #[arg(long, value_name = "FILE")]
+    pub mnist: Option<PathBuf>,
+    /// CIFAR-10 training images (binary)
+    #[arg(long, value_name = "FILE")]
+    pub cifar: Option<PathBuf>,
+    /// A text
+    #[arg(long, value_name = "FILE")]
+    pub text: Option<PathBuf>,
+    /// `digits`: use the embedded images in place of MNIST; the marks are MNIST's
+    #[arg(long, value_name = "digits")]
+    pub data: Option<String>,
+    #[command(flatten)]
+    pub options: Options,
+}
+
+impl Sources {
+    /// Checks the options and starts the threads.
+    pub fn start(&self) -> Result<()> {
+        if self.options.seeds == 0 {
+            bail!("seeds = 0 is not allowed; use at least 1");
+        }
+        self.options.common.start()
+    }
+
+    /// The first `limit` MNIST images.
+    pub fn digits(&self, arch: &str, limit: usize) -> Result<Task> {
+        if let Some(data) = self.data.clone() {
+            let arch = arch.replace("784", "64");
+            return Task::load(&From { data, ..From::default() }, &arch, None);
+        }
+        let data = named(&self.mnist, "vision/mnist-train-images-idx3-ubyte.gz", "--mnist")?;
+        let from = From { data, limit: Some(limit), ..From::default() };
+        let normalize: Preprocess = "mean=0.1307,std=0.3081".parse()?;
+        Task::load(&from, arch, Some(&normalize))
+    }
+
+    /// CIFAR-10 images.
+    pub fn images(&self, arch: &str) -> Result<Task> {
+        let data = named(&self.cifar, "vision/cifar10-train-3000.bin.gz", "--cifar")?;
+        Task::load(&From { data, ..From::default() }, arch, None)
+    }
+
+    /// A text.
+    pub fn text(&self, arch: &str) -> Result<Task> {
+        let data = named(&self.text, "text/tinyshakespeare-train.txt.gz", "--text")?;
+        Task::load(&From { data, ..From::default() }, arch, None)
+    }
+
+    /// The usual setting: batch 128, linear decay.
+    pub fn setting(&self, length: Length) -> Setting<'static> {
+        Setting { batch: 128, length, schedule: "linear", seeds: self.options.seeds }
+    }
+
+    /// A finding about rows, with a picture of their accuracies.
+    pub fn finding(
+        &self,
+        name: &'static str,
+        title: &str,
+        text: String,
+        rows: &[Row],
+        marks: Vec<(String, bool)>,
+    ) -> Finding {
+        let bars: Vec<(String, f64, f64)> = rows
+            .iter()
+            .filter(|r| r.mean() > 50.0)
+            .map(|r| {
+                let (mean, sd) = moments(&r.accuracy);
+                (format!("{} {}", r.label, r.lr), mean, sd)
+            })
+            .collect();
+        let figure = Figure::new(title).y_label("test accuracy %").bars("accuracy", &bars);
+        Finding {
+            name,
+            title: title.into(),
+            text: format!("{text} Mean ± standard deviation over {} seeds.", self.options.seeds),
+            table: table(rows),
+            figures: if bars.is_empty() {
+                Vec::new()
+            } else {
+                vec![(figure, "Whiskers: one standard deviation.".into())]
+            },
+            marks,
+            data: serde_json::to_value(rows).unwrap_or_default(),
+        }
+    }
+}
+
+/// A file that was named, or one of the shared folder.
+fn named(file: &Option<PathBuf>, shared: &str, flag: &str) -> Result<String> {
+    let file = file.clone().unwrap_or_else(|| shared_data().join(shared));
+    if !file.exists() {
+        bail!(
+            "{} does not exist; name the data with {flag}, or the folder of shared data with THALWEG_DATA",
+            file.display()
+        );
+    }
+    Ok(file.display().to_string())
+}
