@@ -100,6 +100,18 @@ pub fn merged<T: Serialize + DeserializeOwned>(flags: &T, file: Option<&Path>) -
     settings.try_into().with_context(named)
 }
 
+/// The settings' file of the run in `folder`, to go on with it.
+pub fn of_run(folder: &Path) -> Result<PathBuf> {
+    let file = folder.join("config.toml");
+    if !file.is_file() {
+        bail!(
+            "{} holds no run to continue (config.toml is missing); name the folder that was given to --out",
+            folder.display()
+        );
+    }
+    Ok(file)
+}
+
 fn read_table(path: &Path) -> Result<toml::Table> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the configuration {}", path.display()))?;

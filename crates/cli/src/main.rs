@@ -8,6 +8,7 @@ mod failure;
 mod minimize;
 mod output;
 mod pictures;
+mod prune;
 mod subject;
 mod task;
 mod tour;
@@ -33,6 +34,8 @@ struct Cli {
 enum Verb {
     /// Train a network with one method, or compare several.
     Train(Box<train::Train>),
+    /// Remove weights of a trained network.
+    Prune(Box<prune::Prune>),
     /// Score a saved model on data.
     Evaluate(evaluate::Evaluate),
     /// Minimise a test function and draw the trajectory.
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
     };
     let done = match cli.verb {
         Verb::Train(args) => args.run(),
+        Verb::Prune(args) => args.run(),
         Verb::Evaluate(args) => args.run(),
         Verb::Minimize(args) => args.run(),
         Verb::Tour(args) => args.run(),

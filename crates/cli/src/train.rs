@@ -1,5 +1,6 @@
 //! `thalweg train`: one method, or several side by side.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use thalweg::core::{Every, MethodError, Outcome, RunError, Seed, StopReason};
 use thalweg::net::{Init, Model, Net, Preprocess, default_init, initial};
 use thalweg::optim::Schedule;
 use thalweg::plot::Table;
-use thalweg::train::{Augment, Plan, Sampling, Saving, Score, Trainer, Training, score};
+use thalweg::train::{Augment, Epoch, Plan, Sampling, Saving, Score, Trainer, Training, score};
 
 use crate::config::{self, Common, Time};
 use crate::failure::Interrupted;
@@ -122,10 +123,10 @@ struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     checkpoint_every: Option<u64>,
 
-    /// Learning rate [default: the method's]
+    /// Learning rate, or auto (mfac: 1/window) [default: the method's]
     #[arg(long, help_heading = "Of the method", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    lr: Option<f64>,
+    lr: Option<Rate>,
     /// constant, linear, cosine, inverse-sqrt, step:50%,75%:0.1; warmup:N+… [default: linear after a twentieth of the steps as warm-up]
     #[arg(long, help_heading = "Of the method")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -209,6 +210,25 @@ struct Settings {
     methods: BTreeMap<String, Map<String, Value>>,
 }
 
+/// A learning rate, or `auto`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Rate {
+    Number(f64),
+    Word(String),
+}
+
+impl std::str::FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Word(text.into())),
+            _ => text.parse().map(Self::Number).map_err(|_| "use a number or auto".into()),
+        }
+    }
+}
+
 fn parse_augment(text: &str) -> Result<Augment, String> {
     let mut augment = Augment::default();
     for part in text.split(',') {
@@ -247,7 +267,7 @@ impl Settings {
     fn fields(&self) -> Result<Vec<(&'static str, Value)>> {
         let mut fields = Vec::new();
         let mut add = |name, value: Option<Value>| fields.extend(value.map(|v| (name, v)));
-        add("lr", self.lr.map(Value::from));
+        add("lr", self.lr.as_ref().map(serde_json::to_value).transpose()?);
         add("weight_decay", self.weight_decay.map(Value::from));
         add("momentum", self.momentum.map(Value::from));
         add("betas", self.betas.clone().map(Value::from));
@@ -382,22 +402,11 @@ pub struct Summary {
 impl Train {
     pub fn run(self) -> Result<()> {
         self.common.start()?;
-        let (folder, settings) = match &self.resume {
-            Some(folder) => {
-                let file = folder.join("config.toml");
-                if !file.is_file() {
-                    bail!(
-                        "{} holds no run to continue (config.toml is missing); name the folder that was given to --out",
-                        folder.display()
-                    );
-                }
-                (folder.clone(), config::merged(&self.settings, Some(&file))?)
-            }
-            None => {
-                let folder = self.out.clone().unwrap_or_else(|| "run".into());
-                (folder, config::merged(&self.settings, self.config.as_deref())?)
-            }
+        let (folder, file) = match &self.resume {
+            Some(folder) => (folder.clone(), Some(config::of_run(folder)?)),
+            None => (self.out.clone().unwrap_or_else(|| "run".into()), self.config.clone()),
         };
+        let settings: Settings = config::merged(&self.settings, file.as_deref())?;
         let Some(data) = settings.data.clone() else {
             bail!("no data; add --data digits, a file or a folder")
         };
@@ -519,6 +528,8 @@ pub struct Job<'a> {
     time: Option<Duration>,
     /// Steps of the run.
     pub steps: u64,
+    /// Steps from one score to the next, if not an epoch's.
+    pub score_every: Option<u64>,
 }
 
 /// Result of one run.
@@ -527,6 +538,10 @@ pub struct Finished {
     pub summary: Summary,
     /// Why it ended.
     pub reason: StopReason,
+    /// Scores by epoch.
+    pub curve: Vec<Epoch>,
+    /// The trained network.
+    pub model: Model,
 }
 
 impl<'a> Job<'a> {
@@ -553,12 +568,17 @@ impl<'a> Job<'a> {
         let start = initial(graph, &init, sampling.seed)?;
         let every = Every::Time(Duration::from_secs(10));
         let net = Net::new(graph.clone())?;
-        Ok(Self { task, net, start, sampling, every, time: None, steps })
+        Ok(Self { task, net, start, sampling, every, time: None, steps, score_every: None })
     }
 
     /// The network.
     pub fn net(&self) -> &Net<f32> {
         &self.net
+    }
+
+    /// Starts from these parameters and running statistics instead.
+    pub fn start_from(&mut self, theta: Vec<f32>, buffers: Vec<f32>) {
+        self.start = (theta, buffers);
     }
 
     /// The objective at its start.
@@ -634,11 +654,14 @@ impl<'a> Job<'a> {
         if matches!(trainer, Trainer::Lbfgs(_)) && training.steps_per_epoch() > 1 {
             bail!("lbfgs needs the same examples in every step; add --batch {}", self.task.train.len());
         }
+        let curve = RefCell::default();
         let plan = Plan {
             steps: self.steps,
             seed: self.sampling.seed,
             time: self.time,
             test: Some(&self.task.test),
+            score_every: self.score_every,
+            curve: Some(&curve),
             bar: (!common.quiet).then(|| trainer.name().to_string()),
             saving,
             interruptible: true,
@@ -666,15 +689,15 @@ impl<'a> Job<'a> {
             seconds_per_step: seconds / outcome.steps.max(1) as f64,
         };
         let reason = outcome.stopped_because;
+        let model = Model {
+            graph: self.task.graph.clone(),
+            theta: outcome.solution,
+            buffers: training.buffers().to_vec(),
+            preprocess: self.task.preprocess.clone(),
+            classes: self.task.classes.clone(),
+            training: json!({ "method": trainer.name(), "hyper_parameters": trainer, "steps": outcome.steps, "seed": self.sampling.seed }),
+        };
         if let Some(place) = place {
-            let model = Model {
-                graph: self.task.graph.clone(),
-                theta: outcome.solution.clone(),
-                buffers: training.buffers().to_vec(),
-                preprocess: self.task.preprocess.clone(),
-                classes: self.task.classes.clone(),
-                training: json!({ "method": trainer.name(), "hyper_parameters": trainer, "steps": outcome.steps, "seed": self.sampling.seed }),
-            };
             model.save(place.join("model.safetensors"))?;
             output::write_json(&place.join("summary.json"), &summary)?;
             // The checkpoint of a run that has ended is of no more use; one cut short may go on.
@@ -682,6 +705,6 @@ impl<'a> Job<'a> {
                 let _ = fs::remove_file(place.join(CHECKPOINT));
             }
         }
-        Ok(Finished { summary, reason })
+        Ok(Finished { summary, reason, curve: curve.take(), model })
     }
 }

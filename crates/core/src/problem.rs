@@ -1,4 +1,4 @@
-use crate::{Layout, MethodError, Real};
+use crate::{Layout, MethodError, Real, StopReason};
 
 /// What every problem shares: it may depend on the step (the mini-batch, the dropout masks) and
 /// may own state beside the iterate (running statistics). Both default to nothing.
@@ -14,6 +14,12 @@ pub trait Problem {
     /// Called once after each step: update running statistics.
     fn end_step(&mut self) -> Result<(), MethodError> {
         Ok(())
+    }
+
+    /// Called before the first and after each step with this process's reason to stop; returns
+    /// everybody's, where several processes share the problem and their clocks differ.
+    fn agree(&mut self, stop: Option<StopReason>) -> Result<Option<StopReason>, MethodError> {
+        Ok(stop)
     }
 
     /// The problem's own state, for checkpoints.

@@ -235,7 +235,7 @@ impl<'a, M: Method<P>, P: Problem + ?Sized> Run<'a, M, P> {
         for observer in &mut self.observers {
             observer.start(&tick).map_err(RunError::Observer)?;
         }
-        let mut reason = self.reason(&tick, header.ended);
+        let mut reason = self.reason(&tick, header.ended)?;
 
         while reason.is_none() {
             let step = header.step;
@@ -259,7 +259,7 @@ impl<'a, M: Method<P>, P: Problem + ?Sized> Run<'a, M, P> {
             if step == 0 {
                 self.check_tolerance(&tick.progress)?;
             }
-            reason = self.reason(&tick, header.ended);
+            reason = self.reason(&tick, header.ended)?;
             header.progress = tick.progress;
 
             let now = clock.elapsed();
@@ -329,14 +329,15 @@ impl<M: Method<P>, P: Problem + ?Sized> Run<'_, M, P> {
         Ok(json!({ "method": method, "parameters": parameters, "run": run, "seed": seed }).to_string())
     }
 
-    /// The first rule that holds.
-    fn reason(&mut self, tick: &Tick<'_, M::State>, ended: bool) -> Option<StopReason> {
+    /// The first rule that holds, agreed with whoever shares the problem.
+    fn reason(&mut self, tick: &Tick<'_, M::State>, ended: bool) -> Result<Option<StopReason>, RunError> {
         let converged = tick.progress.converged.then_some(StopReason::Converged);
         let rule = || self.stops.iter().find_map(|s| s.check(tick));
-        converged.or_else(rule).or_else(|| {
+        let mine = converged.or_else(rule).or_else(|| {
             let holds = ended | self.conditions.iter_mut().any(|c| c(tick));
             holds.then_some(StopReason::Condition)
-        })
+        });
+        self.problem.agree(mine).map_err(|source| RunError::Method { step: tick.step, source })
     }
 
     /// Records first, so that the checkpoint never runs ahead of them.

@@ -30,6 +30,8 @@ struct Bowl {
     batch: u64,
     running: f64,
     dynamic: u64,
+    /// When and why the others who share the problem stop.
+    others: Option<(u64, StopReason)>,
 }
 
 impl Problem for Bowl {
@@ -41,6 +43,10 @@ impl Problem for Bowl {
         self.running = 0.9 * self.running + (self.batch as f64).sin();
         self.dynamic += 1;
         Ok(())
+    }
+    fn agree(&mut self, stop: Option<StopReason>) -> Result<Option<StopReason>, MethodError> {
+        let theirs = self.others.filter(|&(step, _)| self.dynamic >= step);
+        Ok(stop.or(theirs.map(|o| o.1)))
     }
     fn save(&self) -> Vec<u8> {
         self.running.to_le_bytes().to_vec()
@@ -135,6 +141,19 @@ fn a_resumed_run_equals_the_uninterrupted_one_wherever_it_was_cut() {
         assert_eq!(outcome.progress, reference.progress);
         assert_eq!(records(&file), expected, "cut at {cut}");
     }
+}
+
+#[test]
+fn who_shares_the_problem_stops_the_run() {
+    let stopped = |others| {
+        let mut problem = Bowl { others, ..Bowl::default() };
+        let outcome = toy_run(&mut problem).stop(Stop::Steps(5)).run().unwrap();
+        (outcome.steps, outcome.stopped_because)
+    };
+    assert_eq!(stopped(Some((3, StopReason::Interrupted))), (3, StopReason::Interrupted));
+    assert_eq!(stopped(Some((0, StopReason::Time))), (0, StopReason::Time));
+    assert_eq!(stopped(Some((5, StopReason::Time))), (5, StopReason::Steps));
+    assert_eq!(stopped(None), (5, StopReason::Steps));
 }
 
 /// Not a test of its own: a run with a progress bar whose standard error is a pipe.

@@ -13,7 +13,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 use thalweg_core::Seed;
 use thalweg_net::{
-    Graph, Init, Mode, Model, NetError, Op, Pass, Preprocess, arch_or_file, default_init, initial, named,
+    Graph, Init, Mask, Mode, Model, NetError, Op, Pass, Preprocess, arch_or_file, default_init, initial, named,
 };
 
 fn model(arch: &str, input: &[usize], classes: usize) -> Model {
@@ -411,4 +411,20 @@ fn orthogonal_start_of_convolutions_is_a_model_too() {
     assert!(
         (common::dot(rows[0], rows[0]) - 1.0).abs() < 1e-12 && common::dot(rows[1], rows[3]).abs() < 1e-12
     );
+}
+
+#[test]
+fn masks_survive_a_file_and_refuse_another_net() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("mask.safetensors");
+    let layout = named("mlp:3-4-2", &[3], 2).unwrap().layout().unwrap();
+    let mask = Mask((0..layout.len()).map(|i| i % 3 != 0).collect());
+    mask.save(&layout, &file).unwrap();
+    assert_eq!(Mask::load(&layout, &file).unwrap(), mask);
+    let other = named("mlp:3-5-2", &[3], 2).unwrap().layout().unwrap();
+    let error = Mask::load(&other, &file).unwrap_err().to_string();
+    assert!(error.contains("mask.safetensors") && error.contains("[5, 3]"), "{error}");
+    assert!(mask.save(&other, &file).is_err());
+    std::fs::write(&file, b"junk").unwrap();
+    assert!(Mask::load(&layout, &file).unwrap_err().to_string().contains("no mask"));
 }

@@ -1,4 +1,4 @@
-use thalweg_core::{Layout, MethodError, Objective, Problem};
+use thalweg_core::{LayerStats, Layered, Layout, MethodError, Objective, Problem, StopReason};
 
 use crate::descent::kill;
 
@@ -27,6 +27,9 @@ impl<P: Problem + ?Sized> Problem for Masked<'_, P> {
     }
     fn end_step(&mut self) -> Result<(), MethodError> {
         self.problem.end_step()
+    }
+    fn agree(&mut self, stop: Option<StopReason>) -> Result<Option<StopReason>, MethodError> {
+        self.problem.agree(stop)
     }
     fn save(&self) -> Vec<u8> {
         self.problem.save()
@@ -77,5 +80,19 @@ impl<P: Objective + ?Sized> Objective for Masked<'_, P> {
 
     fn value(&mut self, theta: &[P::Scalar]) -> Result<f64, MethodError> {
         self.problem.value(theta)
+    }
+}
+
+impl<P: Layered + ?Sized> Layered for Masked<'_, P> {
+    fn value_grad_layers(
+        &mut self,
+        theta: &[P::Scalar],
+        grad: &mut [P::Scalar],
+        moments: bool,
+        stats: &mut Vec<LayerStats>,
+    ) -> Result<f64, MethodError> {
+        let value = self.problem.value_grad_layers(theta, grad, moments, stats)?;
+        kill(grad, Some(&self.alive));
+        Ok(value)
     }
 }

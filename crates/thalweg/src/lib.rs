@@ -27,10 +27,17 @@
 
 #[cfg(feature = "adahessian")]
 pub use thalweg_adahessian as adahessian;
+pub use thalweg_comm as comm;
 pub use thalweg_core as core;
 pub use thalweg_data as data;
+#[cfg(feature = "mfac")]
+pub use thalweg_mfac as mfac;
+#[cfg(feature = "mkor")]
+pub use thalweg_mkor as mkor;
 pub use thalweg_net as net;
 pub use thalweg_optim as optim;
 pub use thalweg_plot as plot;
 
+#[cfg(feature = "mfac")]
+pub mod prune;
 pub mod train;

@@ -3,8 +3,11 @@
 mod adahessian;
 mod cost;
 mod diagonal;
+mod mfac;
+mod mkor;
 mod runs;
 mod sources;
+mod timing;
 
 use std::path::PathBuf;
 
@@ -30,12 +33,18 @@ pub struct Bench {
 enum Which {
     /// AdaHessian: block averaging, convolutions, cost, robustness, transformer, trajectories
     Adahessian(adahessian::Bench),
+    /// MKOR: perceptron, autoencoder, scaling, communication, LeNet, transformer, robustness, rank one
+    Mkor(mkor::Bench),
+    /// M-FAC: training, fine-tuning, one-shot and gradual pruning, scaling, memory bandwidth
+    Mfac(mfac::Bench),
 }
 
 impl Bench {
     pub fn run(self) -> Result<()> {
         match self.method {
             Which::Adahessian(bench) => bench.run(),
+            Which::Mkor(bench) => bench.run(),
+            Which::Mfac(bench) => bench.run(),
         }
     }
 }

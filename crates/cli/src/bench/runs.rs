@@ -6,7 +6,7 @@ use serde_json::Value;
 use thalweg::core::{Seed, StopReason};
 use thalweg::optim::Schedule;
 use thalweg::plot::Table;
-use thalweg::train::{Sampling, Trainer};
+use thalweg::train::{Epoch, Sampling, Trainer};
 
 use crate::config::Common;
 use crate::failure::Interrupted;
@@ -65,9 +65,16 @@ pub struct Row {
     pub test_loss: Vec<f64>,
     /// Time of the steps.
     pub seconds: Vec<f64>,
+    /// Scores by epoch; shorter where training diverged.
+    pub curves: Vec<Vec<Epoch>>,
 }
 
 impl Row {
+    /// A quantity after that many epochs, one entry per seed; infinite where training diverged.
+    pub fn after(&self, epochs: usize, of: impl Fn(&Epoch) -> f64) -> Vec<f64> {
+        self.curves.iter().map(|c| c.get(epochs - 1).map_or(f64::INFINITY, &of)).collect()
+    }
+
     /// Mean accuracy.
     pub fn mean(&self) -> f64 {
         moments(&self.accuracy).0
@@ -86,6 +93,7 @@ pub fn run(task: &Task, variants: &[Variant], setting: &Setting<'_>, common: &Co
             train_loss: vec![],
             test_loss: vec![],
             seconds: vec![],
+            curves: vec![],
         };
         for seed in 1..=setting.seeds {
             let sampling = Sampling { batch: setting.batch, seed: Seed(seed), ..Sampling::default() };
@@ -108,6 +116,7 @@ pub fn run(task: &Task, variants: &[Variant], setting: &Setting<'_>, common: &Co
                 }
                 Ok(done) => {
                     let s = done.summary;
+                    row.curves.push(done.curve);
                     row.accuracy.push(100.0 * s.test_accuracy.unwrap_or(f64::NAN));
                     row.train_loss.push(s.train_loss.unwrap_or(f64::NAN));
                     row.test_loss.push(s.test_loss);
@@ -119,6 +128,7 @@ pub fn run(task: &Task, variants: &[Variant], setting: &Setting<'_>, common: &Co
                     row.train_loss.push(f64::INFINITY);
                     row.test_loss.push(f64::INFINITY);
                     row.seconds.push(f64::NAN);
+                    row.curves.push(Vec::new());
                 }
                 Err(e) => return Err(e),
             }

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use thalweg::net::Preprocess;
+use thalweg::data::{Dataset, Source, Targets, Text, Values};
+use thalweg::net::{Preprocess, arch_or_file};
 use thalweg::plot::Figure;
+use thalweg::train::Examples;
 
 use super::runs::{Length, Row, Setting, moments, table};
 use super::{Finding, Options};
@@ -55,6 +57,29 @@ impl Sources {
         Task::load(&from, arch, Some(&normalize))
     }
 
+    /// The first `limit` MNIST images, each its own target.
+    pub fn autoencoder(&self, arch: &str, limit: usize) -> Result<Task> {
+        let (data, arch) = match self.data.clone() {
+            Some(data) => (data, arch.replace("784", "64")),
+            None => (named(&self.mnist, "vision/mnist-train-images-idx3-ubyte.gz", "--mnist")?, arch.into()),
+        };
+        let loaded = From { data, limit: Some(limit), ..From::default() }.load()?;
+        let Source::Examples { train, test } = loaded.source else { bail!("an autoencoder needs images") };
+        let preprocess: Preprocess = "mean=0,std=1".parse()?;
+        let own = |set: Dataset| {
+            let values = match &set.x {
+                Values::Bytes(raw) => raw.iter().map(|p| f32::from(*p) / 255.0).collect(),
+                Values::Floats(raw) => raw.clone(),
+            };
+            let targets = Targets::Values { values, width: set.example_len() };
+            Examples::set(Dataset { targets, ..set }, &preprocess)
+        };
+        let graph = arch_or_file(&arch, &train.shape, train.example_len())?;
+        let (train, test) = (own(train.slice(0..limit.min(train.len())))?, own(test)?);
+        let description = loaded.description;
+        Ok(Task { description, graph, preprocess, classes: Vec::new(), train, test })
+    }
+
     /// CIFAR-10 images.
     pub fn images(&self, arch: &str) -> Result<Task> {
         let data = named(&self.cifar, "vision/cifar10-train-3000.bin.gz", "--cifar")?;
@@ -65,6 +90,32 @@ impl Sources {
     pub fn text(&self, arch: &str) -> Result<Task> {
         let data = named(&self.text, "text/tinyshakespeare-train.txt.gz", "--text")?;
         Task::load(&From { data, ..From::default() }, arch, None)
+    }
+
+    /// Both halves of a text's training part, scored on the same test part.
+    pub fn halves(&self, arch: &str) -> Result<(Task, Task)> {
+        let data = named(&self.text, "text/tinyshakespeare-train.txt.gz", "--text")?;
+        let loaded = From { data, ..From::default() }.load()?;
+        let Source::Text { train, test } = loaded.source else { bail!("two halves of a text need a text") };
+        let half = |from: usize, to: usize| -> Result<Task> {
+            let cut = |text: &Text, tokens: &[u32]| Text { tokens: tokens.to_vec(), ..text.clone() };
+            let classes: Vec<String> = train.vocabulary.iter().map(char::to_string).collect();
+            let graph = arch_or_file(arch, &[], classes.len())?;
+            let context = graph.input[0];
+            let (train, test) = (
+                Examples::windows(cut(&train, &train.tokens[from..to]), context)?,
+                Examples::windows(test.clone(), context)?,
+            );
+            let (description, preprocess) = (loaded.description.clone(), Preprocess::default());
+            Ok(Task { description, graph, preprocess, classes, train, test })
+        };
+        let n = train.tokens.len();
+        Ok((half(0, n / 2)?, half(n / 2, n)?))
+    }
+
+    /// A file that was named, or one of the shared folder.
+    pub fn shared(&self, file: &Option<PathBuf>, shared: &str) -> PathBuf {
+        file.clone().unwrap_or_else(|| shared_data().join(shared))
     }
 
     /// The usual setting: batch 128, linear decay.

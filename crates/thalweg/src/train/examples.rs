@@ -135,7 +135,7 @@ impl Examples {
     }
 
     /// Number of places where an example may start.
-    pub(super) fn places(&self) -> usize {
+    pub(crate) fn places(&self) -> usize {
         match &self.kind {
             Kind::Set { data, .. } => data.len(),
             Kind::Windows(text) => text.tokens.len() - self.shape[0],
@@ -143,7 +143,7 @@ impl Examples {
     }
 
     /// The place of the `i`-th example in order.
-    pub(super) fn place(&self, i: usize) -> usize {
+    pub(crate) fn place(&self, i: usize) -> usize {
         if self.is_text() { i * self.shape[0] } else { i }
     }
 

@@ -1,7 +1,9 @@
+use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::Value;
 use thalweg_core::{Bar, Checkpointer, Every, Iterate, Method, Outcome, Recorder, Run, RunError, Seed, Stop};
 
@@ -18,6 +20,10 @@ pub struct Plan<'a> {
     pub time: Option<Duration>,
     /// Scored after every epoch, recorded as `test_loss` and `test_accuracy`.
     pub test: Option<&'a Examples>,
+    /// Steps from one score to the next. Default: an epoch's.
+    pub score_every: Option<u64>,
+    /// Filled with the scores.
+    pub curve: Option<&'a RefCell<Vec<Epoch>>>,
     /// Title of a progress bar on a terminal.
     pub bar: Option<String>,
     /// Files of the run.
@@ -26,6 +32,21 @@ pub struct Plan<'a> {
     pub interruptible: bool,
     /// Settings that a resumed run must share, beside the method's.
     pub configuration: Value,
+}
+
+/// State of a training when it was scored, usually after an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Epoch {
+    /// Steps made.
+    pub step: u64,
+    /// Time of the steps, without tests and files.
+    pub seconds: f64,
+    /// Mean loss of the last whole epoch's mini-batches.
+    pub train_loss: f64,
+    /// Loss on the test part.
+    pub test_loss: f64,
+    /// Share of right classes on the test part; none for real targets.
+    pub test_accuracy: Option<f64>,
 }
 
 /// Files of a run.
@@ -45,6 +66,9 @@ pub struct Saving {
 const RECORDS: u64 = 2000;
 
 /// Trains until the plan says stop. The solution is the last iterate.
+///
+/// Of several ranks that train together ([`Training::distributed`]) the first alone tests, shows a
+/// bar and writes files; all of them resume from the same checkpoint.
 pub fn fit<'a, M>(
     method: &M,
     training: &mut Training<'a>,
@@ -55,7 +79,8 @@ where
     M::State: Iterate<f32>,
 {
     let epoch = training.steps_per_epoch();
-    let bar = plan.bar.as_ref().map(|title| Bar::new(title, Some(plan.steps)));
+    let first = training.collective().rank() == 0;
+    let bar = plan.bar.as_ref().filter(|_| first).map(|title| Bar::new(title, Some(plan.steps)));
     let mut run = Run::new(method, training)
         .seed(plan.seed)
         .configuration(&plan.configuration)
@@ -67,23 +92,31 @@ where
     if plan.interruptible {
         run = run.stop(Stop::Interrupt);
     }
-    if let Some(test) = plan.test {
-        run = run.each(epoch, move |tick, training| {
+    if let Some(test) = plan.test.filter(|_| first) {
+        run = run.each(plan.score_every.unwrap_or(epoch), move |tick, training| {
             let Score { accuracy, loss, .. } =
                 score(training.net(), tick.state.theta(), training.buffers(), test)?;
             tick.note("test_loss", loss);
             if let Some(accuracy) = accuracy {
                 tick.note("test_accuracy", accuracy);
             }
-            tick.note("train_loss", training.train_loss().unwrap_or(f64::NAN));
+            let train_loss = training.train_loss().unwrap_or(f64::NAN);
+            tick.note("train_loss", train_loss);
+            if let Some(curve) = plan.curve {
+                let seconds = training.stepping().as_secs_f64();
+                let (step, test_loss, test_accuracy) = (tick.step, loss, accuracy);
+                curve.borrow_mut().push(Epoch { step, seconds, train_loss, test_loss, test_accuracy });
+            }
             Ok(ControlFlow::Continue(()))
         });
     }
     if let Some(saving) = &plan.saving {
-        let (path, every) = (saving.checkpoint.clone(), saving.every);
-        run = run
-            .observe(Recorder::new(&saving.metrics, plan.steps.div_ceil(RECORDS).max(1)))
-            .checkpoint(Checkpointer { path, every });
+        if first {
+            let (path, every) = (saving.checkpoint.clone(), saving.every);
+            run = run
+                .observe(Recorder::new(&saving.metrics, plan.steps.div_ceil(RECORDS).max(1)))
+                .checkpoint(Checkpointer { path, every });
+        }
         if saving.resume {
             run = run.resume(&saving.checkpoint)?;
         }

@@ -3,12 +3,13 @@
 
 mod examples;
 mod fit;
+mod ranks;
 mod score;
 mod trainer;
 mod training;
 
 pub use examples::{Augment, Examples, Minibatch, standardise};
-pub use fit::{Plan, Saving, fit};
+pub use fit::{Epoch, Plan, Saving, fit};
 pub use score::{Score, score};
 pub use trainer::{Trainer, TrainerError};
 pub use training::{Sampling, Training};
@@ -46,6 +47,14 @@ pub enum TrainError {
     /// A batch size of 0, or of more than there is.
     #[error("batch = {0} is not allowed; use at least 1")]
     Batch(usize),
+    /// Ranks without an example.
+    #[error("a mini-batch of {batch} cannot be shared by {ranks} ranks; use a batch of at least {ranks}")]
+    Ranks {
+        /// Examples per mini-batch.
+        batch: usize,
+        /// Ranks that train together.
+        ranks: usize,
+    },
     /// The network refuses.
     #[error(transparent)]
     Net(#[from] NetError),

@@ -54,6 +54,16 @@ macro_rules! trainers {
 trainers! {
     #[cfg(feature = "adahessian")]
     "adahessian" => AdaHessian(thalweg_adahessian::AdaHessian),
+    #[cfg(feature = "mkor")]
+    "mkor" => Mkor(thalweg_mkor::Mkor),
+    #[cfg(feature = "mkor")]
+    "mkor-h" => MkorH(thalweg_mkor::Mkor),
+    #[cfg(feature = "mkor")]
+    "kfac" => Kfac(thalweg_mkor::Kfac),
+    #[cfg(feature = "mkor")]
+    "eva" => Eva(thalweg_mkor::Eva),
+    #[cfg(feature = "mfac")]
+    "mfac" => MFac(thalweg_mfac::MFac),
     "sgd" => Sgd(Sgd),
     "adam" => Adam(Adam),
     "adamw" => AdamW(AdamW),
@@ -87,7 +97,10 @@ fn read<M: DeserializeOwned + Default + Serialize>(
     name: &str,
     fields: Map<String, Value>,
 ) -> Result<M, TrainerError> {
-    let fields = route(&defaults::<M>(), fields);
+    let mut fields = route(&defaults::<M>(), fields);
+    if name == "mkor-h" && !fields.contains_key(SWITCH) {
+        fields.insert(SWITCH.into(), Map::new().into()); // with its defaults
+    }
     let decode = |fields: Map<_, _>| serde_json::from_value::<M>(Value::Object(fields));
     decode(fields.clone()).map_err(|e| {
         // The decoder names a field that it does not know, but not one whose value does not fit.
@@ -126,6 +139,9 @@ fn route(defaults: &Value, fields: Map<String, Value>) -> Map<String, Value> {
 /// Where preconditioners keep the first-order method that they feed, and that method's name.
 const BACKEND: &str = "backend";
 const NAME: &str = "name";
+
+/// When MKOR-H leaves its preconditioner.
+const SWITCH: &str = "hybrid";
 
 impl Trainer {
     /// The method as it suits the network: Muon leaves the last linear layer to Adam, as its author

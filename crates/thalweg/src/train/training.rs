@@ -3,16 +3,19 @@ use std::time::{Duration, Instant};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
-use thalweg_core::{Layout, MethodError, Objective, Problem, Seed};
-use thalweg_net::{Mode, Net, NetError, Pass};
+use thalweg_comm::Collective;
+use thalweg_core::{LayerStats, Layered, Layout, MethodError, Objective, Problem, Seed, StopReason};
+use thalweg_net::{Gather, Mode, Net, NetError, Pass};
 
+use super::ranks::Ranks;
 use super::{Augment, Examples, Minibatch, TrainError};
 
 /// How mini-batches are drawn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sampling {
-    /// Examples per mini-batch, at least 1; more than there are means all. Default 128.
+    /// Examples per mini-batch, of all ranks together, at least 1; more than there are means all.
+    /// Default 128.
     pub batch: usize,
     /// Where order, dropout and augmentation come from.
     pub seed: Seed,
@@ -38,6 +41,8 @@ pub struct Training<'a> {
     examples: &'a Examples,
     sampling: Sampling,
     pass: Pass<f32>,
+    ranks: Ranks<'a>,
+    /// This rank's share.
     minibatch: Minibatch,
     /// Epoch and order of its examples.
     order: Option<(u64, Vec<usize>)>,
@@ -79,8 +84,44 @@ impl<'a> Training<'a> {
         }
         sampling.batch = sampling.batch.min(examples.len());
         let saved = Saved { buffers, ..Saved::default() };
-        let (pass, minibatch) = (Pass::default(), Minibatch::default());
-        Ok(Self { net, theta, examples, sampling, pass, minibatch, order: None, step: 0, began: None, saved })
+        let (pass, ranks, minibatch) = Default::default();
+        let (order, step, began) = Default::default();
+        Ok(Self { net, theta, examples, sampling, pass, ranks, minibatch, order, step, began, saved })
+    }
+
+    /// Shares every mini-batch among the ranks of `collective`, all of which must be set up alike:
+    /// each takes its contiguous part, and loss, gradient, Hessian-vector products and running
+    /// statistics are means over all of them. Every rank thus makes the steps of a single process,
+    /// but for the order of additions; checkpoints fit any number of ranks.
+    ///
+    /// As in PyTorch's `DistributedDataParallel`, batch normalisation sees the statistics of each
+    /// share alone, and each share draws its own dropout masks. Ranks stop together, for the reason
+    /// of the first that has one.
+    ///
+    /// ```
+    /// # use thalweg::{comm, core::Seed, data, net, optim::Sgd, train::*};
+    /// # let (data, _) = data::digits();
+    /// # let examples = Examples::set(data.clone(), &standardise(&data))?;
+    /// # let net = net::Net::new(net::named("mlp:64-10", examples.shape(), 10)?)?;
+    /// # let (theta, buffers) = net::initial(net.graph(), &net::Init::default(), Seed(1))?;
+    /// let mut world = comm::world()?; // all processes, where mpirun started this program
+    /// let training = Training::new(&net, theta, buffers, &examples, Sampling::default())?;
+    /// let mut training = training.distributed(world.collective())?;
+    /// fit(&Sgd::default(), &mut training, &Plan { steps: 5, ..Plan::default() })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn distributed(mut self, collective: impl Collective + 'a) -> Result<Self, TrainError> {
+        let (batch, ranks) = (self.sampling.batch, collective.size());
+        if batch < ranks {
+            return Err(TrainError::Ranks { batch, ranks });
+        }
+        self.ranks.collective = Box::new(collective);
+        Ok(self)
+    }
+
+    /// The ranks that train together: one, unless [`Training::distributed`] was called.
+    pub fn collective(&mut self) -> &mut (dyn Collective + 'a) {
+        &mut *self.ranks.collective
     }
 
     /// Mini-batches per epoch, at least 1.
@@ -130,15 +171,34 @@ impl<'a> Training<'a> {
         places
     }
 
-    fn seen(&mut self, value: Result<f64, NetError>) -> Result<f64, MethodError> {
-        let value = value?;
+    /// Loss and derivatives of this rank's share become those of the whole mini-batch.
+    fn averaged<'o>(
+        &mut self,
+        value: Result<f64, NetError>,
+        derivatives: impl IntoIterator<Item = &'o mut [f32]>,
+    ) -> Result<f64, MethodError> {
+        let (weight, mut value) = (self.ranks.loss, [value?]);
+        self.ranks.mean_f64(weight, &mut value)?;
+        derivatives.into_iter().try_for_each(|x| self.ranks.mean(weight, x))?;
+        Ok(value[0])
+    }
+
+    /// [`Training::averaged`], noted for the mean loss of the epoch.
+    fn seen<'o>(
+        &mut self,
+        value: Result<f64, NetError>,
+        derivatives: impl IntoIterator<Item = &'o mut [f32]>,
+    ) -> Result<f64, MethodError> {
+        let value = self.averaged(value, derivatives)?;
         self.saved.losses.0 += value;
         self.saved.losses.1 += 1;
         Ok(value)
     }
 
     fn mode(&self) -> Mode {
-        Mode::Train { seed: self.sampling.seed, step: self.step }
+        // The engine draws masks from the start of what it is given: ranks need seeds of their own.
+        let rank = self.ranks.collective.rank() as u64;
+        Mode::Train { seed: Seed(self.sampling.seed.0 ^ rank << 32), step: self.step }
     }
 }
 
@@ -147,16 +207,29 @@ impl Problem for Training<'_> {
         self.began = Some(Instant::now());
         self.step = t;
         let places = self.places(t);
-        let mut rng = self.sampling.seed.stream("augment", t);
-        let augment =
-            (self.sampling.augment != Augment::default()).then_some((self.sampling.augment, &mut rng));
-        self.examples.gather(&places, augment, &mut self.minibatch);
+        let share = self.ranks.share(places.len());
+        let (augment, minibatch) = (self.sampling.augment, &mut self.minibatch);
+        if augment == Augment::default() {
+            self.examples.gather(&places[share], None, minibatch);
+        } else {
+            let mut rng = self.sampling.seed.stream("augment", t);
+            // Each example is changed as in a single process: the ranks before draw first.
+            for part in [&places[..share.start], &places[share]] {
+                self.examples.gather(part, Some((augment, &mut rng)), minibatch);
+            }
+        }
+        let labels = self.minibatch.labels();
+        if let Some(weights) = self.net.loss.class_weights.as_ref().filter(|_| !labels.is_empty()) {
+            let weight = |&label: &u32| weights.get(label as usize).copied().unwrap_or(0.0);
+            self.ranks.weigh_loss(labels.iter().map(weight).sum())?;
+        }
         Ok(())
     }
 
     fn end_step(&mut self) -> Result<(), MethodError> {
         let mut moved = self.saved.buffers.clone();
         self.pass.update_running(self.net, &mut moved);
+        self.ranks.mean(self.ranks.examples, &mut moved)?;
         // A step that overflowed is skipped by the method and must not spoil the statistics.
         if moved.iter().all(|x| x.is_finite()) {
             self.saved.buffers = moved;
@@ -167,6 +240,10 @@ impl Problem for Training<'_> {
         }
         self.saved.stepping += self.began.take().map_or(Duration::ZERO, |b| b.elapsed());
         Ok(())
+    }
+
+    fn agree(&mut self, stop: Option<StopReason>) -> Result<Option<StopReason>, MethodError> {
+        self.ranks.agree(stop)
     }
 
     fn save(&self) -> Vec<u8> {
@@ -199,7 +276,7 @@ impl Objective for Training<'_> {
     fn value_grad(&mut self, theta: &[f32], grad: &mut [f32]) -> Result<f64, MethodError> {
         let (mode, batch) = (self.mode(), self.minibatch.batch());
         let value = self.pass.loss_grad(self.net, theta, &self.saved.buffers, &batch, mode, grad);
-        self.seen(value)
+        self.seen(value, [grad])
     }
 
     fn value_grad_hvp(
@@ -213,11 +290,30 @@ impl Objective for Training<'_> {
         let probes: Vec<&[f32]> = probes.iter().map(Vec::as_slice).collect();
         let buffers = &self.saved.buffers;
         let value = self.pass.loss_grad_hvp(self.net, theta, buffers, &batch, mode, grad, &probes, products);
-        self.seen(value)
+        self.seen(value, std::iter::once(grad).chain(products.iter_mut().map(Vec::as_mut_slice)))
     }
 
     fn value(&mut self, theta: &[f32]) -> Result<f64, MethodError> {
         let (mode, batch) = (self.mode(), self.minibatch.batch());
-        Ok(self.pass.loss(self.net, theta, &self.saved.buffers, &batch, mode)?)
+        let value = self.pass.loss(self.net, theta, &self.saved.buffers, &batch, mode);
+        self.averaged(value, [])
+    }
+}
+
+impl Layered for Training<'_> {
+    fn value_grad_layers(
+        &mut self,
+        theta: &[f32],
+        grad: &mut [f32],
+        moments: bool,
+        stats: &mut Vec<LayerStats>,
+    ) -> Result<f64, MethodError> {
+        self.pass.gather = if moments { Gather::Moments } else { Gather::Means };
+        let value = self.value_grad(theta, grad);
+        self.pass.gather = Gather::Nothing;
+        stats.clear();
+        stats.extend_from_slice(self.pass.stats());
+        self.ranks.mean_stats(stats)?;
+        value
     }
 }

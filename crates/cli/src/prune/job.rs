@@ -1,0 +1,283 @@
+//! One pruned model after the other; each has a folder that is whole once its summary is there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use thalweg::core::{MethodError, Outcome, Run, Seed, Stop, StopReason, interrupt};
+use thalweg::mfac::{GradientSource, Layer, LayerSparsity, ObsPruner, Saliency, Weights};
+use thalweg::net::{Mask, Model, Net};
+use thalweg::optim::{Masked, Sgd};
+use thalweg::prune::{MicroBatches, refreshed};
+use thalweg::train::{Examples, Sampling, Score, Training, score};
+
+use super::{Settings, describe, name_of};
+use crate::config::Common;
+use crate::output;
+use crate::subject::{Piece, load_model};
+use crate::task::From;
+
+/// Examples behind fresh statistics.
+const STATISTICS: usize = 5000;
+
+/// What is said of one pruned model.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Row {
+    /// Name of the method.
+    pub method: String,
+    /// Share of the prunable weights that is gone.
+    pub sparsity: f64,
+    /// Share of right classes on the test part; none for real targets.
+    pub accuracy: Option<f64>,
+    /// Loss on the test part.
+    pub loss: f64,
+    /// Increase of the training loss that the quadratic model predicts; none without gradients.
+    pub predicted_increase: Option<f64>,
+    /// Increase of the training loss over the first round's micro-batches, before fine-tuning and
+    /// fresh statistics.
+    pub actual_increase: f64,
+    /// Accuracy before fine-tuning and fresh statistics.
+    pub accuracy_as_pruned: Option<f64>,
+    /// Time of pruning and fine-tuning.
+    pub seconds: f64,
+    /// File of the model.
+    pub model: Option<PathBuf>,
+    /// Sparsity of each layer.
+    pub layers: Vec<LayerSparsity>,
+}
+
+/// A model on its way: parameters, running statistics, mask.
+#[derive(Clone)]
+pub struct Pruned {
+    theta: Vec<f32>,
+    buffers: Vec<f32>,
+    mask: Mask,
+}
+
+/// A model with its data and how to prune it.
+pub struct Job<'a> {
+    settings: &'a Settings,
+    common: &'a Common,
+    /// What the data are.
+    pub description: String,
+    model: Model,
+    net: Net<f32>,
+    train: Examples,
+    test: Examples,
+    layers: Vec<Layer>,
+}
+
+impl<'a> Job<'a> {
+    /// Reads the model and the data that the settings name.
+    pub fn load(settings: &'a Settings, common: &'a Common) -> Result<Self> {
+        let Some(file) = &settings.model else { bail!("no model; add --model FILE.safetensors") };
+        let Some(data) = settings.data.clone() else {
+            bail!("no data; add --data digits, a file or a folder")
+        };
+        let (test, label) = (settings.test.clone(), settings.label.clone());
+        let loaded = From { data, test, label, limit: settings.limit }.load()?;
+        let model = load_model(file, settings.arch.as_deref(), settings.normalize.as_ref(), &loaded)?;
+        common.note(&loaded.description);
+        let (train, test) = Piece::both(loaded.source);
+        let train = train.first(settings.limit.unwrap_or(usize::MAX)).for_model(&model)?;
+        let test = test.for_model(&model)?;
+        Self::new(settings, common, loaded.description, model, train, test)
+    }
+
+    /// A job with a model and data at hand.
+    pub fn new(
+        settings: &'a Settings,
+        common: &'a Common,
+        description: String,
+        model: Model,
+        train: Examples,
+        test: Examples,
+    ) -> Result<Self> {
+        settings.targets()?;
+        let (pruner, net) = (settings.pruner(Saliency::Mfac), model.net()?);
+        pruner.validate()?;
+        let layers = pruner.prunable(net.layout())?;
+        Ok(Self { settings, common, description, model, net, train, test, layers })
+    }
+
+    /// All methods at all sparsities. With a folder, each model is written to a folder in it, and
+    /// those that are there are not made again if `resume`.
+    pub fn rows(&self, folder: Option<&Path>, resume: bool) -> Result<Vec<Row>> {
+        let (mut rows, mut source) = (Vec::new(), self.source()?);
+        for method in self.settings.methods() {
+            let mut from = self.start();
+            for (stage, sparsity) in self.settings.targets()?.into_iter().enumerate() {
+                let place = folder.map(|f| f.join(format!("{}-{sparsity}", name_of(method))));
+                let done = place.as_deref().filter(|_| resume).and_then(|p| self.finished(p));
+                let (row, model) = match done {
+                    Some(done) => done,
+                    None => {
+                        self.prune(method, stage, sparsity, from.clone(), &mut source, place.as_deref())?
+                    }
+                };
+                let score = Score { accuracy: row.accuracy, loss: row.loss, n: 0 };
+                self.common.note(describe(&row.method, row.sparsity, &score));
+                rows.push(row);
+                if self.settings.gradual.is_some() {
+                    from = model;
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    fn seed(&self) -> Seed {
+        Seed(self.settings.seed.unwrap_or(0))
+    }
+
+    /// Score of the given model.
+    pub fn dense(&self) -> Result<Score> {
+        Ok(score(&self.net, &self.model.theta, &self.model.buffers, &self.test)?)
+    }
+
+    /// The given model; weights that are exactly 0 in it count as pruned.
+    fn start(&self) -> Pruned {
+        let (theta, buffers) = (self.model.theta.clone(), self.model.buffers.clone());
+        let mut mask = Mask(vec![true; theta.len()]);
+        for i in self.layers.iter().flat_map(|l| l.range.clone()) {
+            mask.0[i] = theta[i] != 0.0;
+        }
+        Pruned { theta, buffers, mask }
+    }
+
+    /// Gradients and losses at the given model's running statistics.
+    fn source(&self) -> Result<MicroBatches<'_>> {
+        let size = self.settings.pruner(Saliency::Mfac).micro_batch;
+        let buffers = self.model.buffers.clone();
+        Ok(MicroBatches::new(&self.net, buffers, &self.train, &self.layers, size, self.seed())?)
+    }
+
+    /// What a folder holds, if it is whole.
+    fn finished(&self, place: &Path) -> Option<(Row, Pruned)> {
+        let row: Row = serde_json::from_str(&fs::read_to_string(place.join(SUMMARY)).ok()?).ok()?;
+        let Model { theta, buffers, .. } = Model::load(place.join(MODEL)).ok()?;
+        let mask = Mask::load(self.net.layout(), place.join(MASK)).ok()?;
+        Some((row, Pruned { theta, buffers, mask }))
+    }
+
+    /// Prunes `from` to a sparsity, fine-tunes it if asked, scores it and writes its folder if it has one.
+    fn prune(
+        &self,
+        method: Saliency,
+        stage: usize,
+        sparsity: f64,
+        from: Pruned,
+        source: &mut MicroBatches<'_>,
+        place: Option<&Path>,
+    ) -> Result<(Row, Pruned)> {
+        let (clock, pruner) = (Instant::now(), self.settings.pruner(method));
+        let Pruned { mut theta, mut buffers, mut mask } = from;
+        let (net, layers) = (&self.net, &self.layers);
+        source.set_buffers(&buffers);
+        let m = pruner.gradients[stage.min(pruner.gradients.len() - 1)];
+        let round = stage * pruner.recompute;
+
+        let before = source.loss(&theta, m, round)?;
+        let weights = Weights { theta: &mut theta, alive: &mut mask.0, layers };
+        let found = pruner.one_shot(weights, sparsity, stage, &mut Interruptible(source))?;
+        let actual_increase = source.loss(&theta, m, round)? - before;
+        let as_pruned = score(net, &theta, &buffers, &self.test)?;
+        if self.settings.gradual.is_some() {
+            (theta, buffers) = self.tune(stage, theta, buffers, &mask)?;
+        }
+        if self.settings.bn_refresh == Some(true) && !buffers.is_empty() {
+            buffers = refreshed(net, &theta, &self.train, STATISTICS, self.seed())?;
+        }
+        let Score { accuracy, loss, .. } = score(net, &theta, &buffers, &self.test)?;
+
+        found.warnings.iter().for_each(|w| self.common.note(format!("warning: {w}")));
+        let row = Row {
+            method: name_of(method),
+            sparsity: found.sparsity,
+            accuracy,
+            loss,
+            predicted_increase: found.predicted_increase,
+            actual_increase,
+            accuracy_as_pruned: as_pruned.accuracy,
+            seconds: clock.elapsed().as_secs_f64(),
+            model: place.map(|p| p.join(MODEL)),
+            layers: found.layers,
+        };
+        let pruned = Pruned { theta, buffers, mask };
+        if let Some(place) = place {
+            self.save(place, &pruner, &row, &pruned)?;
+        }
+        Ok((row, pruned))
+    }
+
+    /// Writes a folder, the summary last.
+    fn save(&self, place: &Path, pruner: &ObsPruner, row: &Row, pruned: &Pruned) -> Result<()> {
+        output::make_folder(place)?;
+        let model = Model {
+            theta: pruned.theta.clone(),
+            buffers: pruned.buffers.clone(),
+            training: json!({ "pruning": pruner, "seed": self.seed(), "before": self.model.training }),
+            ..self.model.clone()
+        };
+        model.save(place.join(MODEL))?;
+        pruned.mask.save(self.net.layout(), place.join(MASK))?;
+        output::write_json(&place.join(SUMMARY), row)
+    }
+
+    /// Some epochs of SGD with momentum and the mask held; momentum starts afresh with each.
+    fn tune(
+        &self,
+        stage: usize,
+        mut theta: Vec<f32>,
+        mut buffers: Vec<f32>,
+        mask: &Mask,
+    ) -> Result<(Vec<f32>, Vec<f32>)> {
+        let s = self.settings;
+        let every = s.every.unwrap_or(1);
+        let last = stage + 1 == s.gradual.as_ref().map_or(0, Vec::len);
+        let epochs = if last { s.epochs.unwrap_or(every) } else { every };
+        let rates = s.finetune_lr.clone().unwrap_or_else(|| vec![0.005, 0.0005]);
+        for (epoch, &lr) in (0..epochs).zip(rates.iter().cycle()) {
+            let mut rng = self.seed().stream("fine-tuning", (stage as u64) << 32 | epoch);
+            let (batch, seed) = (s.batch.unwrap_or(128), Seed(rng.random()));
+            let sampling = Sampling { batch, seed, ..Sampling::default() };
+            let mut training = Training::new(&self.net, theta, buffers, &self.train, sampling)?;
+            let steps = Stop::Steps(training.steps_per_epoch());
+            let sgd = Sgd { lr, momentum: 0.9, ..Sgd::default() };
+            let mut masked = Masked::new(&mut training, mask.0.clone())?;
+            let run = Run::new(&sgd, &mut masked).stop(steps).stop(Stop::Interrupt);
+            let Outcome { solution, stopped_because, .. } = run.run()?;
+            if stopped_because == StopReason::Interrupted {
+                bail!("interrupted");
+            }
+            (theta, buffers) = (solution, training.buffers().to_vec());
+        }
+        Ok((theta, buffers))
+    }
+}
+
+const MODEL: &str = "model.safetensors";
+const MASK: &str = "mask.safetensors";
+const SUMMARY: &str = "summary.json";
+
+/// Gradients that end when the user wants to stop.
+struct Interruptible<'a, 'b>(&'a mut MicroBatches<'b>);
+
+impl GradientSource for Interruptible<'_, '_> {
+    fn gradients(
+        &mut self,
+        theta: &[f32],
+        alive: &[usize],
+        round: usize,
+        rows: &mut [&mut [f32]],
+    ) -> Result<Vec<f64>, MethodError> {
+        if interrupt::requested() {
+            return Err(MethodError::Problem("interrupted".into()));
+        }
+        self.0.gradients(theta, alive, round, rows)
+    }
+}

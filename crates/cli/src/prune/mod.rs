@@ -1,0 +1,244 @@
+//! `thalweg prune`: remove weights of a trained network.
+
+mod job;
+mod report;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use thalweg::core::interrupt;
+use thalweg::mfac::{Compensation, ObsPruner, Pattern, Saliency, Scope};
+use thalweg::net::Preprocess;
+use thalweg::train::Score;
+
+use crate::config::{self, Common};
+use crate::failure::Interrupted;
+use crate::output;
+pub use job::{Job, Row};
+pub use report::{curves, table};
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  thalweg train --data digits --model mlp:64-128-10 --epochs 10 --out run/
+  thalweg prune --model run/model.safetensors --data digits --sparsity 0.8,0.9 --compare mfac,magnitude
+  thalweg prune --model run/model.safetensors --data digits --gradual 0.5,0.75,0.9,0.95 --out p/ --json
+
+Each sparsity starts from the given model; with --gradual each goes on from the one before, with
+fine-tuning in between. Gradients come from the training part, scores from the test part.")]
+pub struct Prune {
+    #[command(flatten)]
+    settings: Settings,
+    /// TOML file with settings named as the flags; flags override it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder for models, masks and pictures [default: pruned]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Go on with an interrupted run of that folder
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "out"])]
+    resume: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What decides the result.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Settings {
+    /// Model file (safetensors)
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<PathBuf>,
+    /// Architecture of a file that does not describe itself: a name or a TOML file
+    #[arg(long, value_name = "NAME|FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arch: Option<String>,
+    /// Preprocessing instead of the model's, e.g. mean=0.5,std=0.5
+    #[arg(long, value_name = "mean=…,std=…")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub normalize: Option<Preprocess>,
+    /// `digits`, a file or a folder
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// File of the test part
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test: Option<PathBuf>,
+    /// Column of the labels (CSV, npz)
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Use only the first N training examples
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// mfac, magnitude or diag-fisher [default: mfac]
+    #[arg(long, conflicts_with = "compare", value_parser = by_name::<Saliency>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<Saliency>,
+    /// Several methods, side by side
+    #[arg(long, value_delimiter = ',', value_name = "M,M,…", value_parser = by_name::<Saliency>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compare: Option<Vec<Saliency>>,
+    /// Fractions of the weights to remove, each from the given model
+    #[arg(long, value_delimiter = ',', value_name = "S,S,…", conflicts_with = "gradual")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sparsity: Option<Vec<f64>>,
+    /// Gradients behind the Fisher matrix (a list: one number per gradual step) [default: 64]
+    #[arg(long, value_delimiter = ',', value_name = "M")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gradients: Option<Vec<usize>>,
+    /// Examples per gradient [default: 32]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub micro_batch: Option<usize>,
+    /// Damping of the Fisher matrix [default: 1e-5]
+    #[arg(long, allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damp: Option<f64>,
+    /// Length of the Fisher matrix's diagonal blocks; 0 for the whole matrix [default: 128]
+    #[arg(long, value_name = "B")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block: Option<usize>,
+    /// Fresh gradients on the way to each sparsity [default: 16]
+    #[arg(long, value_name = "R")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recompute: Option<usize>,
+    /// How other weights make up: none, single, joint or greedy [default: joint]
+    #[arg(long, value_parser = by_name::<Compensation>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compensation: Option<Compensation>,
+    /// Keep N of every M consecutive weights of a row, e.g. 2:4
+    #[arg(long, value_name = "N:M", conflicts_with_all = ["sparsity", "gradual"])]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<Pattern>,
+    /// What sparsity is a fraction of: prunable or all [default: prunable]
+    #[arg(long, value_parser = by_name::<Scope>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relative_to: Option<Scope>,
+    /// Weights that may go, by name; * stands for any characters [default: all]
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layers: Option<Vec<String>>,
+    /// Estimate batch normalisation's statistics afresh after pruning
+    #[arg(long, num_args = 0, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bn_refresh: Option<bool>,
+    /// Sparsities to go through one after the other, with fine-tuning after each
+    #[arg(long, help_heading = "Gradual pruning", value_delimiter = ',', value_name = "S,S,…")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gradual: Option<Vec<f64>>,
+    /// Epochs of fine-tuning after each step [default: 1]
+    #[arg(long, help_heading = "Gradual pruning", value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub every: Option<u64>,
+    /// Epochs of fine-tuning after the last step [default: as after the others]
+    #[arg(long, help_heading = "Gradual pruning", value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<u64>,
+    /// Learning rates of SGD with momentum 0.9, one epoch each, in a cycle [default: 0.005,0.0005]
+    #[arg(long, help_heading = "Gradual pruning", value_delimiter = ',', value_name = "LR,LR,…")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finetune_lr: Option<Vec<f64>>,
+    /// Examples per step of fine-tuning [default: 128]
+    #[arg(long, help_heading = "Gradual pruning", value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<usize>,
+    /// Seed of everything random [default: 0]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+}
+
+/// A value by its name in settings.
+fn by_name<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_value(text.into()).map_err(|e| e.to_string())
+}
+
+/// Its name in settings.
+fn name_of(method: Saliency) -> String {
+    let name = serde_json::to_value(method).unwrap_or_default();
+    name.as_str().unwrap_or_default().into()
+}
+
+impl Settings {
+    fn methods(&self) -> Vec<Saliency> {
+        self.compare.clone().unwrap_or_else(|| vec![self.method.unwrap_or_default()])
+    }
+
+    fn pruner(&self, method: Saliency) -> ObsPruner {
+        let default = ObsPruner::default();
+        ObsPruner {
+            method,
+            gradients: self.gradients.clone().unwrap_or(default.gradients),
+            micro_batch: self.micro_batch.unwrap_or(default.micro_batch),
+            damp: self.damp.unwrap_or(default.damp),
+            block: self.block.unwrap_or(default.block),
+            recompute: self.recompute.unwrap_or(default.recompute),
+            compensation: self.compensation.unwrap_or(default.compensation),
+            pattern: self.pattern,
+            relative_to: self.relative_to.unwrap_or(default.relative_to),
+            layers: self.layers.clone().unwrap_or(default.layers),
+        }
+    }
+
+    fn targets(&self) -> Result<Vec<f64>> {
+        let targets = match (&self.gradual, &self.sparsity, self.pattern) {
+            (Some(some), ..) | (_, Some(some), None) => some.clone(),
+            (.., Some(pattern)) => vec![pattern.sparsity()],
+            _ => bail!("no sparsity; add --sparsity 0.5,0.8, --gradual 0.5,0.75,0.9 or --pattern 2:4"),
+        };
+        if let Some(bad) = targets.iter().find(|s| !(0.0..=1.0).contains(*s)) {
+            bail!("sparsity = {bad} is not allowed; use a number in [0, 1]");
+        }
+        let twice = |i: usize| targets[..i].contains(&targets[i]);
+        if let Some(i) = (0..targets.len()).find(|&i| twice(i)) {
+            bail!("sparsity {} is named twice; name each once", targets[i]);
+        }
+        if self.gradual.is_some() && !targets.is_sorted() {
+            bail!("gradual = {targets:?} falls; name rising sparsities");
+        }
+        Ok(targets)
+    }
+}
+
+impl Prune {
+    pub fn run(self) -> Result<()> {
+        self.common.start()?;
+        let (folder, file) = match &self.resume {
+            Some(folder) => (folder.clone(), Some(config::of_run(folder)?)),
+            None => (self.out.clone().unwrap_or_else(|| "pruned".into()), self.config.clone()),
+        };
+        let settings: Settings = config::merged(&self.settings, file.as_deref())?;
+        let job = Job::load(&settings, &self.common)?;
+        output::make_folder(&folder)?;
+        if self.resume.is_none() {
+            output::write(&folder.join("config.toml"), config::to_toml(&settings)?.as_bytes())?;
+        }
+        interrupt::install().map_err(anyhow::Error::msg)?;
+        let dense = job.dense()?;
+        self.common.note(describe("dense", 0.0, &dense));
+
+        let rows = job.rows(Some(&folder), self.resume.is_some()).map_err(|e| {
+            let resume = Some(format!("thalweg prune --resume {}", folder.display()));
+            if interrupt::requested() { Interrupted { resume }.into() } else { e }
+        })?;
+        output::write_json(&folder.join("summary.json"), &rows)?;
+        report::write(&folder, &job.description, &dense, &rows)?;
+        if self.common.json {
+            return output::print_json(&rows);
+        }
+        output::print(&table(&rows, &dense).text())?;
+        self.common.note(format!("report: {}", folder.join("report.html").display()));
+        Ok(())
+    }
+}
+
+fn describe(method: &str, sparsity: f64, score: &Score) -> String {
+    let accuracy = score.accuracy.map_or_else(String::new, |a| format!("   accuracy {:.2} %", 100.0 * a));
+    format!("{method:<12} sparsity {:.1} %{accuracy}   loss {:.4}", 100.0 * sparsity, score.loss)
+}

@@ -1,0 +1,396 @@
+use faer::linalg::matmul::matmul;
+use faer::linalg::solvers::Solve;
+use faer::{Accum, MatMut, MatRef, Par};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use thalweg_core::{Invalid, Method, MethodError, Progress, Seed};
+
+use crate::certificate::certify;
+use crate::cone::Supports;
+use crate::program::Factors;
+use crate::samples::{add, norm};
+use crate::{Certified, ConvexError, Program};
+
+/// Patterns of one parallel task: fixed, so that sums do not depend on the number of threads.
+const STRIP: usize = 16;
+
+/// The structured ADMM, for all losses. Besides u = v and Gu = s it also splits r = Σ F_i (u_i − z_i);
+/// the linear system then holds no loss, no β and no ρ, and is solved by Woodbury's identity with
+/// one factorisation of size d and one of size n.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admm {
+    /// Relative certified gap to stop at. Default 1e-4.
+    pub tol: f64,
+    /// First penalty ρ. Default 1.
+    pub rho: f64,
+    /// Over-relaxation α in (0, 2). Default 1.6.
+    pub relax: f64,
+    /// Iterations from one certificate to the next. Default 100.
+    pub check_every: u64,
+    /// Iterations in which ρ may still adapt. Default 2000.
+    pub adapt_until: u64,
+}
+
+impl Default for Admm {
+    fn default() -> Self {
+        Self { tol: 1e-4, rho: 1.0, relax: 1.6, check_every: 100, adapt_until: 2000 }
+    }
+}
+
+/// State of [`Admm`]. The copies s ≥ 0 and their scaled duals ν ≤ 0 complement each other, so one
+/// array q holds both: s = q₊ and ν = −q₋.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AdmmState {
+    /// Penalised copies v, w `[d, columns]`.
+    v: [Vec<f64>; 2],
+    /// v + λ and w + λ'.
+    q: [Vec<f64>; 2],
+    /// s + ν and t + τ, `[n, columns]`.
+    slack: [Vec<f64>; 2],
+    /// Outputs and their scaled dual, `[n, outputs]`.
+    r: Vec<f64>,
+    eta: Vec<f64>,
+    rho: f64,
+    iteration: u64,
+    supports: Supports,
+    best: Option<Certified>,
+}
+
+impl AdmmState {
+    /// The best certificate so far.
+    pub fn best(&self) -> Option<&Certified> {
+        self.best.as_ref()
+    }
+
+    /// The penalised copies (v, w) of now, `[d, patterns · outputs]`: they may break the cones slightly.
+    pub fn copies(&self) -> (&[f64], &[f64]) {
+        (&self.v[0], &self.v[1])
+    }
+}
+
+/// Squared sums over all splits: residuals, and what they are compared with.
+#[derive(Clone, Copy, Default)]
+struct Residuals {
+    primal: f64,
+    dual: f64,
+    copies: f64,
+    duals: f64,
+}
+
+impl Residuals {
+    /// One entry: target `u`, old copy, new copy, new scaled dual.
+    fn count(&mut self, u: f64, old: f64, new: f64, dual: f64) {
+        self.primal += (u - new).powi(2);
+        self.dual += (new - old).powi(2);
+        self.copies += new * new;
+        self.duals += dual * dual;
+    }
+
+    fn plus(self, o: Self) -> Self {
+        Self {
+            primal: self.primal + o.primal,
+            dual: self.dual + o.dual,
+            copies: self.copies + o.copies,
+            duals: self.duals + o.duals,
+        }
+    }
+
+    /// Relative primal and dual residual.
+    fn relative(self) -> (f64, f64) {
+        let ratio = |a: f64, b: f64| (a / b.max(f64::MIN_POSITIVE)).sqrt();
+        (ratio(self.primal, self.copies), ratio(self.dual, self.duals))
+    }
+}
+
+impl Method<Program> for Admm {
+    type State = AdmmState;
+    type Solution = Certified;
+
+    fn name(&self) -> &'static str {
+        "admm"
+    }
+
+    fn validate(&self) -> Result<(), Invalid> {
+        Invalid::check(self.tol >= 0.0, "tol", self.tol, "a number ≥ 0")?;
+        Invalid::check(self.rho > 0.0 && self.rho.is_finite(), "rho", self.rho, "a number > 0")?;
+        Invalid::check(self.relax > 0.0 && self.relax < 2.0, "relax", self.relax, "a number in (0, 2)")?;
+        Invalid::check(self.check_every > 0, "check_every", self.check_every, "at least 1")
+    }
+
+    fn init(&self, program: &mut Program, _: Seed) -> Result<AdmmState, MethodError> {
+        program.geometry().factors()?;
+        let (n, d) = (program.samples().n(), program.samples().d());
+        let zeros = |rows: usize| vec![0.0; rows * program.columns()];
+        let outputs = vec![0.0; n * program.outputs()];
+        Ok(AdmmState {
+            v: [zeros(d), zeros(d)],
+            q: [zeros(d), zeros(d)],
+            slack: [zeros(n), zeros(n)],
+            r: outputs.clone(),
+            eta: outputs,
+            rho: self.rho,
+            iteration: 0,
+            supports: Supports::default(),
+            best: None,
+        })
+    }
+
+    fn step(&self, program: &mut Program, state: &mut AdmmState) -> Result<Progress, MethodError> {
+        let factors = program.geometry().factors()?;
+        let (c, b, pushed) = right_hand_sides(program, factors, state);
+        let (weights, outputs) = solve_outputs(program, factors, state, pushed);
+        let mut residuals = self.update_copies(program, factors, state, c, b, &weights);
+        residuals = residuals.plus(self.update_outputs(program, state, &outputs));
+        state.iteration += 1;
+        let (primal, dual) = residuals.relative();
+        if state.iteration.is_multiple_of(50) && state.iteration <= self.adapt_until {
+            adapt(state, (primal / dual.max(f64::MIN_POSITIVE)).sqrt());
+        }
+        if state.iteration.is_multiple_of(self.check_every) {
+            self.check(program, state)?;
+        }
+        Ok(self.progress(state, primal, dual))
+    }
+
+    fn finish(&self, program: &mut Program, mut state: AdmmState) -> Result<Certified, MethodError> {
+        if !state.iteration.is_multiple_of(self.check_every) || state.best.is_none() {
+            self.check(program, &mut state)?;
+        }
+        state.best.ok_or(MethodError::Empty)
+    }
+}
+
+/// C b = g_u + g_z and C c = g_u − g_z by columns, and Σ F_i c_i.
+fn right_hand_sides(program: &Program, f: &Factors, state: &AdmmState) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+    let (n, d, outputs) = (program.samples().n(), program.samples().d(), program.outputs());
+    let mut pull: Vec<f64> = state.r.iter().zip(&state.eta).map(|(r, e)| 2.0 * (r - e)).collect();
+    project_out(f, &mut pull, n);
+    let width = STRIP * outputs;
+    let (mut c, mut b) = (vec![0.0; d * program.columns()], vec![0.0; d * program.columns()]);
+    let strip = |(strip, (c, b)): (usize, (&mut [f64], &mut [f64]))| {
+        let (first, columns) = (strip * width, c.len() / d);
+        let at = |x: &[f64], rows: usize| x[first * rows..][..columns * rows].to_vec();
+        let [mut sum, mut difference] = [0, 1].map(|side| at(&state.slack[side], n));
+        for j in 0..columns {
+            let pattern = program.geometry().pattern((first + j) / outputs);
+            let pull = &pull[(first + j) % outputs * n..][..n];
+            for k in 0..n {
+                let (s, t) = (sum[j * n + k].abs(), difference[j * n + k].abs());
+                let (on, e) = (pattern[k], 2.0 * pattern[k] - 1.0);
+                sum[j * n + k] = e * (s + t);
+                difference[j * n + k] = e * (s - t) + on * pull[k];
+            }
+        }
+        let [mut plus, mut minus] = [vec![0.0; d * columns], vec![0.0; d * columns]];
+        for i in 0..d * columns {
+            let p = 2.0 * state.v[0][first * d + i] - state.q[0][first * d + i];
+            let m = 2.0 * state.v[1][first * d + i] - state.q[1][first * d + i];
+            (plus[i], minus[i]) = (p + m, p - m);
+        }
+        product(&mut plus, Accum::Add, program.samples().t(), &sum);
+        product(&mut minus, Accum::Add, program.samples().t(), &difference);
+        product(b, Accum::Replace, f.inverse.as_ref(), &plus);
+        product(c, Accum::Replace, f.inverse.as_ref(), &minus);
+        product(&mut sum, Accum::Replace, program.samples().mat(), c);
+        masked_sum(program, &sum, first)
+    };
+    let parts: Vec<Vec<f64>> =
+        c.par_chunks_mut(width * d).zip(b.par_chunks_mut(width * d)).enumerate().map(strip).collect();
+    let mut pushed = vec![0.0; n * outputs];
+    parts.iter().for_each(|part| add(&mut pushed, 1.0, part));
+    (c, b, pushed)
+}
+
+/// Woodbury's weights q = (½I + H)⁻¹ Σ F_i c_i, and the outputs Σ F_i (u_i − z_i) = q/2, to which a
+/// linear part adds the projection of r − η on the range of X.
+fn solve_outputs(
+    program: &Program,
+    f: &Factors,
+    state: &AdmmState,
+    mut pushed: Vec<f64>,
+) -> (Vec<f64>, Vec<f64>) {
+    let (n, outputs) = (program.samples().n(), program.outputs());
+    project_out(f, &mut pushed, n);
+    f.kernel.solve_in_place(MatMut::from_column_major_slice_mut(&mut pushed, n, outputs));
+    let mut fitted: Vec<f64> = pushed.iter().map(|q| 0.5 * q).collect();
+    if f.range.is_some() {
+        let wanted: Vec<f64> = state.r.iter().zip(&state.eta).map(|(r, e)| r - e).collect();
+        let mut outside = wanted.clone();
+        project_out(f, &mut outside, n);
+        fitted.iter_mut().zip(wanted).zip(outside).for_each(|((f, w), o)| *f += w - o);
+    }
+    (pushed, fitted)
+}
+
+impl Admm {
+    /// u and z from b and c, then v, w (shrunk in norm) and s, t (cut off at 0) with their duals.
+    fn update_copies(
+        &self,
+        program: &Program,
+        f: &Factors,
+        state: &mut AdmmState,
+        mut c: Vec<f64>,
+        mut b: Vec<f64>,
+        weights: &[f64],
+    ) -> Residuals {
+        let (n, d, outputs) = (program.samples().n(), program.samples().d(), program.outputs());
+        let (width, shrink, alpha) = (STRIP * outputs, program.beta() / state.rho, self.relax);
+        let [v, w] = &mut state.v;
+        let [qv, qw] = &mut state.q;
+        let [s, t] = &mut state.slack;
+        let copies = c
+            .par_chunks_mut(width * d)
+            .zip(b.par_chunks_mut(width * d))
+            .zip(v.par_chunks_mut(width * d).zip(w.par_chunks_mut(width * d)))
+            .zip(qv.par_chunks_mut(width * d).zip(qw.par_chunks_mut(width * d)))
+            .zip(s.par_chunks_mut(width * n).zip(t.par_chunks_mut(width * n)));
+        type Pair<'a> = (&'a mut [f64], &'a mut [f64]);
+        let strip = |(strip, (((target, copy), q), slack)): (usize, (((Pair, Pair), Pair), Pair))| {
+            let (((c, b), (v, w)), ((qv, qw), (s, t))) = ((target, copy), (q, slack));
+            let (first, columns) = (strip * width, c.len() / d);
+            let mut heights = vec![0.0; n * columns];
+            for j in 0..columns {
+                let pattern = program.geometry().pattern((first + j) / outputs);
+                let weights = &weights[(first + j) % outputs * n..][..n];
+                for k in 0..n {
+                    heights[j * n + k] = -pattern[k] * weights[k];
+                }
+            }
+            let mut pulled = vec![0.0; d * columns];
+            product(&mut pulled, Accum::Replace, program.samples().t(), &heights);
+            product(c, Accum::Add, f.inverse.as_ref(), &pulled);
+            for (a, b) in c.iter_mut().zip(b.iter_mut()) {
+                (*a, *b) = (0.5 * (*b + *a), 0.5 * (*b - *a));
+            }
+            let mut total = Residuals::default();
+            for (u, v, q, slack) in [(&*c, v, qv, s), (&*b, w, qw, t)] {
+                total = total.plus(shrink_groups(u, v, q, d * outputs, shrink, alpha));
+                product(&mut heights, Accum::Replace, program.samples().mat(), u);
+                for j in 0..columns {
+                    let pattern = program.geometry().pattern((first + j) / outputs);
+                    let at = j * n..(j + 1) * n;
+                    total = total.plus(cut(&heights[at.clone()], pattern, &mut slack[at], alpha));
+                }
+            }
+            total
+        };
+        let parts: Vec<Residuals> = copies.enumerate().map(strip).collect();
+        parts.into_iter().fold(Residuals::default(), Residuals::plus)
+    }
+
+    /// r ← prox of the loss, η.
+    fn update_outputs(&self, program: &Program, state: &mut AdmmState, outputs: &[f64]) -> Residuals {
+        let mut total = Residuals::default();
+        for (k, y) in program.targets().iter().enumerate() {
+            let old = state.r[k];
+            let q = self.relax * outputs[k] + (1.0 - self.relax) * old + state.eta[k];
+            state.r[k] = program.loss().prox(q, *y, state.rho);
+            state.eta[k] = q - state.r[k];
+            total.count(outputs[k], old, state.r[k], state.eta[k]);
+        }
+        total
+    }
+
+    /// Certifies the iterate and keeps the best feasible point and the best bound.
+    fn check(&self, program: &Program, state: &mut AdmmState) -> Result<(), ConvexError> {
+        let theta: Vec<f64> = state.eta.iter().map(|e| state.rho * e).collect();
+        let [v, w] = &state.v;
+        let mut now = certify(program, v, w, &state.r, &theta, &mut state.supports)?;
+        if let Some(best) = state.best.take() {
+            now = now.or(best);
+        }
+        state.best = Some(now);
+        Ok(())
+    }
+
+    fn progress(&self, state: &AdmmState, primal: f64, dual: f64) -> Progress {
+        let mut metrics =
+            vec![("primal_residual".into(), primal), ("dual_residual".into(), dual), ("rho".into(), state.rho)];
+        let certificate = state.best.as_ref().map(|b| &b.certificate);
+        if let Some(c) = certificate {
+            metrics.extend([("dual_bound".into(), c.dual_bound), ("gap".into(), c.gap)]);
+        }
+        Progress {
+            value: certificate.map_or(f64::NAN, |c| c.objective),
+            evaluations: 1,
+            metrics,
+            converged: certificate.is_some_and(|c| c.gap <= self.tol),
+        }
+    }
+}
+
+/// v ← (1 − κ/‖u + λ‖)₊ (u + λ) by groups with over-relaxed u; `q` keeps v + λ.
+fn shrink_groups(u: &[f64], v: &mut [f64], q: &mut [f64], group: usize, kappa: f64, alpha: f64) -> Residuals {
+    let mut total = Residuals::default();
+    for ((u, v), q) in u.chunks(group).zip(v.chunks_mut(group)).zip(q.chunks_mut(group)) {
+        for i in 0..u.len() {
+            q[i] += alpha * (u[i] - v[i]); // α u + (1 − α) v + λ with λ = q − v
+        }
+        let length = norm(q);
+        let keep = if length > kappa { 1.0 - kappa / length } else { 0.0 };
+        for i in 0..u.len() {
+            let (old, new) = (v[i], keep * q[i]);
+            v[i] = new;
+            total.count(u[i], old, new, q[i] - new);
+        }
+    }
+    total
+}
+
+/// s ← (Gu + ν)₊ with over-relaxed Gu; `q` holds s and ν.
+fn cut(heights: &[f64], pattern: &[f64], q: &mut [f64], alpha: f64) -> Residuals {
+    let mut total = Residuals::default();
+    for ((h, on), q) in heights.iter().zip(pattern).zip(q) {
+        let g = (2.0 * on - 1.0) * h;
+        let old = q.max(0.0);
+        *q += alpha * (g - old); // α g + (1 − α) s + ν
+        let new = q.max(0.0);
+        total.count(g, old, new, *q - new);
+    }
+    total
+}
+
+/// ρ ← ρ·clamp(q, 0.2, 5) if the residuals differ much; scaled duals shrink by the same factor.
+fn adapt(state: &mut AdmmState, ratio: f64) {
+    if !(0.5..=2.0).contains(&ratio) && ratio.is_finite() {
+        let factor = ratio.clamp(0.2, 5.0);
+        state.rho *= factor;
+        for (v, q) in state.v.iter().zip(&mut state.q) {
+            v.iter().zip(q).for_each(|(v, q)| *q = v + (*q - v) / factor);
+        }
+        state.slack.iter_mut().flatten().filter(|q| **q < 0.0).for_each(|q| *q /= factor);
+        state.eta.iter_mut().for_each(|e| *e /= factor);
+    }
+}
+
+/// `dst` (+)= `a` · `b`, `b` and `dst` column-major with as many columns.
+fn product(dst: &mut [f64], accum: Accum, a: MatRef<'_, f64>, b: &[f64]) {
+    let columns = b.len() / a.ncols();
+    let b = MatRef::from_column_major_slice(b, a.ncols(), columns);
+    let dst = MatMut::from_column_major_slice_mut(dst, a.nrows(), columns);
+    matmul(dst, accum, a, b, 1.0, Par::Seq);
+}
+
+/// Σ_j D_j h_j by outputs, for the columns from `first`.
+fn masked_sum(program: &Program, heights: &[f64], first: usize) -> Vec<f64> {
+    let (n, outputs) = (program.samples().n(), program.outputs());
+    let mut sum = vec![0.0; n * outputs];
+    for (j, h) in heights.chunks(n).enumerate() {
+        let pattern = program.geometry().pattern((first + j) / outputs);
+        let sum = &mut sum[(first + j) % outputs * n..][..n];
+        sum.iter_mut().zip(h).zip(pattern).for_each(|((s, h), on)| *s += on * h);
+    }
+    sum
+}
+
+/// Removes what a linear part can take, by outputs.
+fn project_out(f: &Factors, x: &mut [f64], n: usize) {
+    let Some(u) = &f.range else { return };
+    for x in x.chunks_mut(n) {
+        for j in 0..u.ncols() {
+            let p = crate::samples::dot(u.col_as_slice(j), x);
+            add(x, -p, u.col_as_slice(j));
+        }
+    }
+}

@@ -1,0 +1,115 @@
+use serde::{Deserialize, Serialize};
+
+use crate::samples::{dot, norm};
+use crate::{ConvexError, Loss, Samples, Solution};
+
+/// One neuron x ↦ (xᵀu)₊ α of one output.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Neuron {
+    /// u, `[d]`.
+    pub weights: Vec<f64>,
+    /// α.
+    pub scale: f64,
+    /// Which output it adds to.
+    pub output: usize,
+}
+
+/// A two-layer network f(x) = Σ_j (xᵀu_j)₊ α_j, with a linear part if there is one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Network {
+    /// The hidden layer.
+    pub neurons: Vec<Neuron>,
+    /// Linear part, `[d, outputs]` column-major.
+    pub skip: Option<Vec<f64>>,
+    /// Number of outputs.
+    pub outputs: usize,
+}
+
+impl Network {
+    /// The network of a feasible point: v ≠ 0 becomes (v/√‖v‖, √‖v‖) and w ≠ 0 (w/√‖w‖, −√‖w‖), so
+    /// that β‖v‖ = (β/2)(‖u‖² + α²). Neurons below 1e-7 of all norms together are dropped.
+    pub fn recover(solution: &Solution, d: usize, outputs: usize) -> Self {
+        let columns = |x: &[f64], sign: f64| -> Vec<(Vec<f64>, f64, usize)> {
+            let column = |(j, v): (usize, &[f64])| (v.to_vec(), sign, j % outputs);
+            x.chunks(d).enumerate().map(column).collect()
+        };
+        let mut all = columns(&solution.v, 1.0);
+        all.extend(columns(&solution.w, -1.0));
+        let total: f64 = all.iter().map(|(v, ..)| norm(v)).sum();
+        all.retain(|(v, ..)| norm(v) > 1e-7 * total);
+        let neuron = |(v, sign, output): (Vec<f64>, f64, usize)| Neuron::balanced(&v, sign, output);
+        Self { neurons: all.into_iter().map(neuron).collect(), skip: solution.skip.clone(), outputs }
+    }
+
+    /// f(x), `[outputs]`.
+    pub fn predict(&self, x: &[f64]) -> Vec<f64> {
+        let mut f = match &self.skip {
+            Some(skip) => skip.chunks(x.len()).map(|c| dot(c, x)).collect(),
+            None => vec![0.0; self.outputs],
+        };
+        for neuron in &self.neurons {
+            f[neuron.output] += dot(&neuron.weights, x).max(0.0) * neuron.scale;
+        }
+        f
+    }
+
+    /// Outputs on all samples, `[n, outputs]` column-major.
+    pub fn outputs_on(&self, samples: &Samples) -> Vec<f64> {
+        let mut all = vec![0.0; samples.n() * self.outputs];
+        for (k, x) in samples.rows().enumerate() {
+            self.predict(x).into_iter().enumerate().for_each(|(o, f)| all[o * samples.n() + k] = f);
+        }
+        all
+    }
+
+    /// (β/2) Σ (‖u_j‖² + α_j²), the weight decay.
+    pub fn decay(&self, beta: f64) -> f64 {
+        let square = |n: &Neuron| dot(&n.weights, &n.weights) + n.scale * n.scale;
+        0.5 * beta * self.neurons.iter().map(square).sum::<f64>()
+    }
+
+    /// The non-convex objective, scored with true ReLUs; targets `[n, outputs]` column-major.
+    pub fn objective(&self, samples: &Samples, targets: &[f64], loss: Loss, beta: f64) -> f64 {
+        loss.value(&self.outputs_on(samples), targets) + self.decay(beta)
+    }
+
+    /// Share of the samples whose class is right: by sign for one output (±1), by the largest of
+    /// several (targets +1 for the class).
+    pub fn accuracy(&self, samples: &Samples, targets: &[f64]) -> Result<f64, ConvexError> {
+        let n = samples.n();
+        ConvexError::check("targets", targets.len(), n * self.outputs)?;
+        let f = self.outputs_on(samples);
+        let right = |k: &usize| match self.outputs {
+            1 => (f[*k] >= 0.0) == (targets[*k] > 0.0),
+            several => largest(several, |o| f[o * n + k]) == largest(several, |o| targets[o * n + k]),
+        };
+        Ok((0..n).filter(right).count() as f64 / n as f64)
+    }
+
+    /// As a network without linear part: c·x = (cᵀx)₊ − (−cᵀx)₊ costs two neurons an output.
+    pub fn without_skip(&self) -> Self {
+        let mut neurons = self.neurons.clone();
+        if let Some(skip) = &self.skip {
+            let d = skip.len() / self.outputs;
+            for (output, c) in skip.chunks(d).enumerate().filter(|(_, c)| norm(c) > 0.0) {
+                let negative: Vec<f64> = c.iter().map(|c| -c).collect();
+                neurons.push(Neuron::balanced(c, 1.0, output));
+                neurons.push(Neuron::balanced(&negative, -1.0, output));
+            }
+        }
+        Self { neurons, skip: None, outputs: self.outputs }
+    }
+}
+
+impl Neuron {
+    /// x ↦ ±(xᵀv)₊ with weights of equal size in both layers.
+    pub fn balanced(v: &[f64], sign: f64, output: usize) -> Self {
+        let root = norm(v).sqrt();
+        Self { weights: v.iter().map(|v| v / root).collect(), scale: sign * root, output }
+    }
+}
+
+/// Index of the largest value, the first of equals.
+pub(crate) fn largest(count: usize, value: impl Fn(usize) -> f64) -> usize {
+    (0..count).fold(0, |best, i| if value(i) > value(best) { i } else { best })
+}

@@ -1,0 +1,320 @@
+use std::sync::{Arc, OnceLock};
+
+use faer::linalg::solvers::{DenseSolveCore, Llt};
+use faer::{Mat, MatRef, Side};
+use rayon::prelude::*;
+use thalweg_core::{Invalid, Problem};
+
+use crate::cone::Cone;
+use crate::samples::{add, norm};
+use crate::{ConvexError, Loss, Patterns, Samples};
+
+/// Gigabytes that a factorisation may take.
+pub(crate) const MEMORY: f64 = 8.0;
+
+/// What the programs on one data set share: samples, patterns, factorisations. None of it depends
+/// on loss, β, targets or ρ.
+#[derive(Debug)]
+pub struct Geometry {
+    samples: Samples,
+    patterns: Patterns,
+    /// D, `[n, P]`, column-major.
+    dense: Vec<f64>,
+    norms: Vec<f64>,
+    skip: bool,
+    factors: OnceLock<Factors>,
+}
+
+/// The factorisations of the structured ADMM.
+#[derive(Debug)]
+pub(crate) struct Factors {
+    /// (I + XᵀX)⁻¹, `[d, d]`.
+    pub inverse: Mat<f64>,
+    /// ½ I + Q H Q with H = (X C⁻¹ Xᵀ) ∘ (D Dᵀ), `[n, n]`.
+    pub kernel: Llt<f64>,
+    /// Orthonormal basis of the range of X, with a skip connection.
+    pub range: Option<Mat<f64>>,
+}
+
+impl Geometry {
+    /// Of these samples and patterns. `skip`: the network also has an unpenalised linear part.
+    ///
+    /// # Errors
+    /// Patterns of another number of samples, or none.
+    pub fn new(samples: Samples, patterns: Patterns, skip: bool) -> Result<Self, ConvexError> {
+        ConvexError::check("samples of the patterns", patterns.n(), samples.n())?;
+        if patterns.is_empty() {
+            return Err(ConvexError::NoPattern);
+        }
+        let (dense, norms) = (patterns.dense(), samples.rows().map(norm).collect());
+        Ok(Self { samples, patterns, dense, norms, skip, factors: OnceLock::new() })
+    }
+
+    /// The data matrix.
+    pub fn samples(&self) -> &Samples {
+        &self.samples
+    }
+
+    /// The patterns.
+    pub fn patterns(&self) -> &Patterns {
+        &self.patterns
+    }
+
+    /// Whether there is a linear part.
+    pub fn skip(&self) -> bool {
+        self.skip
+    }
+
+    /// Pattern `i` as zeros and ones, `[n]`.
+    pub(crate) fn pattern(&self, i: usize) -> &[f64] {
+        &self.dense[i * self.samples.n()..][..self.samples.n()]
+    }
+
+    /// The cone of pattern `i`.
+    pub(crate) fn cone(&self, i: usize) -> Cone<'_> {
+        Cone { samples: &self.samples, norms: &self.norms, pattern: self.pattern(i) }
+    }
+
+    /// Factors C = I + XᵀX and ½I + H once.
+    ///
+    /// # Errors
+    /// Too large for memory; not positive definite in floating point.
+    pub(crate) fn factors(&self) -> Result<&Factors, ConvexError> {
+        if let Some(factors) = self.factors.get() {
+            return Ok(factors);
+        }
+        let (n, d, p) = (self.samples.n(), self.samples.d(), self.patterns.len());
+        let needed = 8e-9 * (2 * n * n + d * d + 12 * (n + d) * p) as f64;
+        if needed > MEMORY {
+            let instead = format!("rbcd, or fewer than {} samples", (MEMORY / 16e-9).sqrt() as usize);
+            return Err(ConvexError::Memory { method: "admm", needed, limit: MEMORY, instead });
+        }
+        let x = self.samples.mat();
+        let inverse = gram(&self.samples)?.inverse();
+        let dense = MatRef::from_column_major_slice(&self.dense, n, p);
+        let (xcx, ddt) = (x * &inverse * x.transpose(), dense * dense.transpose());
+        let mut h = Mat::from_fn(n, n, |i, j| xcx[(i, j)] * ddt[(i, j)]);
+        let range = self.skip.then(|| range(&self.samples));
+        if let Some(u) = &range {
+            h = outside(u, &h);
+            h = outside(u, &h.transpose().to_owned());
+        }
+        for k in 0..n {
+            h[(k, k)] += 0.5;
+        }
+        let kernel = h.llt(Side::Lower).map_err(|_| ConvexError::Factor { what: "kernel ½I + H" })?;
+        Ok(self.factors.get_or_init(|| Factors { inverse, kernel, range }))
+    }
+
+    /// F_iᵀ θ for every pattern i, `[d, P]`.
+    pub(crate) fn pull(&self, theta: &[f64]) -> Mat<f64> {
+        let n = self.samples.n();
+        let masked = Mat::from_fn(n, self.patterns.len(), |k, i| self.dense[i * n + k] * theta[k]);
+        self.samples.t() * masked
+    }
+}
+
+/// Factor of C = I + XᵀX.
+pub(crate) fn gram(samples: &Samples) -> Result<Llt<f64>, ConvexError> {
+    let c = Mat::<f64>::identity(samples.d(), samples.d()) + samples.t() * samples.mat();
+    c.llt(Side::Lower).map_err(|_| ConvexError::Factor { what: "matrix I + XᵀX" })
+}
+
+/// Orthonormal basis of the range of X.
+pub(crate) fn range(samples: &Samples) -> Mat<f64> {
+    let (n, rank) = (samples.n(), crate::patterns::rank(samples));
+    match samples.mat().thin_svd() {
+        Ok(svd) => svd.U().subcols(0, rank).to_owned(),
+        Err(_) => Mat::zeros(n, 0),
+    }
+}
+
+/// A less its part in the range of `u`.
+pub(crate) fn outside(u: &Mat<f64>, a: &Mat<f64>) -> Mat<f64> {
+    a - u * (u.transpose() * a)
+}
+
+/// The convex program (P) of one network: min ℓ(r, y) + β Σ_i (‖v_i‖ + ‖w_i‖) over the cones of
+/// the patterns, r = Σ_i F_i (v_i − w_i). With several outputs ‖·‖ is Frobenius' over the columns
+/// of one pattern.
+#[derive(Clone, Debug)]
+pub struct Program {
+    geometry: Arc<Geometry>,
+    targets: Vec<f64>,
+    loss: Loss,
+    beta: f64,
+}
+
+impl Problem for Program {}
+
+impl Program {
+    /// With `targets` `[n]`, or `[n, outputs]` column-major.
+    ///
+    /// # Errors
+    /// β ≤ 0, targets that the loss does not know, other sizes.
+    pub fn new(
+        geometry: impl Into<Arc<Geometry>>,
+        targets: Vec<f64>,
+        loss: Loss,
+        beta: f64,
+    ) -> Result<Self, ConvexError> {
+        let geometry = geometry.into();
+        let n = geometry.samples.n();
+        Invalid::check(beta > 0.0 && beta.is_finite(), "beta", beta, "a number > 0")?;
+        let outputs = (targets.len() / n).max(1);
+        ConvexError::check("targets", targets.len(), n * outputs)?;
+        targets.chunks(n).try_for_each(|y| loss.check(y))?;
+        if geometry.skip && loss == Loss::Hinge {
+            return Err(ConvexError::Unsupported {
+                method: "the certificate",
+                what: "the hinge loss with a linear skip connection",
+                instead: "squared or bce, or no skip connection",
+            });
+        }
+        Ok(Self { geometry, targets, loss, beta })
+    }
+
+    /// The same with another β.
+    pub fn with_beta(&self, beta: f64) -> Result<Self, ConvexError> {
+        Self::new(self.geometry.clone(), self.targets.clone(), self.loss, beta)
+    }
+
+    /// What it shares with other programs.
+    pub fn geometry(&self) -> &Arc<Geometry> {
+        &self.geometry
+    }
+
+    /// The data matrix.
+    pub fn samples(&self) -> &Samples {
+        &self.geometry.samples
+    }
+
+    /// The patterns.
+    pub fn patterns(&self) -> &Patterns {
+        &self.geometry.patterns
+    }
+
+    /// y, `[n, outputs]` column-major.
+    pub fn targets(&self) -> &[f64] {
+        &self.targets
+    }
+
+    /// The loss.
+    pub fn loss(&self) -> Loss {
+        self.loss
+    }
+
+    /// Weight of the norms (sums over samples, not means).
+    pub fn beta(&self) -> f64 {
+        self.beta
+    }
+
+    /// Outputs of the network.
+    pub fn outputs(&self) -> usize {
+        self.targets.len() / self.samples().n()
+    }
+
+    /// Columns of v: patterns × outputs, those of one pattern side by side.
+    pub(crate) fn columns(&self) -> usize {
+        self.patterns().len() * self.outputs()
+    }
+
+    /// r = Σ_i F_i (v_i − w_i), `[n, outputs]`.
+    pub(crate) fn predict(&self, v: &[f64], w: &[f64]) -> Vec<f64> {
+        let (n, d, outputs) = (self.samples().n(), self.samples().d(), self.outputs());
+        let mut r = vec![0.0; n * outputs];
+        for (j, (v, w)) in v.chunks(d).zip(w.chunks(d)).enumerate() {
+            if v.iter().chain(w).all(|x| *x == 0.0) {
+                continue;
+            }
+            let a: Vec<f64> = v.iter().zip(w).map(|(v, w)| v - w).collect();
+            let masked = self.geometry.pattern(j / outputs);
+            let r = &mut r[j % outputs * n..][..n];
+            r.iter_mut().zip(self.samples().times(&a)).zip(masked).for_each(|((r, h), m)| *r += m * h);
+        }
+        r
+    }
+
+    /// ℓ(r, y) + β Σ (‖v_i‖ + ‖w_i‖).
+    pub(crate) fn objective(&self, r: &[f64], v: &[f64], w: &[f64]) -> f64 {
+        let group = self.samples().d() * self.outputs();
+        let norms: f64 = v.chunks(group).chain(w.chunks(group)).map(norm).sum();
+        self.loss.value(r, &self.targets) + self.beta * norms
+    }
+
+    /// X c of the linear part, which is fitted to the outputs `rest` that the neurons leave.
+    pub(crate) fn fit_skip(&self, rest: &[f64]) -> Option<(Vec<f64>, Vec<f64>)> {
+        if !self.geometry.skip {
+            return None;
+        }
+        let (n, d, outputs) = (self.samples().n(), self.samples().d(), self.outputs());
+        let rest = MatRef::from_column_major_slice(rest, n, outputs);
+        let c = match self.samples().mat().thin_svd() {
+            Ok(svd) => svd.pseudoinverse() * rest,
+            Err(_) => Mat::zeros(d, outputs),
+        };
+        let fitted = self.samples().mat() * &c;
+        let flat = |m: &Mat<f64>| (0..outputs).flat_map(|j| m.col_as_slice(j).to_vec()).collect::<Vec<_>>();
+        Some((flat(&c), flat(&fitted)))
+    }
+
+    /// The smallest β at which every neuron is 0: the largest dual distance of θ = ∇ℓ(0).
+    pub fn beta_max(&self) -> f64 {
+        let mut r = vec![0.0; self.targets.len()];
+        if let Some((_, fitted)) = self.fit_skip(&self.targets).filter(|_| self.loss == Loss::Squared) {
+            r = fitted;
+        }
+        let slope = |(r, y): (&f64, &f64)| self.loss.slope(*r, *y);
+        let theta: Vec<f64> = r.iter().zip(&self.targets).map(slope).collect();
+        self.limit(&theta, &mut Vec::new())
+    }
+
+    /// The largest dual distance of θ over patterns and signs: with θ/limit·β the dual is feasible.
+    pub(crate) fn limit(&self, theta: &[f64], supports: &mut Vec<Vec<u32>>) -> f64 {
+        let distances = self.distances(theta, supports);
+        distances.into_iter().fold(0.0, f64::max) * (1.0 + 1e-12)
+    }
+
+    /// min_{μ≥0} ‖±F_iᵀθ − G_iᵀμ‖ by pattern: all with +, then all with −.
+    pub(crate) fn distances(&self, theta: &[f64], supports: &mut Vec<Vec<u32>>) -> Vec<f64> {
+        let (n, p, outputs) = (self.samples().n(), self.patterns().len(), self.outputs());
+        supports.resize(2 * p * outputs, Vec::new());
+        let pulled: Vec<Mat<f64>> = theta.chunks(n).map(|t| self.geometry.pull(t)).collect();
+        let group = |(i, supports): (usize, &mut [Vec<u32>])| {
+            let sign = if i < p { 1.0 } else { -1.0 };
+            let one = |(c, support): (usize, &mut Vec<u32>)| {
+                let mut rest: Vec<f64> = pulled[c].col_as_slice(i % p).iter().map(|x| sign * x).collect();
+                self.geometry.cone(i % p).residual(&mut rest, support);
+                norm(&rest)
+            };
+            norm(&supports.iter_mut().enumerate().map(one).collect::<Vec<_>>())
+        };
+        supports.par_chunks_mut(outputs).enumerate().map(group).collect()
+    }
+
+    /// Every non-zero column of v moved to the nearest point of its cone.
+    pub(crate) fn project(&self, v: &[f64], supports: &mut [Vec<u32>]) -> Vec<f64> {
+        let (d, outputs) = (self.samples().d(), self.outputs());
+        let mut projected = v.to_vec();
+        let columns = projected.par_chunks_mut(d).zip(supports).enumerate();
+        columns.filter(|(_, (v, _))| v.iter().any(|x| *x != 0.0)).for_each(|(j, (v, support))| {
+            let inside = self.geometry.cone(j / outputs).project(v, support);
+            v.copy_from_slice(&inside);
+        });
+        projected
+    }
+
+    /// θ less its part in the range of X, which a linear part needs.
+    pub(crate) fn orthogonal(&self, theta: &mut [f64]) -> Result<(), ConvexError> {
+        if let Some(u) = self.geometry.skip.then(|| self.geometry.factors()).transpose()?.and_then(|f| f.range.as_ref()) {
+            for theta in theta.chunks_mut(self.samples().n()) {
+                for j in 0..u.ncols() {
+                    let u = u.col_as_slice(j);
+                    let p = crate::samples::dot(u, theta);
+                    add(theta, -p, u);
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,245 @@
+//! The anytime first-order bound: the tight program's value as an unconstrained convex function of
+//! log λ, minimised by L-BFGS. No matrix is larger than a layer.
+//!
+//! Backwards from P = I at the output, for a block with output `N_h h + N_r r` and gain D:
+//!
+//! ```text
+//! K = Λ − N_rᵀ P N_r ≻ 0,   F = K⁻¹ N_rᵀ P N_h,   S = N_hᵀ P (N_h + N_r F) + Dᵀ Λ D
+//! ```
+//!
+//! r = F h is the worst remainder, so by the envelope theorem a change of S is that of P seen
+//! through N_h + N_r F plus that of Λ times |Dh|² − |Fh|². The bound is √λ_max(P) at the input,
+//! smoothed as (tr P^q)^{1/2q} with q = 10, 60, 400.
+
+use std::time::{Duration, Instant};
+
+use faer::linalg::solvers::Solve;
+use faer::{Mat, Side};
+use thalweg_core::{Kind, Layout, MethodError, Objective, Problem, Run, Seed, Stop};
+use thalweg_optim::Lbfgs;
+
+use crate::dense::{columns, congruence, scale_rows, symmetric};
+use crate::net::{Block, Network};
+use crate::qc::{Form, Step};
+use crate::{LipError, Multipliers};
+
+/// Exponents of the smoothed norm, in turn.
+const POWERS: [f64; 3] = [10.0, 60.0, 400.0];
+
+/// Multipliers after at most `evaluations`, or `limit` of time, from a feasible `start`.
+pub(crate) fn descend(
+    net: &Network,
+    start: &Multipliers,
+    evaluations: u64,
+    limit: Duration,
+) -> Result<(Multipliers, f64, u64), LipError> {
+    let mut value = Value::new(net, start)?;
+    let clock = Instant::now();
+    let mut spent = 0;
+    for power in POWERS {
+        value.power = power;
+        // Every stage starts at the best point so far.
+        value.start = value.best.1.clone();
+        let left = limit.saturating_sub(clock.elapsed());
+        if left.is_zero() {
+            break;
+        }
+        let method = Lbfgs { history: 20, tolerance: 1e-9, ..Lbfgs::default() };
+        let run = Run::new(&method, &mut value)
+            .seed(Seed(0))
+            .stop(Stop::Evaluations(evaluations.div_ceil(POWERS.len() as u64)))
+            .stop(Stop::Time(left));
+        // A search that ends early keeps its best point.
+        spent += run.run().map_or(0, |done| done.evaluations);
+    }
+    let (bound, logs) = value.best.clone();
+    if !bound.is_finite() {
+        return Err(LipError::NoStart);
+    }
+    let mut p = logs.iter().map(|u| u.exp());
+    let layers = start.layers.iter().map(|l| p.by_ref().take(l.len()).collect()).collect();
+    Ok((Multipliers { input: vec![bound], output: Vec::new(), layers }, bound.sqrt(), spent))
+}
+
+struct Value {
+    /// Affine maps and steps from the input.
+    blocks: Vec<Result<Mat<f64>, Local>>,
+    outputs: usize,
+    power: f64,
+    layout: Layout,
+    start: Vec<f64>,
+    /// λ_max(P) and log λ of the best point seen.
+    best: (f64, Vec<f64>),
+}
+
+struct Local {
+    next_h: Mat<f64>,
+    next_r: Mat<f64>,
+    gain: Mat<f64>,
+    gain_owner: Vec<usize>,
+    rest_owner: Vec<usize>,
+    /// First multiplier.
+    at: usize,
+}
+
+impl Value {
+    fn new(net: &Network, start: &Multipliers) -> Result<Self, LipError> {
+        let mut width = net.inputs();
+        let mut at = 0;
+        let mut blocks = Vec::new();
+        for block in net.blocks() {
+            blocks.push(match (block, Step::new(block, width, Form::Tight)) {
+                (Block::Affine(a), _) => Ok(a.weight.clone()),
+                (Block::Equilibrium { .. }, _) | (_, None) => {
+                    let why = "is for feed-forward and residual networks";
+                    return Err(LipError::not_applicable("the first-order bound", why, "--bound neuron"));
+                }
+                (_, Some(s)) => {
+                    let base = at;
+                    at += s.count;
+                    Err(Local {
+                        next_h: columns(&s.next.mid, 0, width),
+                        next_r: columns(&s.next.mid, width, width + s.inner),
+                        gain: columns(&s.gain.mid, 0, width),
+                        gain_owner: s.gain_owner,
+                        rest_owner: s.rest_owner,
+                        at: base,
+                    })
+                }
+            });
+            width = block.outputs(width);
+        }
+        let start: Vec<f64> = start.layers.iter().flatten().map(|p| p.ln()).collect();
+        let mut layout = Layout::default();
+        layout.push("log λ", &[at], Kind::Other);
+        Ok(Self { blocks, outputs: width, power: POWERS[0], layout, best: (f64::INFINITY, start.clone()), start })
+    }
+
+    /// log (tr P^q)^{1/q} and its gradient; `None` outside the domain.
+    fn evaluate(&mut self, logs: &[f64]) -> Option<(f64, Vec<f64>)> {
+        let p: Vec<f64> = logs.iter().map(|u| u.exp()).collect();
+        let mut value = Mat::identity(self.outputs, self.outputs);
+        // N_h + N_r F and F of every step, from the output.
+        let mut worst = Vec::new();
+        for block in self.blocks.iter().rev() {
+            match block {
+                Ok(w) => value = congruence(w, &value),
+                Err(s) => {
+                    let pr = &value * &s.next_r;
+                    let mut k = symmetric(&(s.next_r.transpose() * &pr)) * faer::Scale(-1.0);
+                    for (i, o) in s.rest_owner.iter().enumerate() {
+                        k[(i, i)] += p[s.at + o];
+                    }
+                    let f = k.llt(Side::Lower).ok()?.solve(&(pr.transpose() * &s.next_h));
+                    let through = &s.next_h + &s.next_r * &f;
+                    let own = s.gain.transpose() * scale_rows(&s.gain, |i| p[s.at + s.gain_owner[i]]);
+                    value = symmetric(&(s.next_h.transpose() * (&value * &through) + own));
+                    worst.push((f, through));
+                }
+            }
+        }
+        let e = value.self_adjoint_eigen(Side::Lower).ok()?;
+        let n = value.nrows();
+        let top = e.S()[n - 1];
+        if !(top > 0.0 && top.is_finite()) {
+            return None;
+        }
+        if top < self.best.0 {
+            self.best = (top, logs.to_vec());
+        }
+        let powers: Vec<f64> = (0..n).map(|i| (e.S()[i].max(0.0) / top).powf(self.power)).collect();
+        let total: f64 = powers.iter().sum();
+        // ∂/∂P = V diag(λ^(q−1)/Σλ^q) Vᵀ.
+        let weight = |i: usize| powers[i] / (e.S()[i].max(top * 1e-300) * total);
+        let scaled = Mat::from_fn(n, n, |i, j| e.U()[(i, j)] * weight(j));
+        let mut g = symmetric(&(scaled * e.U().transpose()));
+        let mut gradient = vec![0.0; p.len()];
+        let mut worst = worst.into_iter().rev();
+        for block in &self.blocks {
+            match block {
+                Ok(w) => g = congruence(&w.transpose().to_owned(), &g),
+                Err(s) => {
+                    let (f, through) = worst.next()?;
+                    let diagonal = |rows: &Mat<f64>, k: usize, rg: &Mat<f64>| -> f64 {
+                        (0..rows.ncols()).map(|j| rows[(k, j)] * rg[(k, j)]).sum()
+                    };
+                    let (dg, fg) = (&s.gain * &g, &f * &g);
+                    for (k, o) in s.gain_owner.iter().enumerate() {
+                        gradient[s.at + o] += diagonal(&s.gain, k, &dg);
+                    }
+                    for (k, o) in s.rest_owner.iter().enumerate() {
+                        gradient[s.at + o] -= diagonal(&f, k, &fg);
+                    }
+                    g = congruence(&through.transpose().to_owned(), &g);
+                }
+            }
+        }
+        gradient.iter_mut().zip(&p).for_each(|(g, p)| *g *= p);
+        Some((top.ln() + total.ln() / self.power, gradient))
+    }
+}
+
+impl Problem for Value {}
+
+impl Objective for Value {
+    type Scalar = f64;
+
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn start(&mut self) -> Result<Vec<f64>, MethodError> {
+        Ok(self.start.clone())
+    }
+
+    fn value_grad(&mut self, theta: &[f64], grad: &mut [f64]) -> Result<f64, MethodError> {
+        match self.evaluate(theta) {
+            Some((value, gradient)) => {
+                grad.copy_from_slice(&gradient);
+                Ok(value)
+            }
+            // Outside the domain: the line search backs off.
+            None => {
+                grad.fill(0.0);
+                Ok(f64::INFINITY)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Activation, Affine, matrix};
+
+    #[test]
+    fn the_gradient_is_that_of_finite_differences() {
+        for act in ["relu", "leaky:0.1", "maxmin"] {
+            let layer = |s: f64, rows: usize, columns: usize| {
+                let entry = |i: usize, j: usize| ((i * 7 + j * 3) as f64 * s).sin() / 2.0;
+                Affine::linear(Mat::from_fn(rows, columns, entry))
+            };
+            let act: Activation = act.parse().unwrap();
+            let net =
+                Network::feedforward(vec![layer(1.0, 4, 3), layer(0.7, 4, 4), layer(1.3, 2, 4)], &act).unwrap();
+            let layers = match act {
+                Activation::GroupSort { .. } => vec![vec![20.0, 22.0], vec![9.0, 8.0]],
+                _ => vec![vec![20.0, 22.0, 18.0, 24.0], vec![9.0, 8.0, 10.0, 11.0]],
+            };
+            let start = Multipliers { input: vec![1.0], output: vec![], layers };
+            let mut value = Value::new(&net, &start).unwrap();
+            let at = value.start.clone();
+            let (_, gradient) = value.evaluate(&at).unwrap();
+            for i in 0..at.len() {
+                let mut along = |h: f64| {
+                    let mut at = at.clone();
+                    at[i] += h;
+                    value.evaluate(&at).unwrap().0
+                };
+                let slope = (along(1e-5) - along(-1e-5)) / 2e-5;
+                assert!((slope - gradient[i]).abs() < 1e-7, "{i}: {slope} and {}", gradient[i]);
+            }
+        }
+        let _ = matrix(&[&[1.0]]);
+    }
+}

@@ -1,0 +1,162 @@
+//! Exact reductions before the solve. None enters the proof: the solver's multipliers are carried
+//! back to the network as stored.
+
+use faer::Mat;
+
+use crate::dense::norm2;
+use crate::net::{Affine, Block, Network};
+use crate::qc::Form;
+use crate::{Activation, LipError, Multipliers, Norm};
+
+/// How the multipliers of the reduced network become those of the original.
+#[derive(Clone, Debug)]
+pub(crate) struct Reduction {
+    /// Factor of ρ or τ: the square of all scalings.
+    input: f64,
+    /// Per layer: factor (the square of the scalings behind it) and what was removed.
+    layers: Vec<Layer>,
+}
+
+#[derive(Clone, Debug)]
+struct Layer {
+    factor: f64,
+    /// Multipliers per neuron group, times groups, before the removal; and each group's fate.
+    fate: Vec<Fate>,
+    shared: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    Kept,
+    /// Its inputs are zero: any large multiplier costs nothing.
+    Deaf,
+    /// Its outputs are ignored: any small multiplier will do.
+    Mute,
+}
+
+/// The smaller network, and the way back.
+pub(crate) fn reduce(net: &Network, norm: Norm, form: Form) -> Result<(Network, Reduction), LipError> {
+    let mut blocks = merged(net.blocks());
+    let mut layers = remove_dead(&mut blocks, form);
+    let mut behind = 1.0;
+    let mut layer = layers.len();
+    for block in blocks.iter_mut().rev() {
+        match block {
+            Block::Affine(a) => {
+                let s = norm2(&a.weight);
+                if s > 0.0 && s.is_finite() {
+                    a.weight = &a.weight * faer::Scale(1.0 / s);
+                    behind *= s * s;
+                }
+            }
+            _ => {
+                layer -= 1;
+                layers[layer].factor = behind;
+            }
+        }
+    }
+    let mut inputs = net.inputs();
+    if norm == Norm::L2
+        && let Some(Block::Affine(Affine { weight: w, .. }) | Block::Equilibrium { input: Affine { weight: w, .. }, .. }) =
+            blocks.first_mut()
+        && w.nrows() < w.ncols()
+    {
+        // Wᵀ = QR: only the part of the input in the range of Wᵀ matters.
+        *w = w.transpose().to_owned().qr().thin_R().transpose().to_owned();
+        inputs = w.ncols();
+    }
+    Ok((Network::new(inputs, blocks)?, Reduction { input: behind, layers }))
+}
+
+impl Reduction {
+    /// Multipliers for the network as stored.
+    pub fn restore(&self, reduced: &Multipliers) -> Multipliers {
+        let scaled = |p: &[f64], f: f64| p.iter().map(|p| p * f).collect::<Vec<_>>();
+        let layers = self.layers.iter().zip(&reduced.layers).map(|(layer, p)| {
+            let p = scaled(p, layer.factor);
+            let kept = layer.fate.iter().filter(|f| **f == Fate::Kept).count();
+            if layer.shared || kept == layer.fate.len() || kept == 0 {
+                return p;
+            }
+            let largest = p.iter().fold(0.0, |a: f64, p| a.max(*p));
+            let whole = |p: &[f64]| {
+                let mut p = p.iter();
+                let number = |f: &Fate| match f {
+                    Fate::Kept => p.next().copied().unwrap_or(largest),
+                    Fate::Deaf => 1e10 * largest,
+                    Fate::Mute => 1e-12 * largest,
+                };
+                layer.fate.iter().map(number).collect::<Vec<_>>()
+            };
+            // The published form has several numbers per group, one list after the other.
+            p.chunks(kept).flat_map(whole).collect()
+        });
+        // σ and τ share the bound: each takes the root of its scaling.
+        let input = match reduced.output.is_empty() {
+            true => self.input,
+            false => self.input.sqrt(),
+        };
+        let share = if reduced.output.is_empty() { 1.0 } else { 1.0 / self.input.sqrt() };
+        Multipliers {
+            input: scaled(&reduced.input, input),
+            output: scaled(&reduced.output, self.input.sqrt()),
+            layers: layers.map(|p| scaled(&p, share)).collect(),
+        }
+    }
+}
+
+/// Affine maps that follow one another become one.
+fn merged(blocks: &[Block]) -> Vec<Block> {
+    let mut out: Vec<Block> = Vec::new();
+    for block in blocks {
+        match (out.last_mut(), block) {
+            (Some(Block::Affine(a)), Block::Affine(b)) => *a = Affine::linear(&b.weight * &a.weight),
+            _ => out.push(block.clone()),
+        }
+    }
+    out
+}
+
+/// Takes out neurons (whole groups) between two affine maps that hear nothing or that nobody
+/// hears, as long as one stays.
+fn remove_dead(blocks: &mut [Block], form: Form) -> Vec<Layer> {
+    let mut layers = Vec::new();
+    for i in 0..blocks.len() {
+        if matches!(blocks[i], Block::Affine(_)) {
+            continue;
+        }
+        let mut fate = Vec::new();
+        if let Some([Block::Affine(before), Block::Activation(act), Block::Affine(after)]) =
+            blocks.get_mut(i.saturating_sub(1)..(i + 2).min(blocks.len()))
+            && !matches!(act, Activation::MaxPool { .. })
+        {
+            let (a, b, size) = (&before.weight, &after.weight, act.group());
+            let group = |g: usize| g * size..(g + 1) * size;
+            let deaf = |g| group(g).all(|k| (0..a.ncols()).all(|j| a[(k, j)] == 0.0));
+            let mute = |g| group(g).all(|k| (0..b.nrows()).all(|j| b[(j, k)] == 0.0));
+            fate = (0..a.nrows() / size)
+                .map(|g| match (deaf(g), mute(g)) {
+                    (true, _) => Fate::Deaf,
+                    (_, true) => Fate::Mute,
+                    _ => Fate::Kept,
+                })
+                .collect();
+            if fate.iter().all(|f| *f != Fate::Kept) {
+                fate[0] = Fate::Kept;
+            }
+            let groups: Vec<usize> = (0..fate.len()).filter(|g| fate[*g] == Fate::Kept).collect();
+            let kept: Vec<usize> = groups.iter().flat_map(|g| group(*g)).collect();
+            if kept.len() < a.nrows() {
+                let (rows, columns) = (a.ncols(), b.nrows());
+                let a = Mat::from_fn(kept.len(), rows, |i, j| a[(kept[i], j)]);
+                let b = Mat::from_fn(columns, kept.len(), |i, j| b[(i, kept[j])]);
+                (*before, *after) = (Affine::linear(a), Affine::linear(b));
+                if let Activation::Householder { normals: v } = act {
+                    *v = Mat::from_fn(groups.len(), v.ncols(), |g, k| v[(groups[g], k)]);
+                }
+            }
+        }
+        layers.push(Layer { factor: 1.0, fate, shared: form == Form::Layer });
+    }
+    layers
+}

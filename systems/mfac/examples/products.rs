@@ -1,0 +1,114 @@
+//! Times and errors of the products as one JSON object, for `peers/mfac_products.py`.
+//!
+//!     cargo run --release -p thalweg-mfac --example products -- GRADIENTS OUT M DAMP [ROUNDS] [THREADS]
+//!
+//! GRADIENTS holds (M + 1) · d numbers, `f32` in the machine's order: M gradients and a vector x.
+//! The product F⁻¹x is written to OUT in the same form, then the diagonal of F⁻¹. The reference is
+//! the same in double precision from a dense factorisation. Seconds are the least of the rounds.
+
+use std::time::Instant;
+
+use faer::{Mat, Side, prelude::Solve};
+use rayon::prelude::*;
+use thalweg_mfac::{Gradients, Options, StaticFisher, Storage, WindowFisher};
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> Result<(), Error> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [input, output, m, damp, rest @ ..] = &args[..] else {
+        return Err("usage: products GRADIENTS OUT M DAMP [ROUNDS] [THREADS]".into());
+    };
+    let (m, damp): (usize, f64) = (m.parse()?, damp.parse()?);
+    let rounds: usize = rest.first().map_or(Ok(3), |r| r.parse())?;
+    let threads: usize = rest.get(1).map_or(Ok(1), |t| t.parse())?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+    pool.install(|| measure(input, output, m, damp, rounds))
+}
+
+fn measure(input: &str, output: &str, m: usize, damp: f64, rounds: usize) -> Result<(), Error> {
+    let bytes = std::fs::read(input)?;
+    let numbers: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|b| f32::from_ne_bytes(*b)).collect();
+    let d = numbers.len() / (m + 1);
+    let (flat, x) = (&numbers[..m * d], &numbers[m * d..]);
+    let gradients = Gradients::from_flat(flat.to_vec(), m)?;
+    let options = Options { damp, block: 0 };
+
+    let mut fisher = StaticFisher::new(gradients.clone(), options)?;
+    let mut precompute = f64::INFINITY;
+    for _ in 0..rounds {
+        let copy = gradients.clone();
+        let start = Instant::now();
+        fisher = StaticFisher::new(copy, options)?;
+        precompute = precompute.min(start.elapsed().as_secs_f64());
+    }
+    let (ihvp_seconds, product) = least(rounds, || fisher.ihvp(x))?;
+    let (diag_seconds, diag) = least(rounds, || Ok(fisher.diag()))?;
+    let (element_seconds, _) = least(rounds, || fisher.element(0, d / 2))?;
+
+    let mut window = WindowFisher::new::<f32>(m, d, damp, Storage::Full)?;
+    flat.chunks(d).try_for_each(|g| window.insert(g))?;
+    let mut u = vec![0f32; d];
+    let (step_seconds, _) = least(rounds, || {
+        window.insert(&flat[..d])?;
+        window.precondition_newest(&mut u)
+    })?;
+    let mut to = vec![0f32; m * d];
+    let (copy_seconds, _) = least(rounds, || {
+        let pieces = to.par_chunks_mut(1 << 14).zip(flat.par_chunks(1 << 14));
+        pieces.for_each(|(to, from)| to.copy_from_slice(from));
+        Ok(())
+    })?;
+
+    let mut out: Vec<u8> = product.iter().flat_map(|y| y.to_ne_bytes()).collect();
+    out.extend(diag.iter().flat_map(|y| (*y as f32).to_ne_bytes()));
+    std::fs::write(output, out)?;
+    let error = relative(&product, &reference(flat, x, m, damp)?);
+    println!(
+        "{{\"m\":{m},\"d\":{d},\"damp\":{damp:e},\"threads\":{},\"precompute\":{precompute:e},\"ihvp\":{ihvp_seconds:e},\
+         \"diag\":{diag_seconds:e},\"element\":{element_seconds:e},\"step\":{step_seconds:e},\"copy\":{copy_seconds:e},\
+         \"error\":{error:e}}}",
+        rayon::current_num_threads()
+    );
+    Ok(())
+}
+
+/// Least seconds of so many calls, and the last result.
+fn least<T>(
+    rounds: usize,
+    mut f: impl FnMut() -> Result<T, thalweg_mfac::MfacError>,
+) -> Result<(f64, T), Error> {
+    let (mut best, mut result) = (f64::INFINITY, f()?);
+    for _ in 0..rounds {
+        let start = Instant::now();
+        result = f()?;
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    Ok((best, result))
+}
+
+/// Woodbury in double precision with one step of refinement: F y = x is checked by plain sums and
+/// the residual solved for again.
+fn reference(flat: &[f32], x: &[f32], m: usize, damp: f64) -> Result<Vec<f64>, Error> {
+    let d = x.len();
+    let g = Mat::from_fn(d, m, |i, k| f64::from(flat[k * d + i]));
+    let mut k = g.transpose() * &g;
+    (0..m).for_each(|i| k[(i, i)] += m as f64 * damp);
+    let llt = k.llt(Side::Lower).map_err(|e| format!("{e:?}"))?;
+    let solve = |x: &Mat<f64>| {
+        let inner = &g * llt.solve(g.transpose() * x);
+        Mat::from_fn(d, 1, |i, _| (x[(i, 0)] - inner[(i, 0)]) / damp)
+    };
+    let x = Mat::from_fn(d, 1, |i, _| f64::from(x[i]));
+    let mut y = solve(&x);
+    let fy = &g * (g.transpose() * &y);
+    let residual = Mat::from_fn(d, 1, |i, _| x[(i, 0)] - damp * y[(i, 0)] - fy[(i, 0)] / m as f64);
+    y += solve(&residual);
+    Ok(y.col(0).iter().copied().collect())
+}
+
+/// ‖a − b‖/‖b‖.
+fn relative(a: &[f32], b: &[f64]) -> f64 {
+    let error: f64 = a.iter().zip(b).map(|(a, b)| (f64::from(*a) - b).powi(2)).sum();
+    (error / b.iter().map(|b| b * b).sum::<f64>()).sqrt()
+}

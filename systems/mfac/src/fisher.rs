@@ -1,0 +1,257 @@
+use std::ops::Range;
+
+use faer::{Mat, MatRef};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use thalweg_core::Real;
+
+use crate::dense::{cholesky, forward, shift, solved};
+use crate::error::{length, positive};
+use crate::gradients::syrk;
+use crate::{Gradients, MfacError, memory};
+
+/// Settings of [`StaticFisher`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// Damping λ > 0, in the units of a squared gradient. Default 1e-5.
+    pub damp: f64,
+    /// Length B of the diagonal blocks; the last may be shorter. Default 0: one block, the whole
+    /// matrix.
+    pub block: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { damp: 1e-5, block: 0 }
+    }
+}
+
+/// The inverse of F = λI + GᵀG/m for fixed gradients G, or of its diagonal blocks.
+///
+/// With K = mλI + GGᵀ = CCᵀ in double precision,
+///
+/// ```text
+/// F⁻¹x = (x − Gᵀ K⁻¹ G x)/λ        F⁻¹ = (I − WᵀW)/λ,  W = C⁻¹G
+/// ```
+///
+/// which gives the numbers of the published recursion ([`crate::Recursion`]: qᵢ are the pivots of
+/// K/λ without roots, V = the rows of its unit triangular factor solved with G/λ), but by matrix
+/// products. Blocks shorter than m are formed and factored themselves. Cost for any block length:
+/// m²d to build, 2md per product, m²d for the diagonal, m² per element or m after
+/// [`with_elements`](Self::with_elements); memory: the gradients and an m × m matrix per block.
+#[derive(Clone, Debug)]
+pub struct StaticFisher {
+    gradients: Gradients,
+    damp: f64,
+    blocks: Vec<Block>,
+    /// The halves of all elements, one after the other, if kept.
+    halves: Option<Vec<f64>>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Block {
+    pub cols: Range<usize>,
+    factor: Factor,
+}
+
+#[derive(Clone, Debug)]
+enum Factor {
+    /// C of K = mλI + GGᵀ over the block's columns.
+    Gram(Mat<f64>),
+    /// C of F itself, for blocks shorter than m.
+    Direct(Mat<f64>),
+}
+
+impl StaticFisher {
+    /// Factors the matrix. An error if a setting is out of range, or if `damp` is so small that
+    /// rounding makes the matrix singular.
+    pub fn new(gradients: Gradients, options: Options) -> Result<Self, MfacError> {
+        let Options { damp, block } = options;
+        positive("damp", damp)?;
+        let (m, d) = (gradients.count(), gradients.width());
+        let size = if block == 0 { d } else { block.min(d) };
+        let side = size.min(m) as u64;
+        memory::check(m, d, |_| side * side * 8 * d.div_ceil(size) as u64)?;
+        let starts: Vec<usize> = (0..d).step_by(size).collect();
+        let factored = |start| Block::new(&gradients, start..(start + size).min(d), damp);
+        let blocks = starts.into_par_iter().map(factored).collect::<Result<_, _>>()?;
+        Ok(Self { gradients, damp, blocks, halves: None })
+    }
+
+    /// Keeps W too, in double precision (8·d·min(m, B) bytes), so that an element costs m
+    /// operations instead of m².
+    pub fn with_elements(mut self) -> Result<Self, MfacError> {
+        let (m, d) = (self.gradients.count(), self.gradients.width());
+        memory::check(m, d, |m| m.saturating_mul(8 * d as u64))?;
+        let half = |at: &[usize]| -> Vec<f64> {
+            let w = self.half(self.block_of(at[0]), at);
+            w.col_iter().flat_map(|w| w.iter().copied().collect::<Vec<_>>()).collect()
+        };
+        let halves: Vec<Vec<f64>> = self.tiles().par_iter().map(|at| half(at)).collect();
+        self.halves = Some(halves.concat());
+        Ok(self)
+    }
+
+    /// The gradients.
+    pub fn gradients(&self) -> &Gradients {
+        &self.gradients
+    }
+
+    /// λ.
+    pub fn damp(&self) -> f64 {
+        self.damp
+    }
+
+    /// F⁻¹x.
+    pub fn ihvp<T: Real>(&self, x: &[T]) -> Result<Vec<T>, MfacError> {
+        length("the vector", x.len(), self.gradients.width())?;
+        let mut out = x.to_vec();
+        let mut pieces = Vec::new();
+        let mut rest = &mut out[..];
+        for block in &self.blocks {
+            let (piece, after) = rest.split_at_mut(block.cols.len());
+            pieces.push((block, piece));
+            rest = after;
+        }
+        pieces.into_par_iter().for_each(|(block, x)| block.ihvp(&self.gradients, self.damp, x));
+        Ok(out)
+    }
+
+    /// F⁻¹x for several vectors.
+    pub fn ihvp_many<T: Real, R: AsRef<[T]>>(&self, xs: &[R]) -> Result<Vec<Vec<T>>, MfacError> {
+        xs.iter().map(|x| self.ihvp(x.as_ref())).collect()
+    }
+
+    /// The diagonal of F⁻¹.
+    pub fn diag(&self) -> Vec<f64> {
+        let tile = |at: &Vec<usize>| -> Vec<f64> {
+            let block = self.block_of(at[0]);
+            let half = self.half(block, at);
+            half.col_iter().map(|h| self.inverse(block, 1.0, h.squared_norm_l2())).collect()
+        };
+        self.tiles().par_iter().flat_map_iter(tile).collect()
+    }
+
+    /// [F⁻¹]ᵢⱼ for i, j < d.
+    pub fn element(&self, i: usize, j: usize) -> Result<f64, MfacError> {
+        Ok(self.submatrix(&[i, j])?[(0, 1)])
+    }
+
+    /// The rows and columns `at` of F⁻¹; indices < d in any order, also several times.
+    pub fn submatrix(&self, at: &[usize]) -> Result<Mat<f64>, MfacError> {
+        let d = self.gradients.width();
+        if let Some(i) = at.iter().find(|i| **i >= d) {
+            thalweg_core::Invalid::check(false, "element", i, &format!("an index below {d}"))?;
+        }
+        let mut out = Mat::zeros(at.len(), at.len());
+        for block in &self.blocks {
+            let places: Vec<usize> = (0..at.len()).filter(|i| block.cols.contains(&at[*i])).collect();
+            let inside: Vec<usize> = places.iter().map(|i| at[*i]).collect();
+            if inside.is_empty() {
+                continue;
+            }
+            let half = self.half(block, &inside);
+            let product = half.transpose() * &half;
+            for (a, i) in places.iter().enumerate() {
+                for (b, j) in places.iter().enumerate() {
+                    let delta = if at[*i] == at[*j] { 1.0 } else { 0.0 };
+                    out[(*i, *j)] = self.inverse(block, delta, product[(a, b)]);
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    pub(crate) fn blocks(&self) -> &[Block] {
+        &self.blocks
+    }
+
+    pub(crate) fn block_of(&self, i: usize) -> &Block {
+        &self.blocks[i / self.blocks[0].cols.len()]
+    }
+
+    /// An element of F⁻¹ from the inner product of two halves.
+    fn inverse(&self, block: &Block, delta: f64, product: f64) -> f64 {
+        match block.factor {
+            Factor::Gram(_) => (delta - product) / self.damp,
+            Factor::Direct(_) => product,
+        }
+    }
+
+    /// The columns `at`, all of one block, of W = C⁻¹G, or of C⁻¹ for a direct factor.
+    fn half(&self, block: &Block, at: &[usize]) -> Mat<f64> {
+        if let Some(halves) = &self.halves {
+            // All blocks before the last have the same length.
+            let (m, first) = (self.gradients.count(), self.blocks[0].cols.len().min(self.gradients.count()));
+            let (start, r) = (block.cols.start, block.cols.len().min(m));
+            return Mat::from_fn(r, at.len(), |k, i| halves[start * first + (at[i] - start) * r + k]);
+        }
+        match &block.factor {
+            Factor::Gram(c) => {
+                let mut w = self.gradients.gather(at);
+                forward(c, w.as_mut());
+                w
+            }
+            Factor::Direct(c) => {
+                let one = |k: usize, i: usize| if block.cols.start + k == at[i] { 1.0 } else { 0.0 };
+                let mut w = Mat::from_fn(block.cols.len(), at.len(), one);
+                forward(c, w.as_mut());
+                w
+            }
+        }
+    }
+
+    /// All indices in pieces of at most 256, none across a boundary of blocks.
+    fn tiles(&self) -> Vec<Vec<usize>> {
+        let tiles = |block: &Block| {
+            let cols = block.cols.clone();
+            cols.clone().step_by(256).map(move |at| (at..(at + 256).min(cols.end)).collect())
+        };
+        self.blocks.iter().flat_map(tiles).collect()
+    }
+}
+
+impl Block {
+    fn new(gradients: &Gradients, cols: Range<usize>, damp: f64) -> Result<Self, MfacError> {
+        let m = gradients.count() as f64;
+        let gram = cols.len() >= gradients.count();
+        let (mut a, shift_by) = match gram {
+            true => (gradients.gram(cols.clone(), None), m * damp),
+            false => (direct(gradients.panel(cols.clone()).as_ref(), m), damp),
+        };
+        shift(&mut a, shift_by);
+        let c = factored(&a, damp)?;
+        Ok(Self { cols, factor: if gram { Factor::Gram(c) } else { Factor::Direct(c) } })
+    }
+
+    /// `x ← F⁻¹x` for the block's part of a vector.
+    fn ihvp<T: Real>(&self, gradients: &Gradients, damp: f64, x: &mut [T]) {
+        match &self.factor {
+            Factor::Gram(c) => {
+                let y = solved(c, &gradients.dots(self.cols.clone(), x));
+                let finish = |sum: f64, x: T| T::from_f64((x.to_f64() - sum) / damp);
+                gradients.combine(self.cols.clone(), &y, x, finish);
+            }
+            Factor::Direct(c) => {
+                let wide: Vec<f64> = x.iter().map(|x| x.to_f64()).collect();
+                x.iter_mut().zip(solved(c, &wide)).for_each(|(x, y)| *x = T::from_f64(y));
+            }
+        }
+    }
+}
+
+/// The lower triangle of A Aᵀ/m: GᵀG/m over the columns that are A's rows.
+pub(crate) fn direct(a: MatRef<'_, f64>, m: f64) -> Mat<f64> {
+    let mut f = Mat::zeros(a.nrows(), a.nrows());
+    syrk(&mut f, a, 1.0 / m);
+    f
+}
+
+/// Cholesky, or the error that says how much damping it needs: the rounding of the trace.
+pub(crate) fn factored(a: &Mat<f64>, damp: f64) -> Result<Mat<f64>, MfacError> {
+    cholesky(a).ok_or_else(|| {
+        let trace: f64 = (0..a.nrows()).map(|i| a[(i, i)]).sum();
+        MfacError::Singular { damp, least: damp.max(4.0 * f64::EPSILON * trace) }
+    })
+}
