@@ -37,13 +37,17 @@ impl fmt::Display for Failed {
 
 impl std::error::Error for Failed {}
 
-/// Prints an error on one line and gives its exit code.
-pub fn report(e: &anyhow::Error) -> ExitCode {
-    let code = code(e);
-    let word = if code == 130 { "note" } else { "error" };
+/// Prints an error on one line.
+pub fn say(e: &anyhow::Error) {
+    let word = if code(e) == 130 { "note" } else { "error" };
     // Nothing is left to tell a reader that has gone away.
     let _ = writeln!(io::stderr(), "{word}: {}", one_line(e));
-    ExitCode::from(code)
+}
+
+/// Prints an error and gives its exit code.
+pub fn report(e: &anyhow::Error) -> ExitCode {
+    say(e);
+    ExitCode::from(code(e))
 }
 
 /// clap's message; help and version are no errors.
@@ -52,7 +56,8 @@ pub fn usage(e: &clap::Error) -> ExitCode {
     ExitCode::from(if e.use_stderr() { 2 } else { 0 })
 }
 
-fn code(e: &anyhow::Error) -> u8 {
+/// Exit code of an error.
+pub fn code(e: &anyhow::Error) -> u8 {
     let failed = e.chain().any(|cause| {
         cause.is::<Failed>()
             || matches!(

@@ -17,6 +17,7 @@ mod train;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use thalweg::comm;
 
 /// Optimisation beyond the plain gradient.
 #[derive(Parser)]
@@ -52,16 +53,26 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(e) => return failure::usage(&e),
     };
+    // Of several processes that `mpirun` started, all do the same; the first speaks and writes.
+    let mut world = match comm::world() {
+        Ok(world) => world,
+        Err(e) => return failure::report(&e.into()),
+    };
     let done = match cli.verb {
-        Verb::Train(args) => args.run(),
+        Verb::Train(args) => args.run(&mut world),
+        _ if world.size() > 1 => {
+            Err(anyhow::anyhow!("only `train` runs in several processes; start it alone"))
+        }
         Verb::Prune(args) => args.run(),
         Verb::Evaluate(args) => args.run(),
         Verb::Minimize(args) => args.run(),
         Verb::Tour(args) => args.run(),
         Verb::Bench(args) => args.run(),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => failure::report(&e),
-    }
+    let code = done.as_ref().map_or_else(failure::code, |()| 0);
+    ExitCode::from(world.end(code, || {
+        if let Err(e) = &done {
+            failure::say(e);
+        }
+    }))
 }

@@ -6,12 +6,15 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::Args;
 use serde_json::json;
+use thalweg::core::Seed;
+use thalweg::mfac::Saliency;
 use thalweg::plot::{Figure, Report};
+use thalweg::train::{Sampling, Trainer};
 
-use crate::bench::{self, Finding, Length, Setting, variant};
+use crate::bench::{self, Finding, Length, Setting, Variant, variant};
 use crate::config::Common;
-use crate::output;
 use crate::task::{From, Task};
+use crate::{output, prune, train};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -33,6 +36,8 @@ const STOPS: &[Stop] = &[
     ("adahessian", adahessian),
     ("adahessian", |_| bench::diagonal()),
     ("adahessian", |_| bench::trajectories()),
+    ("mkor", mkor),
+    ("mfac", mfac),
 ];
 
 impl Tour {
@@ -66,20 +71,24 @@ impl Tour {
     }
 }
 
-/// AdaHessian against its baselines on the embedded digits.
-fn adahessian(common: &Common) -> Result<Finding> {
-    const ARCH: &str = "mlp:64-128-10";
-    let task = Task::load(&From { data: "digits".into(), ..From::default() }, ARCH, None)?;
-    let variants = [
-        variant("AdaHessian", "adahessian", json!({ "lr": 0.15 })),
-        variant("AdaHessian, no averaging", "adahessian", json!({ "lr": 0.15, "average": "none" })),
-        variant("AdamW", "adamw", json!({ "lr": 3e-3 })),
-        variant("SGD", "sgd", json!({ "lr": 0.1 })),
-        variant("Muon", "muon", json!({ "lr": 0.02 })),
-    ];
-    let setting = Setting { batch: 64, length: Length::Epochs(15), schedule: "linear", seeds: 3 };
+const ARCH: &str = "mlp:64-128-10";
+
+fn digits() -> Result<Task> {
+    Task::load(&From { data: "digits".into(), ..From::default() }, ARCH, None)
+}
+
+/// A training comparison on the embedded digits.
+fn compare(
+    common: &Common,
+    name: &'static str,
+    title: &str,
+    variants: &[Variant],
+    epochs: u64,
+) -> Result<Finding> {
+    let task = digits()?;
+    let setting = Setting { batch: 64, length: Length::Epochs(epochs), schedule: "linear", seeds: 3 };
     let quiet = Common { quiet: true, ..common.clone() };
-    let rows = bench::train(&task, &variants, &setting, &quiet)?;
+    let rows = bench::train(&task, variants, &setting, &quiet)?;
     let bars: Vec<_> = rows
         .iter()
         .map(|r| {
@@ -87,18 +96,75 @@ fn adahessian(common: &Common) -> Result<Finding> {
             (r.label.clone(), mean, sd)
         })
         .collect();
+    let figure = Figure::new(format!("Test loss after {epochs} epochs")).y_label("cross-entropy");
     Ok(Finding {
-        name: "adahessian",
-        title: "AdaHessian: training with the Hessian's diagonal".into(),
+        name,
+        title: title.into(),
         text: format!(
-            "{ARCH} on {} digits, batch 64, 15 epochs, linear decay, 3 seeds, each method at its usual rate.",
+            "{ARCH} on {} digits, batch 64, {epochs} epochs, linear decay, 3 seeds, each method at its usual rate.",
             task.train.len()
         ),
         table: bench::table(&rows),
         figures: vec![(
-            Figure::new("Test loss after 15 epochs").y_label("cross-entropy").bars("test loss", &bars),
+            figure.bars("test loss", &bars),
             "Lower is better; whiskers are one standard deviation over the seeds.".into(),
         )],
+        marks: Vec::new(),
+        data: serde_json::to_value(&rows)?,
+    })
+}
+
+/// AdaHessian against its baselines.
+fn adahessian(common: &Common) -> Result<Finding> {
+    let variants = [
+        variant("AdaHessian", "adahessian", json!({ "lr": 0.15 })),
+        variant("AdaHessian, no averaging", "adahessian", json!({ "lr": 0.15, "average": "none" })),
+        variant("AdamW", "adamw", json!({ "lr": 3e-3 })),
+        variant("SGD", "sgd", json!({ "lr": 0.1 })),
+        variant("Muon", "muon", json!({ "lr": 0.02 })),
+    ];
+    compare(common, "adahessian", "AdaHessian: training with the Hessian's diagonal", &variants, 15)
+}
+
+/// MKOR and its rivals on the same first-order method.
+fn mkor(common: &Common) -> Result<Finding> {
+    let variants = [
+        variant("SGD", "sgd", json!({ "lr": 0.05 })),
+        variant("MKOR", "mkor", json!({ "lr": 0.05 })),
+        variant("K-FAC", "kfac", json!({ "lr": 0.05, "inv_freq": 10, "rescale": "joint", "kl_clip": null })),
+        variant("M-FAC", "mfac", json!({ "window": 64, "damp": 1e-3 })),
+    ];
+    compare(common, "mkor", "MKOR: Kronecker factors from two vectors per layer", &variants, 5)
+}
+
+/// One-shot pruning of a small network.
+fn mfac(common: &Common) -> Result<Finding> {
+    let task = digits()?;
+    let quiet = Common { quiet: true, ..common.clone() };
+    let sampling = Sampling { batch: 64, seed: Seed(1), ..Sampling::default() };
+    let job = train::Job::plain(&task, None, sampling, 220)?;
+    let fields = json!({ "lr": 3e-3, "schedule": "linear:220" });
+    let trainer = Trainer::new("adamw", serde_json::from_value(fields)?)?;
+    let model = job.run(&trainer, None, false, &quiet, train::alone())?.model;
+    let settings = prune::Settings {
+        compare: Some(vec![Saliency::Mfac, Saliency::DiagFisher, Saliency::Magnitude]),
+        sparsity: Some(vec![0.5, 0.7, 0.8, 0.85, 0.9, 0.95]),
+        recompute: Some(8),
+        seed: Some(1),
+        ..prune::Settings::default()
+    };
+    let Task { description, train, test, .. } = task;
+    let job = prune::Job::new(&settings, &quiet, description, model, train, test)?;
+    let (dense, rows) = (job.dense()?, job.rows(None, false)?);
+    let figure = prune::curves("Accuracy after pruning", "share of right classes", &rows, |r| r.accuracy);
+    Ok(Finding {
+        name: "mfac",
+        title: "M-FAC: pruning with the inverse Fisher matrix".into(),
+        text: format!(
+            "{ARCH} trained on the digits, then pruned in one go without fine-tuning; fresh gradients 8 times on the way."
+        ),
+        table: prune::table(&rows, &dense),
+        figures: vec![(figure, "Higher is better.".into())],
         marks: Vec::new(),
         data: serde_json::to_value(&rows)?,
     })

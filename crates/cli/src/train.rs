@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use thalweg::comm::{Alone, Collective, World};
 use thalweg::core::{Every, MethodError, Outcome, RunError, Seed, StopReason};
 use thalweg::net::{Init, Model, Net, Preprocess, default_init, initial};
 use thalweg::optim::Schedule;
@@ -400,8 +401,10 @@ pub struct Summary {
 }
 
 impl Train {
-    pub fn run(self) -> Result<()> {
+    pub fn run(mut self, world: &mut World) -> Result<()> {
         self.common.start()?;
+        let first = world.rank() == 0;
+        self.common.quiet |= !first;
         let (folder, file) = match &self.resume {
             Some(folder) => (folder.clone(), Some(config::of_run(folder)?)),
             None => (self.out.clone().unwrap_or_else(|| "run".into()), self.config.clone()),
@@ -426,7 +429,6 @@ impl Train {
         let job = Job::new(&task, &settings)?;
         let trainer = |name: &String| Ok(settings.trainer(name, job.steps)?.suited(&job.net));
         let trainers = names.iter().map(trainer).collect::<Result<Vec<_>>>()?;
-        output::make_folder(&folder)?;
         let place = |name: &str| if many { folder.join(name) } else { folder.clone() };
         // Also one of the other kind, whose settings this run would replace.
         let places = Trainer::NAMES.iter().map(|n| folder.join(n)).chain([folder.clone()]);
@@ -436,7 +438,12 @@ impl Train {
             bail!("{at} holds an unfinished run; continue it with --resume {folder}, or add --overwrite");
         }
         let effective = job.effective(&settings, &trainers)?;
-        if self.resume.is_none() {
+        // Nobody looks for unfinished runs any more.
+        world.collective().barrier()?;
+        if first {
+            output::make_folder(&folder)?;
+        }
+        if self.resume.is_none() && first {
             for place in names.iter().map(|n| place(n)).chain(unfinished) {
                 clear(&place)?;
             }
@@ -450,8 +457,11 @@ impl Train {
                 summaries.push(done);
                 continue;
             }
-            output::make_folder(&place)?;
-            let outcome = job.run(trainer, Some(&place), self.resume.is_some(), &self.common)?;
+            if first {
+                output::make_folder(&place)?;
+            }
+            let outcome =
+                job.run(trainer, Some(&place), self.resume.is_some(), &self.common, world.collective())?;
             if outcome.reason == StopReason::Interrupted {
                 let resume = Some(format!("thalweg train --resume {}", folder.display()));
                 return Err(Interrupted { resume }.into());
@@ -464,6 +474,9 @@ impl Train {
                 ));
             }
             summaries.push(outcome.summary);
+        }
+        if !first {
+            return Ok(());
         }
         if many {
             output::write_json(&folder.join("summary.json"), &summaries)?;
@@ -516,6 +529,11 @@ pub fn table(summaries: &[Summary]) -> Table {
         ]);
     }
     table
+}
+
+/// This process by itself.
+pub fn alone() -> Box<dyn Collective> {
+    Box::new(Alone)
 }
 
 /// A task with what all its methods share: start, order of the examples, number of steps.
@@ -644,13 +662,17 @@ impl<'a> Job<'a> {
         place: Option<&Path>,
         resume: bool,
         common: &Common,
+        mut ranks: Box<dyn Collective + '_>,
     ) -> Result<Finished> {
-        let mut training = self.training()?;
+        let first = ranks.rank() == 0;
         let saving = place.map(|place| {
             let checkpoint = place.join(CHECKPOINT);
             let resume = resume && checkpoint.exists();
             Saving { metrics: place.join("metrics.jsonl"), checkpoint, every: self.every, resume }
         });
+        // The first rank writes a checkpoint soon; all must have looked for the old one.
+        ranks.barrier()?;
+        let mut training = self.training()?.distributed(ranks)?;
         if matches!(trainer, Trainer::Lbfgs(_)) && training.steps_per_epoch() > 1 {
             bail!("lbfgs needs the same examples in every step; add --batch {}", self.task.train.len());
         }
@@ -677,6 +699,14 @@ impl<'a> Job<'a> {
         let Score { accuracy, loss, .. } =
             score(&self.net, &outcome.solution, training.buffers(), &self.task.test)?;
         let seconds = training.stepping().as_secs_f64();
+        let traffic = training.collective().traffic();
+        if traffic.bytes > 0 {
+            common.note(format!(
+                "{}: each process sent {:.1} MB",
+                trainer.name(),
+                traffic.bytes as f64 / 1e6
+            ));
+        }
         let summary = Summary {
             method: trainer.name().into(),
             seed: self.sampling.seed.0,
@@ -697,7 +727,7 @@ impl<'a> Job<'a> {
             classes: self.task.classes.clone(),
             training: json!({ "method": trainer.name(), "hyper_parameters": trainer, "steps": outcome.steps, "seed": self.sampling.seed }),
         };
-        if let Some(place) = place {
+        if let Some(place) = place.filter(|_| first) {
             model.save(place.join("model.safetensors"))?;
             output::write_json(&place.join("summary.json"), &summary)?;
             // The checkpoint of a run that has ended is of no more use; one cut short may go on.

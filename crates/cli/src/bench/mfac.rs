@@ -20,7 +20,7 @@ use super::timing::{exponent, seconds};
 use super::{Finding, Measure, publish, select};
 use crate::prune::{Job as PruneJob, Row as Pruned, Settings, curves, table};
 use crate::task::Task;
-use crate::train::Job;
+use crate::train::{Job, alone};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -123,13 +123,16 @@ impl Bench {
                 let sampling = Sampling { batch: 32, seed: Seed(seed), ..Sampling::default() };
                 let before = Job::plain(&first, None, sampling.clone(), 600)?;
                 let adamw = json!({ "lr": 3e-3, "schedule": "warmup:100+linear:600" });
-                let model =
-                    before.run(&trainer("adamw", adamw)?, None, false, &self.on.options.common)?.model;
+                let model = before
+                    .run(&trainer("adamw", adamw)?, None, false, &self.on.options.common, alone())?
+                    .model;
                 let mut job = Job::plain(&second, None, sampling, 300)?;
                 job.start_from(model.theta, model.buffers);
                 let mut fields = fields.clone();
                 fields["schedule"] = "linear:300".into();
-                let done = job.run(&trainer(method, fields)?, None, false, &self.on.options.common)?.summary;
+                let done = job
+                    .run(&trainer(method, fields)?, None, false, &self.on.options.common, alone())?
+                    .summary;
                 test.push(done.test_loss);
                 train.push(done.train_loss.unwrap_or(f64::NAN));
                 time.push(done.seconds);
@@ -257,7 +260,7 @@ impl Bench {
             let epoch = job.training()?.steps_per_epoch();
             job.steps = 4 * epoch;
             let sgd = json!({ "lr": 0.1, "schedule": format!("linear:{}", job.steps) });
-            let model: Model = job.run(&trainer("sgd", sgd)?, None, false, common)?.model;
+            let model: Model = job.run(&trainer("sgd", sgd)?, None, false, common, alone())?.model;
             let settings = settings(seed);
             let Task { description, train, test, .. } = &task;
             let prune =

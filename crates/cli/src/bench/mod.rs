@@ -21,7 +21,7 @@ use crate::output;
 
 pub use adahessian::trajectories;
 pub use diagonal::diagonal;
-pub use runs::{Length, Setting, moments, run as train, table, variant};
+pub use runs::{Length, Setting, Variant, moments, run as train, table, variant};
 
 #[derive(Args)]
 pub struct Bench {

@@ -11,7 +11,7 @@ use thalweg::train::{Epoch, Sampling, Trainer};
 use crate::config::Common;
 use crate::failure::Interrupted;
 use crate::task::Task;
-use crate::train::Job;
+use crate::train::{Job, alone};
 
 /// A method with settings, under a name for people.
 pub struct Variant {
@@ -110,7 +110,7 @@ pub fn run(task: &Task, variants: &[Variant], setting: &Setting<'_>, common: &Co
             let trainer = Trainer::new(v.method, bound)?.suited(job.net());
             trainer.validate()?;
             row.lr = trainer.field("lr").and_then(|lr| lr.as_f64()).unwrap_or(f64::NAN);
-            match job.run(&trainer, None, false, common) {
+            match job.run(&trainer, None, false, common, alone()) {
                 Ok(done) if done.reason == StopReason::Interrupted => {
                     return Err(Interrupted { resume: None }.into());
                 }
