@@ -89,6 +89,12 @@ impl Job {
         }
     }
 
+    /// The code of rank 0, once all ranks have ended.
+    pub fn first(&self, mut code: u8) -> u8 {
+        self.ending.process_at_rank(0).broadcast_into(&mut code);
+        code
+    }
+
     pub fn abort(&self, code: u8) -> ! {
         self.ending.abort(code.into())
     }

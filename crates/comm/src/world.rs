@@ -66,10 +66,10 @@ impl World {
 
     /// The last act of the program: gives back the exit code that `main` is to return.
     ///
-    /// Codes 0 and 130 (the agreed stop after Ctrl-C) wait for all ranks. With any other, `say`
-    /// tells why on rank 0; if the others do not end within two seconds too, this rank tells why
-    /// as well and ends all of them with its code: they may wait for it in a collective. A process
-    /// that exits without this call ends the others by way of `mpirun`.
+    /// `say` tells why, on rank 0 and on those that end otherwise. Codes 0 and 130 (the agreed stop
+    /// after Ctrl-C) wait for all ranks; with any other, a rank ends all of them with its code if
+    /// they do not end too within two seconds: they may wait for it in a collective. A process that
+    /// exits without this call ends the others by way of `mpirun`.
     pub fn end(self, code: u8, say: impl FnOnce()) -> u8 {
         #[cfg(feature = "mpi")]
         if let Some(job) = self.job {
@@ -82,6 +82,9 @@ impl World {
             if !job.all_end(patience) {
                 tell();
                 job.abort(code);
+            }
+            if job.first(code) != code {
+                tell();
             }
             return code;
         }

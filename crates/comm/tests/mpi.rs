@@ -94,6 +94,11 @@ mod with_mpi {
         assert_eq!(text(&run).matches("fails").count(), 1, "{}", text(&run));
         println!("what fails on all ranks is said once: ok");
 
+        let run = mpirun(2, "differ");
+        assert_eq!(run.status.code(), Some(7), "{}", text(&run));
+        assert_eq!(text(&run).matches("rank 1 fails").count(), 1, "{}", text(&run));
+        println!("what fails on one rank alone is said: ok");
+
         let run = mpirun(2, "exit");
         assert_eq!(run.status.code(), Some(3), "{}", text(&run));
         println!("a process that exits ends the others: ok");
@@ -121,6 +126,7 @@ mod with_mpi {
                 unreachable!("the other rank never comes")
             }
             "fail-together" => 2,
+            "differ" => 7 * rank as u8,
             "exit" if rank == 1 => std::process::exit(3),
             "exit" => {
                 world.collective().all_reduce_sum(&mut [1.0; 100]).unwrap();

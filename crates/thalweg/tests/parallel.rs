@@ -7,7 +7,8 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 use thalweg::comm::{Collective, CommError, Local, Traffic, local};
 use thalweg::core::{
-    Every, Iterate, Method, MethodError, Objective, Outcome, Problem, RunError, Seed, StopReason,
+    Every, Iterate, LayerStats, Layered, Method, MethodError, Objective, Outcome, Problem, RunError, Seed,
+    StopReason,
 };
 use thalweg::data::{Dataset, Targets, Text, Values, digits};
 use thalweg::net::{Graph, Init, Net, Preprocess, initial, named};
@@ -97,8 +98,8 @@ where
     for<'a> <M as Method<Training<'a>>>::State: Iterate<f32>,
 {
     let (case, steps) = (Case::digits(64), 30);
-    let plan = Plan { steps, seed: Seed(5), ..Plan::default() };
     let run = |mut training: Training<'_>| {
+        let plan = Plan { steps, seed: Seed(5), ..Plan::default() };
         let outcome = fit(method, &mut training, &plan).unwrap();
         (outcome.solution, training.train_loss().unwrap(), training.collective().traffic())
     };
@@ -167,6 +168,45 @@ fn shares_weigh_what_their_classes_do() {
         both.is_nan()
     });
     assert!(step.is_some(), "two classes without weight did not meet");
+}
+
+/// Rows, mean inputs, output gradients and second moments of each layer, end to end.
+fn numbers(stats: &[LayerStats]) -> Vec<f32> {
+    let of = |s: &LayerStats| {
+        let moments = s.moments.clone().unwrap();
+        [vec![s.rows as f64], s.input_mean.clone(), s.output_grad.clone(), moments.input, moments.output]
+            .concat()
+    };
+    stats.iter().flat_map(of).map(|x| x as f32).collect()
+}
+
+#[test]
+fn layers_are_seen_as_in_one_process() {
+    let mut case = Case::digits(50);
+    case.net.loss.class_weights = Some((0..10).map(|k| 0.5 + f64::from(k)).collect());
+    let see = |mut training: Training<'_>| {
+        let (mut grad, mut stats) = (vec![0.0; case.start.0.len()], Vec::new());
+        training.begin_step(1).unwrap();
+        let before = training.collective().traffic().bytes;
+        training.value_grad_layers(&case.start.0, &mut grad, true, &mut stats).unwrap();
+        let with = training.collective().traffic().bytes - before;
+        training.value_grad(&case.start.0, &mut grad).unwrap();
+        (stats, with - (training.collective().traffic().bytes - before - with))
+    };
+    let (expected, _) = see(case.training());
+    for n in [2, 3] {
+        let found = ranks(n, |c| see(case.training().distributed(c).unwrap()));
+        assert!(found.iter().all(|f| *f == found[0]));
+        for (found, expected) in found[0].0.iter().zip(&expected) {
+            assert_eq!((found.weight, found.rows), (expected.weight, expected.rows));
+            let off =
+                distance(&numbers(std::slice::from_ref(found)), &numbers(std::slice::from_ref(expected)));
+            assert!(off < 1e-5, "{n} ranks: off by {off}");
+        }
+        // Beside the gradient: two vectors, and two matrices as a K-FAC sends them.
+        let count = |inputs: u64, outputs: u64| inputs + outputs + inputs * inputs + outputs * outputs;
+        assert_eq!(found[0].1, 4 * (count(64, 24) + count(24, 10)));
+    }
 }
 
 #[test]
@@ -311,6 +351,15 @@ fn a_rank_that_fails_ends_the_others() {
         let plan = Plan { steps: 10, ..Plan::default() };
         fit(&Sgd::default(), &mut training, &plan).unwrap_err()
     });
+    let seen = ranks(2, |c| {
+        let case = if c.rank() == 1 { &bad } else { &good };
+        let mut training = case.training().distributed(c).unwrap();
+        training.begin_step(0).unwrap();
+        let mut grad = vec![0.0; case.start.0.len()];
+        let seen = training.value_grad_layers(&case.start.0, &mut grad, false, &mut Vec::new());
+        seen.unwrap_err().to_string()
+    });
+    assert!(seen[0].contains("rank 1 has left") && seen[1].contains("label"), "{seen:?}");
     let RunError::Method { step: 0, source: MethodError::Problem(source) } = &errors[0] else {
         panic!("{}", errors[0])
     };

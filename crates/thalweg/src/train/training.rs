@@ -311,9 +311,10 @@ impl Layered for Training<'_> {
         self.pass.gather = if moments { Gather::Moments } else { Gather::Means };
         let value = self.value_grad(theta, grad);
         self.pass.gather = Gather::Nothing;
+        let value = value?;
         stats.clear();
         stats.extend_from_slice(self.pass.stats());
         self.ranks.mean_stats(stats)?;
-        value
+        Ok(value)
     }
 }
