@@ -30,11 +30,13 @@ pub struct Admm {
     pub check_every: u64,
     /// Iterations in which ρ may still adapt. Default 2000.
     pub adapt_until: u64,
+    /// Iterations after which it ends even if the gap is larger, for [`crate::finish`]. Default none.
+    pub patience: Option<u64>,
 }
 
 impl Default for Admm {
     fn default() -> Self {
-        Self { tol: 1e-4, rho: 1.0, relax: 1.6, check_every: 100, adapt_until: 2000 }
+        Self { tol: 1e-4, rho: 1.0, relax: 1.6, check_every: 100, adapt_until: 2000, patience: None }
     }
 }
 
@@ -246,7 +248,8 @@ impl Admm {
             .zip(qv.par_chunks_mut(width * d).zip(qw.par_chunks_mut(width * d)))
             .zip(s.par_chunks_mut(width * n).zip(t.par_chunks_mut(width * n)));
         type Pair<'a> = (&'a mut [f64], &'a mut [f64]);
-        let strip = |(strip, (((target, copy), q), slack)): (usize, (((Pair, Pair), Pair), Pair))| {
+        type Strip<'a> = (((Pair<'a>, Pair<'a>), Pair<'a>), Pair<'a>);
+        let strip = |(strip, (((target, copy), q), slack)): (usize, Strip)| {
             let (((c, b), (v, w)), ((qv, qw), (s, t))) = ((target, copy), (q, slack));
             let (first, columns) = (strip * width, c.len() / d);
             let mut heights = vec![0.0; n * columns];
@@ -305,8 +308,11 @@ impl Admm {
     }
 
     fn progress(&self, state: &AdmmState, primal: f64, dual: f64) -> Progress {
-        let mut metrics =
-            vec![("primal_residual".into(), primal), ("dual_residual".into(), dual), ("rho".into(), state.rho)];
+        let mut metrics = vec![
+            ("primal_residual".into(), primal),
+            ("dual_residual".into(), dual),
+            ("rho".into(), state.rho),
+        ];
         let certificate = state.best.as_ref().map(|b| &b.certificate);
         if let Some(c) = certificate {
             metrics.extend([("dual_bound".into(), c.dual_bound), ("gap".into(), c.gap)]);
@@ -315,8 +321,33 @@ impl Admm {
             value: certificate.map_or(f64::NAN, |c| c.objective),
             evaluations: 1,
             metrics,
-            converged: certificate.is_some_and(|c| c.gap <= self.tol),
+            converged: certificate.is_some_and(|c| c.gap <= self.tol)
+                || self.patience.is_some_and(|most| state.iteration >= most),
         }
+    }
+
+    /// At most `most` iterations from where a run on a program of the same geometry (another β, say)
+    /// ended, or from 0; the solution and where to go on.
+    ///
+    /// # Errors
+    /// As a run.
+    pub fn run_from(
+        &self,
+        program: &mut Program,
+        warm: Option<AdmmState>,
+        most: u64,
+    ) -> Result<(Certified, AdmmState), ConvexError> {
+        self.validate()?;
+        let mut state = match warm {
+            Some(state) => AdmmState { iteration: 0, best: None, ..state },
+            None => self.init(program, Seed(0))?,
+        };
+        for _ in 0..most {
+            if self.step(program, &mut state)?.converged {
+                break;
+            }
+        }
+        Ok((self.finish(program, state.clone())?, state))
     }
 }
 
@@ -392,5 +423,100 @@ fn project_out(f: &Factors, x: &mut [f64], n: usize) {
             let p = crate::samples::dot(u.col_as_slice(j), x);
             add(x, -p, u.col_as_slice(j));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use faer::Mat;
+    use thalweg_core::normal;
+
+    use super::*;
+    use crate::{Geometry, Loss, Patterns, Samples};
+
+    fn random(n: usize, d: usize) -> Program {
+        let mut x = vec![0.0; n * d];
+        normal(&mut Seed(2).stream("x", 0), &mut x);
+        let samples = Samples::new(x, d).unwrap();
+        let y = samples.rows().map(|x| x[0] - x[1]).collect();
+        let patterns = Patterns::sample(&samples, 20, Seed(1)).unwrap();
+        Program::new(Geometry::new(samples, patterns, false).unwrap(), y, Loss::Squared, 0.1).unwrap()
+    }
+
+    #[test]
+    fn the_kernel_is_the_product_that_it_abbreviates() {
+        let program = random(9, 3);
+        let (n, p) = (9, program.patterns().len());
+        let x = program.samples().mat().to_owned();
+        let c = Mat::<f64>::identity(3, 3) + x.transpose() * &x;
+        let solve = c.llt(faer::Side::Lower).unwrap();
+        let mut h = Mat::<f64>::zeros(n, n);
+        for i in 0..p {
+            let f = Mat::from_fn(n, 3, |k, j| program.geometry().pattern(i)[k] * x[(k, j)]);
+            h += &f * solve.solve(f.transpose());
+        }
+        for k in 0..n {
+            h[(k, k)] += 0.5;
+        }
+        let kernel = &program.geometry().factors().unwrap().kernel;
+        let ours = kernel.L() * kernel.L().transpose();
+        assert!((ours - h).norm_max() < 1e-10);
+    }
+
+    /// One unrelaxed step from a random state solves the dense (2dP)² system.
+    #[test]
+    fn woodbury_solves_the_dense_system() {
+        let mut program = random(9, 3);
+        let (n, d, p) = (9, 3, program.patterns().len());
+        let method = Admm { relax: 1.0, adapt_until: 0, ..Admm::default() };
+        let mut state = method.init(&mut program, Seed(1)).unwrap();
+        let mut rng = Seed(5).stream("state", 0);
+        for x in state
+            .v
+            .iter_mut()
+            .chain(&mut state.q)
+            .chain(&mut state.slack)
+            .chain([&mut state.r, &mut state.eta])
+        {
+            normal(&mut rng, x);
+        }
+        let dense = crate::paper::system(&program, 1.0);
+        let mut rhs = Mat::<f64>::zeros(2 * d * p, 1);
+        for block in 0..2 * p {
+            let (side, i) = (block / p, block % p);
+            for j in 0..d {
+                let at = i * d + j;
+                rhs[(block * d + j, 0)] += 2.0 * state.v[side][at] - state.q[side][at];
+            }
+            for k in 0..n {
+                let on = program.geometry().pattern(i)[k];
+                let sign = if side == 0 { 1.0 } else { -1.0 };
+                let pull = (2.0 * on - 1.0) * state.slack[side][i * n + k].abs()
+                    + sign * on * (state.r[k] - state.eta[k]);
+                for j in 0..d {
+                    rhs[(block * d + j, 0)] += pull * program.samples().row(k)[j];
+                }
+            }
+        }
+        let expected = dense.llt(faer::Side::Lower).unwrap().solve(&rhs);
+        let factors = program.geometry().factors().unwrap();
+        let (mut c, b, pushed) = right_hand_sides(&program, factors, &state);
+        let (weights, outputs) = solve_outputs(&program, factors, &state, pushed);
+        for i in 0..p {
+            let heights: Vec<f64> =
+                weights.iter().zip(program.geometry().pattern(i)).map(|(q, on)| -q * on).collect();
+            let mut pulled = vec![0.0; d];
+            product(&mut pulled, Accum::Replace, program.samples().t(), &heights);
+            product(&mut c[i * d..][..d], Accum::Add, factors.inverse.as_ref(), &pulled);
+        }
+        let half = |j: usize, s: f64| 0.5 * (b[j] + s * c[j]);
+        let u: Vec<f64> = (0..d * p).map(|j| half(j, 1.0)).collect();
+        let z: Vec<f64> = (0..d * p).map(|j| half(j, -1.0)).collect();
+        for j in 0..d * p {
+            assert!((u[j] - expected[(j, 0)]).abs() < 1e-10);
+            assert!((z[j] - expected[(d * p + j, 0)]).abs() < 1e-10);
+        }
+        let direct = program.predict(&u, &z);
+        assert!(direct.iter().zip(outputs).all(|(a, b)| (a - b).abs() < 1e-10));
     }
 }

@@ -37,7 +37,14 @@ impl Attack {
 
     /// `steps` ascent steps of ε/10 with projection on the box, from the sample and from a random
     /// point of the box; the point of largest loss of all seen.
-    pub fn pgd(&self, network: &Network, x: &[f64], y: f64, steps: u32, rng: &mut impl rand::Rng) -> Vec<f64> {
+    pub fn pgd(
+        &self,
+        network: &Network,
+        x: &[f64],
+        y: f64,
+        steps: u32,
+        rng: &mut impl rand::Rng,
+    ) -> Vec<f64> {
         let loss = |x: &[f64]| self.loss.one(network.predict(x)[0], y);
         let random: Vec<f64> = self.eps.iter().map(|e| e * rng.random_range(-1.0..=1.0)).collect();
         let mut best = (loss(x), x.to_vec());
@@ -67,7 +74,14 @@ impl Attack {
 
     /// [`Attack::pgd`] on every sample; FGSM's point is kept where it is worse, so that the accuracy
     /// is never above FGSM's.
-    pub fn pgd_all(&self, network: &Network, samples: &Samples, y: &[f64], steps: u32, seed: Seed) -> Attacked {
+    pub fn pgd_all(
+        &self,
+        network: &Network,
+        samples: &Samples,
+        y: &[f64],
+        steps: u32,
+        seed: Seed,
+    ) -> Attacked {
         let points = samples.rows().zip(y).enumerate().map(|(k, (x, y))| {
             let pgd = self.pgd(network, x, *y, steps, &mut seed.stream("attack", k as u64));
             let fgsm = self.fgsm(network, x, *y);

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cone::Supports;
+use crate::samples::norm;
 use crate::{ConvexError, Loss, Program};
 
 /// A feasible pair of the convex program and its dual: the optimum lies between the two values.
@@ -75,7 +76,8 @@ pub(crate) fn certify(
     let columns = program.columns();
     supports.primal.resize(2 * columns, Vec::new());
     let (first, second) = supports.primal.split_at_mut(columns);
-    let (v, w) = (program.project(v, first), program.project(w, second));
+    let (v, w) = cleaned(v, w, program.samples().d());
+    let (v, w) = (program.project(&v, first), program.project(&w, second));
     let mut r = program.predict(&v, &w);
     let wanted = if program.loss() == Loss::Squared { program.targets() } else { outputs };
     let rest: Vec<f64> = wanted.iter().zip(&r).map(|(a, b)| a - b).collect();
@@ -87,6 +89,16 @@ pub(crate) fn certify(
     let (theta, dual_bound) = feasible_dual(program, theta, &mut supports.dual)?;
     let solution = Solution { v, w, skip, outputs: r };
     Ok(Certified { solution, certificate: Certificate::new(objective, dual_bound, theta) })
+}
+
+/// Columns below 1e-7 of all norms together are a solver's noise, not neurons.
+fn cleaned(v: &[f64], w: &[f64], d: usize) -> (Vec<f64>, Vec<f64>) {
+    let total: f64 = v.chunks(d).chain(w.chunks(d)).map(norm).sum();
+    let clean = |v: &[f64]| -> Vec<f64> {
+        let keep = |v: &[f64]| if norm(v) > 1e-7 * total { 1.0 } else { 0.0 };
+        v.chunks(d).flat_map(|v| v.iter().map(move |x| keep(v) * x)).collect()
+    };
+    (clean(v), clean(w))
 }
 
 /// The best feasible multiple of θ (clipped to where ℓ* is finite) and its dual value.

@@ -200,3 +200,42 @@ pub struct Supports {
     pub(crate) primal: Vec<Support>,
     pub(crate) dual: Vec<Support>,
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Inside the cone, v − P(v) orthogonal to P(v), idempotent; a warm start changes nothing.
+        #[test]
+        fn projection_is_optimal(
+            (d, x, v, on) in (1usize..5, 2usize..12).prop_flat_map(|(d, n)| (
+                Just(d),
+                proptest::collection::vec(-3.0f64..3.0, d * n),
+                proptest::collection::vec(-3.0f64..3.0, d),
+                proptest::collection::vec(any::<bool>(), n),
+            ))
+        ) {
+            let samples = Samples::new(x, d).unwrap();
+            let norms: Vec<f64> = samples.rows().map(norm).collect();
+            let pattern: Vec<f64> = on.iter().map(|on| f64::from(u8::from(*on))).collect();
+            let cone = Cone { samples: &samples, norms: &norms, pattern: &pattern };
+            let mut support = Vec::new();
+            let inside = cone.project(&v, &mut support);
+            let scale = norm(&v).max(1.0);
+            for (k, x) in samples.rows().enumerate() {
+                prop_assert!(cone.sign(k) * dot(x, &inside) >= -1e-9 * scale * norms[k].max(1.0));
+            }
+            let rest: Vec<f64> = v.iter().zip(&inside).map(|(v, p)| v - p).collect();
+            prop_assert!(dot(&rest, &inside).abs() <= 1e-8 * scale * scale);
+            let again = cone.project(&v, &mut support);
+            let twice = cone.project(&inside, &mut Vec::new());
+            for j in 0..d {
+                prop_assert!((again[j] - inside[j]).abs() <= 1e-9 * scale);
+                prop_assert!((twice[j] - inside[j]).abs() <= 1e-8 * scale);
+            }
+        }
+    }
+}

@@ -24,8 +24,6 @@ pub(crate) struct Point {
     pub x: Vec<f64>,
     /// Multipliers of the rows.
     pub z: Vec<f64>,
-    /// Iterations.
-    pub iterations: u32,
 }
 
 impl Conic {
@@ -37,6 +35,11 @@ impl Conic {
         first..first + count
     }
 
+    /// Replaces the cost of variable `j`.
+    pub fn cost(&mut self, j: usize, linear: f64, quadratic: f64) {
+        (self.linear[j], self.quadratic[j]) = (linear, quadratic);
+    }
+
     /// A new row; it belongs to the next cone given.
     pub fn row(&mut self, constant: f64, terms: impl IntoIterator<Item = (usize, f64)>) -> usize {
         let row = self.constants.len();
@@ -44,6 +47,11 @@ impl Conic {
         self.entries.extend(terms.into_iter().filter(|t| t.1 != 0.0).map(|(j, a)| (j, row, -a)));
         self.constants.push(constant);
         row
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.constants.len()
     }
 
     /// The rows since the last cone lie in this one.
@@ -78,7 +86,7 @@ impl Conic {
         if !usable || solution.x.iter().any(|x| !x.is_finite()) {
             return Err(failed(solution.status.to_string()));
         }
-        Ok(Point { x: solution.x, z: solution.z, iterations: solution.iterations })
+        Ok(Point { x: solution.x, z: solution.z })
     }
 }
 

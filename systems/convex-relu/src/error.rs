@@ -1,4 +1,4 @@
-use thalweg_core::{Invalid, RunError};
+use thalweg_core::{Invalid, MethodError, RunError};
 use thiserror::Error;
 
 /// Why a convex program could not be stated or solved.
@@ -10,6 +10,9 @@ pub enum ConvexError {
     /// The run failed.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// A step failed.
+    #[error(transparent)]
+    Method(#[from] MethodError),
     /// A number of the data is NaN or infinite.
     #[error("{what}: row {row}, column {column} is {value}; remove the sample or fill the gap first")]
     NotFinite {
@@ -55,16 +58,22 @@ pub enum ConvexError {
         label: f64,
     },
     /// No activation pattern is left.
-    #[error("no activation pattern is left after dropping duplicates and the pattern without active samples; draw more patterns")]
+    #[error(
+        "no activation pattern is left after dropping duplicates and the pattern without active samples; draw more patterns"
+    )]
     NoPattern,
     /// No pattern has a neuron that keeps its sign in all boxes.
-    #[error("no activation pattern admits a neuron at this eps; the largest admissible eps is about {largest:.3e}")]
+    #[error(
+        "no activation pattern admits a neuron at this eps; the largest admissible eps is about {largest:.3e}"
+    )]
     NotAdmissible {
         /// Largest multiple of the given eps that admits one, times the largest entry of eps.
         largest: f64,
     },
     /// Enumerating all patterns would take too long.
-    #[error("all patterns of {samples} points of rank {rank} would be up to {patterns:.3e}; sample patterns instead, e.g. 50")]
+    #[error(
+        "all patterns of {samples} points of rank {rank} would be up to {patterns:.3e}; sample patterns instead, e.g. 50"
+    )]
     TooMany {
         /// Samples.
         samples: usize,
@@ -116,7 +125,7 @@ impl ConvexError {
     }
 }
 
-impl From<ConvexError> for thalweg_core::MethodError {
+impl From<ConvexError> for MethodError {
     fn from(e: ConvexError) -> Self {
         Self::Problem(Box::new(e))
     }

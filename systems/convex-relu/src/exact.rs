@@ -1,10 +1,12 @@
 //! The convex program by interior point, whole or for a few groups.
 
 use crate::certificate::certify;
-use crate::conic::{Conic, Kind};
 use crate::cone::Supports;
+use crate::conic::{Conic, Kind};
 use crate::{Certified, ConvexError, Loss, Program};
 
+/// A gap as good as the solver's accuracy allows.
+const FINE: f64 = 1e-7;
 /// Rounds of [`finish`] at most.
 const ROUNDS: usize = 30;
 
@@ -13,7 +15,13 @@ const ROUNDS: usize = 30;
 /// # Errors
 /// If the solver gives no point. A poor point gives a poor certificate, not an error.
 pub fn exact(program: &Program) -> Result<Certified, ConvexError> {
-    Ok(restricted(program, &vec![true; 2 * program.patterns().len()], &mut Supports::default())?.0)
+    let (all, mut supports) = (vec![true; 2 * program.patterns().len()], Supports::default());
+    let first = restricted(program, &all, None, &mut supports)?.0;
+    if first.certificate.gap <= FINE {
+        return Ok(first);
+    }
+    // Exponential cones end at reduced accuracy, and noise in many groups adds up.
+    Ok(finish(program, &first, FINE).unwrap_or(first))
 }
 
 /// Finishes what a first-order method began: solves the program of the groups (all v, then all w,
@@ -26,12 +34,13 @@ pub fn finish(program: &Program, start: &Certified, tol: f64) -> Result<Certifie
     let (p, group) = (program.patterns().len(), program.samples().d() * program.outputs());
     let solution = &start.solution;
     let used = |g: &[f64]| g.iter().any(|x| *x != 0.0);
-    let mut active: Vec<bool> =
-        solution.v.chunks(group).chain(solution.w.chunks(group)).map(used).collect();
+    let mut active: Vec<bool> = solution.v.chunks(group).chain(solution.w.chunks(group)).map(used).collect();
     let mut best = start.clone();
     let mut supports = Supports::default();
     for _ in 0..ROUNDS {
-        let (now, theta) = restricted(program, &active, &mut supports)?;
+        let before = best.certificate.gap;
+        let newton = (program.loss() == Loss::Bce).then(|| best.solution.outputs.clone());
+        let (now, theta) = restricted(program, &active, newton.as_deref(), &mut supports)?;
         best = now.or(best);
         if best.certificate.gap <= tol {
             break;
@@ -39,7 +48,7 @@ pub fn finish(program: &Program, start: &Certified, tol: f64) -> Result<Certifie
         let distances = program.distances(&theta, &mut supports.dual);
         let violated: Vec<usize> =
             (0..2 * p).filter(|&g| !active[g] && distances[g] > program.beta() * (1.0 + 1e-9)).collect();
-        if violated.is_empty() {
+        if violated.is_empty() && (newton.is_none() || best.certificate.gap > 0.5 * before) {
             break;
         }
         violated.into_iter().for_each(|g| active[g] = true);
@@ -47,10 +56,12 @@ pub fn finish(program: &Program, start: &Certified, tol: f64) -> Result<Certifie
     Ok(best)
 }
 
-/// The program of the active groups only, certified against all; and its multiplier θ.
+/// The program of the active groups only, certified against all; and its multiplier θ. With
+/// `newton` the loss is replaced by its quadratic model at these outputs.
 fn restricted(
     program: &Program,
     active: &[bool],
+    newton: Option<&[f64]>,
     supports: &mut Supports,
 ) -> Result<(Certified, Vec<f64>), ConvexError> {
     let (samples, outputs) = (program.samples(), program.outputs());
@@ -91,7 +102,10 @@ fn restricted(
         skip.into_iter().for_each(|first| put(first, 1.0));
         terms
     };
-    let margins = loss_rows(&mut conic, program.loss(), program.targets(), |k| output(k % n, k / n));
+    let margins = match newton {
+        Some(r) => model_rows(&mut conic, program, r, |k| output(k % n, k / n)),
+        None => loss_rows(&mut conic, program.loss(), program.targets(), |k| output(k % n, k / n)),
+    };
 
     let point = conic.solve()?;
     let mut v = vec![0.0; group * p];
@@ -113,6 +127,24 @@ fn restricted(
         loss => r.iter().zip(y).map(|(r, y)| loss.slope(*r, *y)).collect(),
     };
     Ok((certify(program, &v, &w, &r, &theta, supports)?, theta))
+}
+
+/// Adds Σ ℓ'(r⁰_k) e_k + ½ ℓ''(r⁰_k) e_k² for e = r − r⁰, the model of the cross-entropy.
+fn model_rows(
+    conic: &mut Conic,
+    program: &Program,
+    r: &[f64],
+    output: impl Fn(usize) -> Vec<(usize, f64)>,
+) -> Vec<usize> {
+    let e = conic.variables(r.len(), 0.0, 0.0).start;
+    for (k, (r, y)) in r.iter().zip(program.targets()).enumerate() {
+        let slope = program.loss().slope(*r, *y);
+        conic.cost(e + k, slope, slope.abs() * (2.0 - slope.abs()));
+    }
+    let row = |k: usize| output(k).into_iter().chain([(e + k, -1.0)]).collect::<Vec<_>>();
+    let rows = (0..r.len()).map(|k| conic.row(-r[k], row(k))).collect();
+    conic.cone(Kind::ZeroConeT(r.len()));
+    rows
 }
 
 /// Adds Σ ℓ(r_k, y_k) with the terms of r_k to the program; the first row of each sample.

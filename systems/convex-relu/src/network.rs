@@ -27,7 +27,7 @@ pub struct Network {
 
 impl Network {
     /// The network of a feasible point: v ≠ 0 becomes (v/√‖v‖, √‖v‖) and w ≠ 0 (w/√‖w‖, −√‖w‖), so
-    /// that β‖v‖ = (β/2)(‖u‖² + α²). Neurons below 1e-7 of all norms together are dropped.
+    /// that β‖v‖ = (β/2)(‖u‖² + α²).
     pub fn recover(solution: &Solution, d: usize, outputs: usize) -> Self {
         let columns = |x: &[f64], sign: f64| -> Vec<(Vec<f64>, f64, usize)> {
             let column = |(j, v): (usize, &[f64])| (v.to_vec(), sign, j % outputs);
@@ -35,8 +35,7 @@ impl Network {
         };
         let mut all = columns(&solution.v, 1.0);
         all.extend(columns(&solution.w, -1.0));
-        let total: f64 = all.iter().map(|(v, ..)| norm(v)).sum();
-        all.retain(|(v, ..)| norm(v) > 1e-7 * total);
+        all.retain(|(v, ..)| norm(v) > 0.0);
         let neuron = |(v, sign, output): (Vec<f64>, f64, usize)| Neuron::balanced(&v, sign, output);
         Self { neurons: all.into_iter().map(neuron).collect(), skip: solution.skip.clone(), outputs }
     }
@@ -84,6 +83,18 @@ impl Network {
             several => largest(several, |o| f[o * n + k]) == largest(several, |o| targets[o * n + k]),
         };
         Ok((0..n).filter(right).count() as f64 / n as f64)
+    }
+
+    /// Networks of one output each as one of several.
+    pub fn side_by_side(networks: &[Self]) -> Self {
+        let mut all = Self { outputs: networks.len(), ..Self::default() };
+        for (output, network) in networks.iter().enumerate() {
+            all.neurons.extend(network.neurons.iter().cloned().map(|n| Neuron { output, ..n }));
+            if let Some(skip) = &network.skip {
+                all.skip.get_or_insert_default().extend(skip);
+            }
+        }
+        all
     }
 
     /// As a network without linear part: c·x = (cᵀx)₊ − (−cᵀx)₊ costs two neurons an output.

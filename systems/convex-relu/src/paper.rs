@@ -138,7 +138,11 @@ impl PaperState {
         let mut g: Vec<f64> = (block * d..(block + 1) * d).map(|i| self.v[i] - self.lambda[i]).collect();
         for k in 0..n {
             let at = block * n + k;
-            crate::samples::add(&mut g, (2.0 * pattern[k] - 1.0) * (self.s[at] - self.nu[at]), samples.row(k));
+            crate::samples::add(
+                &mut g,
+                (2.0 * pattern[k] - 1.0) * (self.s[at] - self.nu[at]),
+                samples.row(k),
+            );
         }
         g
     }

@@ -125,6 +125,12 @@ impl Patterns {
         self.drawn
     }
 
+    /// The same patterns, of that many draws.
+    pub(crate) fn drawn_from(mut self, draws: u64) -> Self {
+        self.drawn = draws;
+        self
+    }
+
     /// Whether these are all patterns of the data, so that a bound holds for every network.
     pub fn complete(&self) -> bool {
         self.complete

@@ -306,7 +306,9 @@ impl Program {
 
     /// θ less its part in the range of X, which a linear part needs.
     pub(crate) fn orthogonal(&self, theta: &mut [f64]) -> Result<(), ConvexError> {
-        if let Some(u) = self.geometry.skip.then(|| self.geometry.factors()).transpose()?.and_then(|f| f.range.as_ref()) {
+        if let Some(u) =
+            self.geometry.skip.then(|| self.geometry.factors()).transpose()?.and_then(|f| f.range.as_ref())
+        {
             for theta in theta.chunks_mut(self.samples().n()) {
                 for j in 0..u.ncols() {
                     let u = u.col_as_slice(j);

@@ -94,7 +94,14 @@ pub struct RbcdState {
 impl Rbcd {
     /// One step on the block (u_i, z_i) of the augmented Lagrangian, whose decrease is at least the
     /// one returned.
-    fn block_step(&self, blocks: &BlockProgram, u: &mut [f64], outputs: &mut [f64], pulls: &[Vec<f64>], i: usize) -> f64 {
+    fn block_step(
+        &self,
+        blocks: &BlockProgram,
+        u: &mut [f64],
+        outputs: &mut [f64],
+        pulls: &[Vec<f64>],
+        i: usize,
+    ) -> f64 {
         let (program, rho) = (&blocks.program, blocks.rho);
         let (samples, p) = (program.samples(), program.patterns().len());
         let d = samples.d();
@@ -234,7 +241,8 @@ mod tests {
         let geometry = std::sync::Arc::new(Geometry::new(samples, patterns, false).unwrap());
         for loss in [Loss::Squared, Loss::Bce] {
             let y = (0..12).map(|k| if k % 3 == 0 { 1.0 } else { -1.0 }).collect();
-            let blocks = BlockProgram::new(Program::new(geometry.clone(), y, loss, 0.1).unwrap(), 0.7).unwrap();
+            let blocks =
+                BlockProgram::new(Program::new(geometry.clone(), y, loss, 0.1).unwrap(), 0.7).unwrap();
             let mut u = vec![0.0; 6 * p];
             normal(&mut rng, &mut u);
             let mut pulls = vec![vec![0.0; 3]; 2 * p];
@@ -250,7 +258,11 @@ mod tests {
                             lagrangian(&blocks, &moved, &pulls)
                         };
                         let difference = (at(1e-5) - at(-1e-5)) / 2e-5;
-                        assert!((difference - g[j]).abs() < 1e-6 * (1.0 + g[j].abs()), "{difference} {}", g[j]);
+                        assert!(
+                            (difference - g[j]).abs() < 1e-6 * (1.0 + g[j].abs()),
+                            "{difference} {}",
+                            g[j]
+                        );
                     }
                 }
                 let before = lagrangian(&blocks, &u, &pulls);

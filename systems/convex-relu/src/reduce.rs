@@ -26,7 +26,7 @@ pub fn merge(network: &Network) -> Network {
     for neuron in network.neurons.iter().filter(|n| mass(n) > 1e-7 * total) {
         let unit = direction(neuron);
         let same = |(u, n): &&mut (Vec<f64>, Neuron)| {
-            n.output == neuron.output && n.scale * neuron.scale > 0.0 && dot(u, &unit) > 1.0 - 1e-14
+            n.output == neuron.output && n.scale * neuron.scale > 0.0 && distance(u, &unit) <= 1e-10
         };
         match kept.iter_mut().find(same) {
             Some((u, n)) => *n = scaled(u, (mass(n) + mass(neuron)) * n.scale.signum(), n.output),
@@ -77,6 +77,10 @@ fn dependence(atoms: &Mat<f64>) -> Option<Vec<f64>> {
 /// ‖v‖ of the neuron x ↦ ±(xᵀv)₊.
 fn mass(neuron: &Neuron) -> f64 {
     norm(&neuron.weights) * neuron.scale.abs()
+}
+
+fn distance(a: &[f64], b: &[f64]) -> f64 {
+    norm(&a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<_>>())
 }
 
 fn direction(neuron: &Neuron) -> Vec<f64> {

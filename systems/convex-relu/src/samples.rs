@@ -22,7 +22,12 @@ impl Samples {
         }
         ConvexError::check("numbers in whole rows of features", x.len(), samples * d)?;
         if let Some(at) = x.iter().position(|v| !v.is_finite()) {
-            return Err(ConvexError::NotFinite { what: "features", row: at / d, column: at % d, value: x[at] });
+            return Err(ConvexError::NotFinite {
+                what: "features",
+                row: at / d,
+                column: at % d,
+                value: x[at],
+            });
         }
         Ok(Self { x, d })
     }

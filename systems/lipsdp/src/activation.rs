@@ -189,7 +189,9 @@ impl Activation {
                 }
             }
             Self::MaxPool { windows } => match windows.iter().flatten().find(|i| **i >= width) {
-                Some(i) => Err(LipError::shape(place, format!("input {i} of a window"), format!("< {width}"))),
+                Some(i) => {
+                    Err(LipError::shape(place, format!("input {i} of a window"), format!("< {width}")))
+                }
                 None => Ok(()),
             },
         }

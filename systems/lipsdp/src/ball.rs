@@ -2,6 +2,7 @@
 //! encloses the exact result of its exact operands.
 
 use faer::Mat;
+use faer::linalg::solvers::DenseSolveCore;
 
 /// Unit roundoff 2⁻⁵³.
 const U: f64 = f64::EPSILON / 2.0;
@@ -60,7 +61,7 @@ impl Ball {
         let g = gamma(k + 2);
         let spread = Mat::from_fn(b.nrows(), b.ncols(), |i, j| g * b[(i, j)] + other.rad[(i, j)]);
         let mut rad = &a * &spread;
-        if self.rad.norm_max() > 0.0 {
+        if (0..self.ncols()).any(|j| self.rad.col_as_slice(j).iter().any(|r| *r != 0.0)) {
             rad += &self.rad * (&b + &other.rad);
         }
         // The radii's own rounding, and underflow.
@@ -115,21 +116,34 @@ impl Ball {
         Self { mid: join(&self.mid, &other.mid), rad: join(&self.rad, &other.rad) }
     }
 
-    /// `self` above `other`.
-    pub fn above(&self, other: &Self) -> Self {
-        self.transpose().beside(&other.transpose()).transpose()
+    /// An enclosure of the inverse: with V ≈ A⁻¹ and ‖I − VA‖_∞ ≤ e < 1, every column of A⁻¹ − V is
+    /// at most e/(1−e) times the largest entry of V's. `None` if A is not proved invertible.
+    pub fn inverse(&self) -> Option<Self> {
+        let n = self.nrows();
+        let mid: Mat<f64> = self.mid.partial_piv_lu().inverse();
+        let v = Self::exact(mid);
+        let e = Self::identity(n).sub(&v.mul(self)).row_sum();
+        if e.is_nan() || e >= 0.5 {
+            return None;
+        }
+        let growth = e / (1.0 - e) * (1.0 + 8.0 * U) + f64::MIN_POSITIVE;
+        let largest = |j: usize| (0..n).map(|i| v.mid[(i, j)].abs()).fold(0.0, f64::max);
+        let rad = Mat::from_fn(n, n, |_, j| (growth * largest(j)).next_up());
+        Some(Self { mid: v.mid.clone(), rad })
     }
 
     /// Upper bound of the spectral norm of a symmetric matrix: its largest absolute row sum.
     pub fn row_sum(&self) -> f64 {
         let n = self.ncols();
         let row = |i| (0..n).map(|j| self.mid[(i, j)].abs() + self.rad[(i, j)]).sum::<f64>();
-        (0..self.nrows()).map(row).fold(0.0, f64::max) * (1.0 + 2.0 * gamma(2 * n))
+        // Not `f64::max`, which would lose a NaN.
+        let larger = |a: f64, b: f64| if b > a || b.is_nan() { b } else { a };
+        (0..self.nrows()).map(row).fold(0.0, larger) * (1.0 + 2.0 * gamma(2 * n))
     }
 
     /// Proves that every symmetric matrix in the ball is positive definite (Rump 2006): scaled by
-    /// powers of two to a diagonal near 1, Cholesky's factorisation of the midpoint less c·I must
-    /// run to completion, where c covers the rounding of the factorisation and the radii. Gives
+    /// powers of two to a diagonal near 1, Cholesky's factorisation of the midpoint less a diagonal
+    /// that covers its rounding and the radii must run to completion. Gives
     /// the largest further shift among powers of 100 that passes too, a certified eigenvalue of
     /// the scaled matrix; `None` is no proof of the contrary.
     pub fn positive_definite(&self) -> Option<f64> {
@@ -142,24 +156,24 @@ impl Ball {
             .collect::<Option<_>>()?;
         let lower = |m: &Mat<f64>, i: usize, j: usize| scale[i] * m[(i.max(j), i.min(j))] * scale[j];
         let a: Vec<f64> = (0..n * n).map(|k| lower(&self.mid, k / n, k % n)).collect();
-        let radius = (0..n)
-            .map(|i| (0..n).map(|j| lower(&self.rad, i, j)).sum::<f64>())
-            .fold(0.0, |a: f64, b| if b > a || b.is_nan() { b } else { a });
         let trace: f64 = (0..n).map(|i| a[i * n + i]).sum();
         let g = gamma(n + 2);
-        let c = 1.01 * (g / (1.0 - g) * trace + radius * (1.0 + gamma(2 * n))) + 16.0 * U;
-        if !c.is_finite() || !completes(a.clone(), n, c) {
+        let c = 1.01 * g / (1.0 - g) * trace + 16.0 * U;
+        // |E| ≤ R implies E ⪯ diag(row sums of R).
+        let radius = |i| (0..n).map(|j| lower(&self.rad, i, j)).sum::<f64>() * (1.0 + gamma(2 * n));
+        let shift: Vec<f64> = (0..n).map(|i| 1.01 * (c + radius(i))).collect();
+        let passes = |more: f64| completes(a.clone(), n, |i| shift[i] + more);
+        if !shift.iter().all(|c| c.is_finite()) || !passes(0.0) {
             return None;
         }
         let shifts = [1e-14, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2];
-        let passed = shifts.into_iter().take_while(|m| completes(a.clone(), n, c + m)).last();
-        Some(passed.unwrap_or(0.0))
+        Some(shifts.into_iter().take_while(|m| passes(*m)).last().unwrap_or(0.0))
     }
 }
 
-/// Whether Cholesky's factorisation of `A − c·I` (row-major, lower triangle) meets only positive
+/// Whether Cholesky's factorisation of `A − diag(shift)` (row-major, lower triangle) meets only positive
 /// pivots. Written out so that Rump's bound applies to it word for word.
-fn completes(mut a: Vec<f64>, n: usize, c: f64) -> bool {
+fn completes(mut a: Vec<f64>, n: usize, shift: impl Fn(usize) -> f64) -> bool {
     for i in 0..n {
         let (above, rest) = a.split_at_mut(i * n);
         let row = &mut rest[..n];
@@ -167,7 +181,7 @@ fn completes(mut a: Vec<f64>, n: usize, c: f64) -> bool {
             let other = &above[j * n..j * n + n];
             row[j] = (row[j] - dot(&row[..j], &other[..j])) / other[j];
         }
-        let pivot = row[i] - c - dot(&row[..i], &row[..i]);
+        let pivot = row[i] - shift(i) - dot(&row[..i], &row[..i]);
         if !(pivot > 0.0 && pivot.is_finite()) {
             return false;
         }
@@ -176,7 +190,8 @@ fn completes(mut a: Vec<f64>, n: usize, c: f64) -> bool {
     true
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+/// Inner product with eight partial sums.
+pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     let mut lanes = [0.0; 8];
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
     for (a, b) in a.iter().zip(b) {

@@ -2,7 +2,7 @@
 
 use faer::Mat;
 
-use crate::ball::{Ball, gamma, sound_lambda_max, sound_norm};
+use crate::ball::{Ball, gamma, sound_norm};
 use crate::dense::{lambda_max, solve, symmetric};
 use crate::net::{Block, Network};
 use crate::{Activation, LipError, Multipliers, Norm};
@@ -172,7 +172,8 @@ pub fn proved_norm(w: &Mat<f64>) -> f64 {
 /// eigenvalues and holds for every k; 5 or 6 suffice.
 pub fn gram_norm(w: &Mat<f64>, k: u32) -> f64 {
     let ball = Ball::exact(w.clone());
-    let mut gram = if w.nrows() <= w.ncols() { ball.mul(&ball.transpose()) } else { ball.transpose().mul(&ball) };
+    let mut gram =
+        if w.nrows() <= w.ncols() { ball.mul(&ball.transpose()) } else { ball.transpose().mul(&ball) };
     // ‖W‖² = factor · ‖gram‖^(1/2^k); logarithms of exact powers of two stay exact.
     let mut exponent = 0.0;
     for step in 0..k {
@@ -191,9 +192,4 @@ pub fn gram_norm(w: &Mat<f64>, k: u32) -> f64 {
     let root = frobenius.powf(1.0 / f64::from(1u32 << k)) * exponent.exp2();
     // powf and exp2 are good to a few units in the last place.
     (root.sqrt() * (1.0 + 64.0 * f64::EPSILON)).next_up()
-}
-
-/// Largest eigenvalue of a symmetric matrix, proved.
-pub(crate) fn proved_lambda_max(a: &Ball) -> f64 {
-    sound_lambda_max(a)
 }

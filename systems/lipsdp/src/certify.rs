@@ -1,4 +1,6 @@
-use std::time::Instant;
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use thalweg_core::Invalid;
@@ -6,8 +8,7 @@ use thalweg_core::Invalid;
 use crate::lmi::{Lmi, Size};
 use crate::net::{Block, Network};
 use crate::qc::Form;
-use crate::verify::Proof;
-use crate::{Activation, LipError, Multipliers, ipm, reduce, start, verify};
+use crate::{Activation, LipError, Multipliers, bounds, ipm, patterns, recursion, reduce, start, verify};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,14 @@ pub enum Norm {
     Linf,
     /// Largest change of an input, Euclidean output.
     LinfL2,
+}
+
+impl Norm {
+    /// The same norm in its simplest terms: with one output ℓ1 and ℓ2 are one, and the program of
+    /// ℓ2 has no σ.
+    fn over(self, net: &Network) -> Self {
+        if self == Self::Linf && net.outputs() == 1 { Self::LinfL2 } else { self }
+    }
 }
 
 /// How a bound is found, from the tightest to the cheapest.
@@ -70,11 +79,20 @@ pub struct LipSdp {
     pub max_memory: u64,
     /// Evaluations of [`Bound::FirstOrder`]. Default 200.
     pub evaluations: u64,
+    /// Seconds that [`Bound::FirstOrder`] may take. Default 60.
+    pub seconds: f64,
 }
 
 impl Default for LipSdp {
     fn default() -> Self {
-        Self { norm: Norm::L2, bound: Bound::Auto, tol: 1e-8, max_memory: 4 << 30, evaluations: 200 }
+        Self {
+            norm: Norm::L2,
+            bound: Bound::Auto,
+            tol: 1e-8,
+            max_memory: 4 << 30,
+            evaluations: 200,
+            seconds: 60.0,
+        }
     }
 }
 
@@ -106,7 +124,7 @@ pub struct Certificate {
     pub neurons: usize,
     /// Size of the matrix inequality that was solved.
     pub lmi_size: Option<Size>,
-    /// What proves the bound; absent for closed forms.
+    /// What the proof starts from; absent for closed forms.
     pub multipliers: Option<Multipliers>,
 }
 
@@ -115,60 +133,291 @@ impl LipSdp {
     ///
     /// Errors: settings out of range; a method that does not apply to the network or norm; a
     /// matrix inequality beyond `max_memory`, with its estimate; an implicit layer that cannot be
-    /// shown to have one state.
+    /// shown to have one state. If the solver's multipliers cannot be proved, the product of norms
+    /// is given instead, with `verified = false`.
     pub fn certify(&self, net: &Network) -> Result<Certificate, LipError> {
         self.validate()?;
         let clock = Instant::now();
-        let bound = self.resolve(net);
+        let bound = self.resolve(net)?;
         let mut certificate = match bound {
-            Bound::Auto | Bound::Nsr | Bound::Neuron => self.program(net, Form::Tight, bound),
+            Bound::FirstOrder => self.first_order(net),
+            Bound::Eclipse => self.eclipse(net),
+            Bound::Split(size) => self.split(net, size),
+            Bound::Product => Ok(self.closed(net, bound, bounds::product(net, self.norm)?)),
+            Bound::Patterns => self.patterns(net),
             Bound::Layer => self.program(net, Form::Layer, bound),
             Bound::NsrPaper => self.program(net, Form::Paper, bound),
-            _ => todo!(),
+            Bound::Auto | Bound::Neuron | Bound::Nsr => self.program(net, Form::Tight, bound),
         }?;
         certificate.seconds = clock.elapsed().as_secs_f64();
         Ok(certificate)
+    }
+
+    /// Every method on the same network, in the order of [`Bound`]; errors where one does not apply.
+    pub fn all(&self, net: &Network) -> Vec<(Bound, Result<Certificate, LipError>)> {
+        let list = [
+            Bound::Patterns,
+            Bound::Nsr,
+            Bound::Neuron,
+            Bound::FirstOrder,
+            Bound::NsrPaper,
+            Bound::Layer,
+            Bound::Eclipse,
+            Bound::Split(2),
+            Bound::Product,
+        ];
+        list.map(|bound| (bound, Self { bound, ..self.clone() }.certify(net))).into()
+    }
+
+    /// Repeats the proof of a certificate on a network, without any solver, and gives the bound
+    /// that it proves; an error if that is above the certificate's (by more than 1e-12 relative,
+    /// for other machines' rounding), or if nothing is proved.
+    pub fn check(certificate: &Certificate, net: &Network) -> Result<f64, LipError> {
+        let bound: Bound = certificate.method.parse()?;
+        let proved = match (&certificate.multipliers, bound) {
+            (Some(multipliers), _) => {
+                verify::prove(net, certificate.norm.over(net), form(bound), multipliers)?.bound
+            }
+            (None, Bound::Product) => bounds::product(net, certificate.norm)?,
+            _ => Self { bound, norm: certificate.norm, ..Self::default() }.certify(net)?.bound,
+        };
+        if !certificate.bound.is_finite() || proved > certificate.bound * (1.0 + 1e-12) {
+            let claimed = certificate.bound;
+            return Err(LipError::Unverified(format!("it claims {claimed} but proves only {proved}")));
+        }
+        Ok(proved)
     }
 
     /// Names the first setting that is out of range.
     pub fn validate(&self) -> Result<(), Invalid> {
         Invalid::check(self.tol > 0.0 && self.tol < 1.0, "tol", self.tol, "a number in (0, 1)")?;
         Invalid::check(self.max_memory > 0, "max_memory", self.max_memory, "at least 1 byte")?;
-        Invalid::check(self.evaluations > 0, "evaluations", self.evaluations, "at least 1")
+        Invalid::check(self.evaluations > 0, "evaluations", self.evaluations, "at least 1")?;
+        let legal = self.seconds > 0.0 && self.seconds < 1e9;
+        Invalid::check(legal, "seconds", self.seconds, "a number in (0, 1e9)")
     }
 
-    fn resolve(&self, net: &Network) -> Bound {
-        self.bound
+    /// The size of the matrix inequality that the method would solve, after reductions.
+    pub fn size(&self, net: &Network) -> Result<Size, LipError> {
+        let form = form(self.bound);
+        let norm = self.norm.over(net);
+        Ok(Size::of(&reduce::reduce(net, norm, form)?.0, norm, form))
+    }
+
+    /// What `Auto` stands for; an error if the method does not fit the activations.
+    fn resolve(&self, net: &Network) -> Result<Bound, LipError> {
+        let elementwise = |b: &Block| match b {
+            Block::Affine(_) => None,
+            Block::Activation(act)
+            | Block::Residual { activation: act, .. }
+            | Block::Equilibrium { activation: act, .. } => Some(matches!(act, Activation::Slope(_))),
+        };
+        let kinds: Vec<bool> = net.blocks().iter().filter_map(elementwise).collect();
+        let (any_slope, all_slopes) = (kinds.contains(&true), !kinds.contains(&false));
+        let l2 = self.norm == Norm::L2;
+        match self.bound {
+            Bound::Auto => {
+                let size = self.size(net)?;
+                let quick = size.seconds() < 60.0 && size.bytes() < self.max_memory as f64;
+                let implicit = net.blocks().iter().any(|b| matches!(b, Block::Equilibrium { .. }));
+                Ok(match quick || !l2 || implicit {
+                    true if all_slopes => Bound::Neuron,
+                    true => Bound::Nsr,
+                    false => Bound::FirstOrder,
+                })
+            }
+            b @ (Bound::Neuron | Bound::Layer) if !all_slopes => {
+                let why = "is for elementwise activations; GroupSort, Householder and pooling are not slope-restricted \
+                           neuron by neuron";
+                Err(LipError::not_applicable(b.to_string(), why, "--bound nsr"))
+            }
+            b @ Bound::NsrPaper if any_slope || kinds.is_empty() => {
+                let why = "is the published form for GroupSort and Householder";
+                Err(LipError::not_applicable(b.to_string(), why, "--bound nsr, or neuron"))
+            }
+            b @ (Bound::FirstOrder | Bound::Eclipse | Bound::Split(_) | Bound::Patterns) if !l2 => Err(
+                LipError::not_applicable(b.to_string(), "is for ℓ2 only", "--bound nsr, neuron or product"),
+            ),
+            b => Ok(b),
+        }
     }
 
     /// Reduce, solve, carry back, prove.
     fn program(&self, net: &Network, form: Form, bound: Bound) -> Result<Certificate, LipError> {
-        let (small, reduction) = reduce::reduce(net, self.norm, form)?;
-        let size = Size::of(&small, self.norm, form);
-        let (lmi, layout) = Lmi::new(&small, self.norm, form)?;
-        let start = start::start(&small, self.norm, form, &lmi, &layout)?;
+        let norm = self.norm.over(net);
+        let (small, reduction) = reduce::reduce(net, norm, form)?;
+        let size = Size::of(&small, norm, form);
+        size.check(self.max_memory)?;
+        let (lmi, layout) = Lmi::new(&small, norm, form)?;
+        let start = start::start(&small, norm, form, &lmi, &layout)?;
         let solved = ipm::minimise(&lmi, start, self.tol, |_| false)?;
         let multipliers = reduction.restore(&layout.split(&solved.p));
-        let value: f64 = match self.norm {
-            Norm::L2 => multipliers.input[0].sqrt(),
-            Norm::Linf => 0.5 * multipliers.input.iter().chain(&multipliers.output).sum::<f64>(),
-            Norm::LinfL2 => multipliers.input.iter().sum::<f64>().sqrt(),
-        };
-        let proof = verify::prove(net, self.norm, form, &multipliers)?;
+        let sum: f64 = multipliers.input.iter().chain(&multipliers.output).sum();
+        let value = if norm == Norm::Linf { 0.5 * sum } else { sum.sqrt() };
         Ok(Certificate {
-            bound: proof.bound,
-            norm: self.norm,
-            method: format!("{bound:?}"),
-            verified: true,
-            margin: Some(proof.margin),
-            theta: Some(proof.theta),
             solver_value: Some(value),
             gap: Some(solved.gap),
             iterations: Some(solved.iterations),
+            lmi_size: Some(size),
+            ..self.proved(net, form, bound, &multipliers)?
+        })
+    }
+
+    fn first_order(&self, net: &Network) -> Result<Certificate, LipError> {
+        let form = Form::Tight;
+        let (small, reduction) = reduce::reduce(net, self.norm, form)?;
+        // ECLipsE's multipliers where they apply are the better start.
+        let start = match bounds::eclipse(&small) {
+            Ok((m, _)) => spread(&m, &start::feasible(&small, self.norm, form)?),
+            Err(_) => start::feasible(&small, self.norm, form)?,
+        };
+        let limit = Duration::from_secs_f64(self.seconds);
+        let (found, value, evaluations) = recursion::descend(&small, &start, self.evaluations, limit)?;
+        let multipliers = reduction.restore(&found);
+        let scale = (multipliers.input[0] / found.input[0]).sqrt();
+        Ok(Certificate {
+            solver_value: Some(value * scale),
+            iterations: Some(evaluations as usize),
+            ..self.proved(net, form, Bound::FirstOrder, &multipliers)?
+        })
+    }
+
+    fn eclipse(&self, net: &Network) -> Result<Certificate, LipError> {
+        let (multipliers, value) = bounds::eclipse(net)?;
+        let proved = self.proved(net, Form::Layer, Bound::Eclipse, &multipliers)?;
+        Ok(Certificate { solver_value: Some(value), ..proved })
+    }
+
+    fn split(&self, net: &Network, size: usize) -> Result<Certificate, LipError> {
+        let (groups, factor) = bounds::split(net, size)?;
+        let inner = Self { bound: Bound::Auto, ..self.clone() };
+        let mut total = factor;
+        for group in &groups {
+            total = bounds::times(total, inner.certify(group)?.bound);
+        }
+        Ok(self.closed(net, Bound::Split(size), total))
+    }
+
+    fn patterns(&self, net: &Network) -> Result<Certificate, LipError> {
+        let inner = Self { bound: Bound::Auto, tol: 1e-6, ..self.clone() };
+        let (bound, leaves) = patterns::maximum(net, |head| Ok(inner.certify(&head)?.bound))?;
+        Ok(Certificate { iterations: Some(leaves), ..self.closed(net, Bound::Patterns, bound) })
+    }
+
+    /// The proof of the multipliers, or the product of norms where there is none.
+    fn proved(
+        &self,
+        net: &Network,
+        form: Form,
+        bound: Bound,
+        multipliers: &Multipliers,
+    ) -> Result<Certificate, LipError> {
+        let product = || bounds::product(net, self.norm);
+        let proof = match verify::prove(net, self.norm.over(net), form, multipliers) {
+            Ok(proof) => proof,
+            Err(LipError::Unverified(_)) => {
+                return Ok(Certificate { verified: false, ..self.closed(net, bound, product()?) });
+            }
+            Err(e) => return Err(e),
+        };
+        // Multipliers far from the optimum may prove less than the norms do.
+        if let Ok(product) = product()
+            && product < proof.bound
+        {
+            return Ok(self.closed(net, bound, product));
+        }
+        Ok(Certificate {
+            margin: Some(proof.margin),
+            theta: Some(proof.theta),
+            multipliers: Some(multipliers.clone()),
+            ..self.closed(net, bound, proof.bound)
+        })
+    }
+
+    fn closed(&self, net: &Network, method: Bound, bound: f64) -> Certificate {
+        Certificate {
+            bound,
+            norm: self.norm,
+            method: method.to_string(),
+            verified: true,
+            margin: None,
+            theta: None,
+            solver_value: None,
+            gap: None,
+            iterations: None,
             seconds: 0.0,
             neurons: net.neurons(),
-            lmi_size: Some(size),
-            multipliers: Some(proof.multipliers),
+            lmi_size: None,
+            multipliers: None,
+        }
+    }
+}
+
+/// One multiplier per layer for every neuron of it.
+fn spread(one: &Multipliers, like: &Multipliers) -> Multipliers {
+    let fill = |(p, like): (&Vec<f64>, &Vec<f64>)| vec![p.first().copied().unwrap_or(1.0); like.len()];
+    // A little above, where everything is strictly positive definite.
+    let more = |(i, p): (usize, Vec<f64>)| {
+        p.iter().map(|p| p * 1.02f64.powi((like.layers.len() - i) as i32)).collect()
+    };
+    let layers = one.layers.iter().zip(&like.layers).map(fill).enumerate().map(more).collect();
+    Multipliers { layers, ..one.clone() }
+}
+
+fn form(bound: Bound) -> Form {
+    match bound {
+        Bound::Layer | Bound::Eclipse => Form::Layer,
+        Bound::NsrPaper => Form::Paper,
+        _ => Form::Tight,
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Neuron => "neuron",
+            Self::Layer => "layer",
+            Self::Nsr => "nsr",
+            Self::NsrPaper => "nsr-paper",
+            Self::FirstOrder => "first-order",
+            Self::Eclipse => "eclipse",
+            Self::Split(size) => return write!(f, "split:{size}"),
+            Self::Product => "product",
+            Self::Patterns => "patterns",
+        })
+    }
+}
+
+impl FromStr for Bound {
+    type Err = LipError;
+
+    /// By the names of the command line; `lipsdp-` before them is ignored.
+    fn from_str(text: &str) -> Result<Self, LipError> {
+        let name = text.strip_prefix("lipsdp-").unwrap_or(text);
+        Ok(match name {
+            "auto" => Self::Auto,
+            "neuron" => Self::Neuron,
+            "layer" => Self::Layer,
+            "nsr" => Self::Nsr,
+            "nsr-paper" => Self::NsrPaper,
+            "first-order" => Self::FirstOrder,
+            "eclipse" => Self::Eclipse,
+            "product" => Self::Product,
+            "patterns" | "exact" => Self::Patterns,
+            "network" | "network-rand" | "network-dec-vars" => {
+                return Err(LipError::NetworkForm(name.into()));
+            }
+            _ => match name.strip_prefix("split:").and_then(|k| k.parse().ok()) {
+                Some(size) if size > 0 => Self::Split(size),
+                _ => {
+                    return Err(LipError::not_applicable(
+                        format!("the bound `{text}`"),
+                        "is not known",
+                        "auto, neuron, layer, nsr, nsr-paper, first-order, eclipse, split:K, product, patterns or all",
+                    ));
+                }
+            },
         })
     }
 }

@@ -13,6 +13,21 @@ pub(crate) fn congruence(a: &Mat<f64>, s: &Mat<f64>) -> Mat<f64> {
     symmetric(&(a.transpose() * (s * a)))
 }
 
+/// `A B` where that is known to be symmetric: half the work.
+pub(crate) fn symmetric_product(a: MatRef<'_, f64>, b: MatRef<'_, f64>) -> Mat<f64> {
+    use faer::linalg::matmul::triangular::{BlockStructure::*, matmul};
+    let n = a.nrows();
+    let mut c = Mat::zeros(n, n);
+    let threads = faer::get_global_parallelism();
+    matmul(c.as_mut(), TriangularLower, faer::Accum::Replace, a, Rectangular, b, Rectangular, 1.0, threads);
+    for j in 0..n {
+        for i in 0..j {
+            c[(i, j)] = c[(j, i)];
+        }
+    }
+    c
+}
+
 /// The rows of A, each multiplied by its number.
 pub(crate) fn scale_rows(a: &Mat<f64>, by: impl Fn(usize) -> f64) -> Mat<f64> {
     Mat::from_fn(a.nrows(), a.ncols(), |i, j| by(i) * a[(i, j)])

@@ -4,7 +4,9 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum LipError {
     /// A weight that is not a number.
-    #[error("{tensor}[{row}, {column}] is {value}; a certificate needs finite weights, train or export the model anew")]
+    #[error(
+        "{tensor}[{row}, {column}] is {value}; a certificate needs finite weights, train or export the model anew"
+    )]
     NotFinite {
         /// Name of the matrix, vector or setting.
         tensor: String,
@@ -16,7 +18,9 @@ pub enum LipError {
         value: f64,
     },
     /// Layers that do not fit together.
-    #[error("{place}: {found} where {needed} is needed; a layer computes W x + b, the rows of W are its outputs")]
+    #[error(
+        "{place}: {found} where {needed} is needed; a layer computes W x + b, the rows of W are its outputs"
+    )]
     Shape {
         /// Which layer.
         place: String,
@@ -26,7 +30,9 @@ pub enum LipError {
         needed: String,
     },
     /// Groups that do not fit the layer.
-    #[error("{place}: groups of {size} do not divide its {width} neurons; use a group size that divides every hidden width")]
+    #[error(
+        "{place}: groups of {size} do not divide its {width} neurons; use a group size that divides every hidden width"
+    )]
     Group {
         /// Which layer.
         place: String,
@@ -107,7 +113,9 @@ pub enum LipError {
     )]
     NotWellPosed,
     /// No multipliers could be verified.
-    #[error("no multipliers passed the verification ({0}); the bound by the product of norms is still proved")]
+    #[error(
+        "no multipliers passed the verification ({0}); the bound by the product of norms is still proved"
+    )]
     Unverified(String),
     /// The solver failed.
     #[error("the solver found no strictly feasible multipliers; rescale the weights, which are extreme")]

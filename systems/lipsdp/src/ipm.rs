@@ -14,16 +14,15 @@ use faer::linalg::solvers::{Llt, Solve};
 use faer::{Mat, Side};
 
 use crate::LipError;
-use crate::dense::{apply, cholesky, eigenvalues, symmetric};
+use crate::ball::dot;
+use crate::dense::{apply, cholesky, eigenvalues, symmetric, symmetric_product};
 use crate::lmi::{Lmi, Part};
 
 /// Multipliers near the optimum.
 #[derive(Clone, Debug)]
 pub(crate) struct Solution {
     pub p: Vec<f64>,
-    /// costᵀp.
-    pub value: f64,
-    /// (⟨X,Z⟩ + wᵀp)/value: how far from the optimum at most, if the dual is feasible.
+    /// (⟨X,Z⟩ + wᵀp)/costᵀp: how far from the optimum at most.
     pub gap: f64,
     pub iterations: usize,
 }
@@ -45,18 +44,19 @@ pub(crate) fn minimise(
     let mut parts: Vec<Pair<'_>> =
         lmi.parts.iter().map(|part| Pair::new(part, &p)).collect::<Option<_>>().ok_or(LipError::NoStart)?;
 
-    // Dual start on the central ray: X = μ Z⁻¹, w = μ/p.
+    // Dual start on the central ray, X = μ Z⁻¹ and w = μ/p, as large as the costs ask for: a smaller
+    // one sends p far away first.
     let mut g = vec![0.0; m];
     parts.iter().for_each(|x| x.part.inner(&x.inverse, &mut g));
     let value = |p: &[f64]| dot(&lmi.cost, p);
-    let mu = value(&p) / (dot(&g, &p) + m as f64);
+    let mu = (0..m).map(|j| lmi.cost[j] / (g[j] + 1.0 / p[j])).fold(0.0, f64::max);
     for x in &mut parts {
         x.dual = &x.inverse * faer::Scale(mu);
         x.dual_factor = Factor::of(&x.dual).ok_or(LipError::NoStart)?;
     }
     let mut w: Vec<f64> = p.iter().map(|p| mu / p).collect();
 
-    let mut best = Solution { value: value(&p), p: p.clone(), gap: f64::INFINITY, iterations: 0 };
+    let mut best = Solution { p: p.clone(), gap: f64::INFINITY, iterations: 0 };
     let mut stuck = 0;
     for iteration in 0..150 {
         let mut h = Mat::<f64>::zeros(m, m);
@@ -69,7 +69,7 @@ pub(crate) fn minimise(
         let residual =
             (0..m).map(|j| (lmi.cost[j] - ax[j] - w[j]).abs() * p[j]).fold(0.0, f64::max) / value(&p);
         let gap = complementarity / value(&p);
-        best = Solution { value: value(&p), p: p.clone(), gap: gap.max(residual), iterations: iteration };
+        best = Solution { p: p.clone(), gap: gap.max(residual), iterations: iteration };
         if best.gap <= tol || early(&p) || stuck >= 4 {
             break;
         }
@@ -125,10 +125,8 @@ pub(crate) fn minimise(
         };
         let Some((trial, matrices)) = next else { break };
         let duals = loop {
-            let duals: Option<Vec<_>> = parts
-                .iter()
-                .map(|x| Factor::with(&x.dual + &x.d_dual * faer::Scale(b)))
-                .collect();
+            let duals: Option<Vec<_>> =
+                parts.iter().map(|x| Factor::with(&x.dual + &x.d_dual * faer::Scale(b))).collect();
             match duals {
                 Some(duals) => break Some(duals),
                 None if b < 1e-10 => break None,
@@ -148,10 +146,6 @@ pub(crate) fn minimise(
     Ok(best)
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
 /// L⁻¹ of a positive definite matrix L Lᵀ.
 struct Factor(Mat<f64>);
 
@@ -160,7 +154,11 @@ impl Factor {
         let l = cholesky(a)?;
         let n = l.nrows();
         let mut inverse = Mat::identity(n, n);
-        faer::linalg::triangular_solve::solve_lower_triangular_in_place(l.as_ref(), inverse.as_mut(), faer::get_global_parallelism());
+        faer::linalg::triangular_solve::solve_lower_triangular_in_place(
+            l.as_ref(),
+            inverse.as_mut(),
+            faer::get_global_parallelism(),
+        );
         Some(Self(inverse))
     }
 
@@ -170,7 +168,7 @@ impl Factor {
     }
 
     fn inverse(&self) -> Mat<f64> {
-        self.0.transpose() * &self.0
+        symmetric_product(self.0.transpose(), self.0.as_ref())
     }
 
     /// Longest step ≤ 1, times [`SHARE`], that keeps `L Lᵀ + a·D` positive semidefinite.
@@ -183,7 +181,7 @@ impl Factor {
     fn lowest(&self, d: &Mat<f64>) -> f64 {
         let n = d.nrows();
         let times = |v: &[f64]| {
-            let u: Vec<f64> = (0..n).map(|j| dot(self.0.col_as_slice(j), v)).collect();
+            let u: Vec<f64> = (0..n).map(|j| dot(&self.0.col_as_slice(j)[j..], &v[j..])).collect();
             apply(&self.0, &apply(d, &u))
         };
         // Signs that no eigenvector shares.
@@ -290,7 +288,7 @@ impl<'a> Pair<'a> {
         let Part { diagonal, terms, sign, owner, .. } = self.part;
         let (zi, x) = (&self.inverse, &self.dual);
         let (zt, xt) = (zi * terms, x * terms);
-        let (tzt, txt) = (terms.transpose() * &zt, terms.transpose() * &xt);
+        let [tzt, txt] = [&zt, &xt].map(|m| symmetric_product(terms.transpose(), m.as_ref()));
         for (l, (k, f)) in diagonal.iter().enumerate() {
             g[*k] += f * zi[(l, l)];
             ax[*k] += f * x[(l, l)];
@@ -343,8 +341,9 @@ impl Newton {
         if scale.iter().any(|s| !s.is_finite()) {
             return None;
         }
-        let mut scaled =
-            Mat::from_fn(n, n, |i, j| 0.5 * (h[(i, j)] + h[(j, i)]) * scale[i] * scale[j]);
+        // The factorisation reads the lower triangle only.
+        let entry = |i: usize, j: usize| if i < j { 0.0 } else { h[(i, j)] * scale[i] * scale[j] };
+        let mut scaled = Mat::from_fn(n, n, entry);
         let mut ridge = 1e-14;
         while ridge < 1e-3 {
             (0..n).for_each(|i| scaled[(i, i)] = 1.0 + ridge);

@@ -9,10 +9,10 @@
 
 use faer::Mat;
 
-use crate::dense::columns;
+use crate::dense::{columns, symmetric_product};
 use crate::net::{Block, Network};
 use crate::qc::{Form, Step};
-use crate::{LipError, Norm};
+use crate::{Activation, LipError, Norm};
 
 /// A matrix inequality, split into independent parts.
 #[derive(Clone, Debug)]
@@ -44,9 +44,10 @@ impl Part {
 
     /// Σ p_j A_j.
     pub fn combine(&self, p: &[f64]) -> Mat<f64> {
-        let weighted =
-            Mat::from_fn(self.side(), self.owner.len(), |i, k| self.sign[k] * p[self.owner[k]] * self.terms[(i, k)]);
-        let mut m = weighted * self.terms.transpose();
+        let weighted = Mat::from_fn(self.side(), self.owner.len(), |i, k| {
+            self.sign[k] * p[self.owner[k]] * self.terms[(i, k)]
+        });
+        let mut m = symmetric_product(weighted.as_ref(), self.terms.transpose());
         for (i, (j, factor)) in self.diagonal.iter().enumerate() {
             m[(i, i)] += factor * p[*j];
         }
@@ -79,7 +80,7 @@ impl Layout {
         let count = |b: &Block| {
             let at = width;
             width = b.outputs(at);
-            Step::new(b, at, form).map(|s| s.count)
+            counts(b, at, form).map(|c| c.2)
         };
         Self { input, output, layers: net.blocks().iter().filter_map(count).collect() }
     }
@@ -96,7 +97,11 @@ impl Layout {
             rest = tail;
             head.to_vec()
         };
-        Multipliers { input: input.to_vec(), output: output.to_vec(), layers: self.layers.iter().map(take).collect() }
+        Multipliers {
+            input: input.to_vec(),
+            output: output.to_vec(),
+            layers: self.layers.iter().map(take).collect(),
+        }
     }
 }
 
@@ -134,7 +139,7 @@ impl Size {
         let border = if norm == Norm::Linf { net.outputs() } else { 0 };
         let mut largest = side;
         for block in net.blocks() {
-            if let Some((inner, gains)) = counts(block, width, form) {
+            if let Some((inner, gains, _)) = counts(block, width, form) {
                 largest = largest.max(inner);
                 side += inner;
                 terms += gains;
@@ -160,9 +165,8 @@ impl Size {
     }
 }
 
-/// Length of the remainder and number of gain rows of a block.
-fn counts(block: &Block, width: usize, form: Form) -> Option<(usize, usize)> {
-    use crate::Activation;
+/// Length of the remainder, number of gain rows and number of multipliers of a block.
+fn counts(block: &Block, width: usize, form: Form) -> Option<(usize, usize, usize)> {
     let (act, n) = match block {
         Block::Affine(_) => return None,
         Block::Activation(act) => (act, width),
@@ -170,14 +174,36 @@ fn counts(block: &Block, width: usize, form: Form) -> Option<(usize, usize)> {
             (activation, w.weight.nrows())
         }
     };
+    let groups = n / act.group();
     Some(match act {
-        Activation::Slope(s) if s.interval().0 == s.interval().1 => (0, 0),
-        Activation::Slope(_) => (n, n),
-        Activation::MaxPool { windows } => (windows.len(), windows.iter().map(Vec::len).sum()),
-        _ if form == Form::Paper => (n, n),
-        Activation::GroupSort { size, .. } => (n - n / size, n - n / size),
-        Activation::Householder { normals } => (normals.nrows(), normals.nrows()),
+        Activation::Slope(s) if s.interval().0 == s.interval().1 => (0, 0, 0),
+        Activation::Slope(_) if form == Form::Layer => (n, n, 1),
+        Activation::Slope(_) => (n, n, n),
+        Activation::MaxPool { windows: w } => (w.len(), w.iter().map(Vec::len).sum(), w.len()),
+        _ if form == Form::Paper => (n, n, 2 * groups),
+        Activation::GroupSort { .. } => (n - groups, n - groups, groups),
+        Activation::Householder { .. } => (groups, groups, groups),
     })
+}
+
+impl Size {
+    /// An error with the estimate if the solver needs more than `memory` bytes.
+    pub(crate) fn check(&self, memory: u64) -> Result<(), LipError> {
+        let size = |bytes: f64| match bytes / f64::from(1u32 << 20) {
+            mib if mib < 1024.0 => format!("{mib:.0} MiB"),
+            mib => format!("{:.1} GiB", mib / 1024.0),
+        };
+        if self.bytes() <= memory as f64 {
+            return Ok(());
+        }
+        Err(LipError::TooLarge {
+            side: self.side,
+            rows: self.terms,
+            needed: size(self.bytes()),
+            allowed: size(memory as f64),
+            time: format!("about {:.0} minutes", (self.seconds() / 60.0).ceil()),
+        })
+    }
 }
 
 impl Lmi {
@@ -189,7 +215,7 @@ impl Lmi {
         let mut width = n0;
         let mut steps = Vec::new();
         for block in net.blocks() {
-            steps.push(Step::eliminated(block, width, form)?);
+            steps.push(Step::new(block, width, form)?);
             width = block.outputs(width);
         }
         let side = border + n0 + steps.iter().flatten().map(|s| s.inner).sum::<usize>();

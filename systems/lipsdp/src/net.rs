@@ -30,7 +30,11 @@ impl Affine {
         finite(&bias, &format!("{place}: bias"))?;
         let (rows, columns) = (self.weight.nrows(), self.weight.ncols());
         if columns != inputs || rows == 0 || columns == 0 {
-            return Err(LipError::shape(place, format!("a weight of {rows} × {columns}"), format!("{inputs} columns")));
+            return Err(LipError::shape(
+                place,
+                format!("a weight of {rows} × {columns}"),
+                format!("{inputs} columns"),
+            ));
         }
         if self.bias.len() != rows {
             return Err(LipError::shape(place, format!("a bias of {}", self.bias.len()), rows));
@@ -235,7 +239,11 @@ impl Block {
                 };
                 if back != width {
                     let found = format!("a branch of width {back}");
-                    return Err(LipError::shape(place, found, format!("{width}, the width of its input (add a projection)")));
+                    return Err(LipError::shape(
+                        place,
+                        found,
+                        format!("{width}, the width of its input (add a projection)"),
+                    ));
                 }
                 Ok(width)
             }

@@ -12,7 +12,7 @@
 //!   activation preserves, Bᵀx = Bᵀz, and the rest, which does not grow: |Qᵀx| ≤ |Qᵀz|. Hence
 //!   M = BBᵀ, D = Qᵀ, one λ per group. GroupSort preserves the sum, Householder all but v.
 //! - the same in the form of Pauli et al. with S = P = 0, T = λ QQᵀ + δ BBᵀ: M = 0, two λ per group.
-//! - maximum over a window: x² ≤ c Σ z² with the largest number c of windows that share an input.
+//! - maximum over a window: x² ≤ Σ z² over the window, one λ each; windows may overlap.
 
 use faer::Mat;
 
@@ -72,7 +72,14 @@ impl Sector {
         let owner: Vec<usize> = (0..k).map(|i| if form == Form::Layer { 0 } else { i }).collect();
         let count = if form == Form::Layer { k.min(1) } else { k };
         let spread = times(1.0, k).transpose();
-        Self { mean: times(h, n), spread, gain: times(d, k), gain_owner: owner.clone(), rest_owner: owner, count }
+        Self {
+            mean: times(h, n),
+            spread,
+            gain: times(d, k),
+            gain_owner: owner.clone(),
+            rest_owner: owner,
+            count,
+        }
     }
 
     fn groups(splits: &[Split], form: Form) -> Self {
@@ -121,12 +128,9 @@ impl Sector {
     }
 
     fn windows(windows: &[Vec<usize>], width: usize) -> Self {
-        let shared = |i: &usize| windows.iter().flatten().filter(|j| *j == i).count();
-        let most = windows.iter().flatten().map(shared).max().unwrap_or(1);
-        let root = if most <= 1 { 1.0 } else { (most as f64).sqrt().next_up() };
         let entries: Vec<(usize, usize)> =
             windows.iter().enumerate().flat_map(|(w, inputs)| inputs.iter().map(move |i| (w, *i))).collect();
-        let gain = Mat::from_fn(entries.len(), width, |k, j| if entries[k].1 == j { root } else { 0.0 });
+        let gain = Mat::from_fn(entries.len(), width, |k, j| f64::from(entries[k].1 == j));
         let n = windows.len();
         Self {
             mean: Ball::zeros(n, width),
@@ -193,18 +197,15 @@ pub(crate) struct Step {
     pub count: usize,
     /// Length of r.
     pub inner: usize,
-    /// Rows that vanish for all runs; any multiple of their squares may be added.
-    pub zero: Option<Ball>,
 }
 
 impl Step {
-    /// The step of a block with an activation on an input of `width`, from the stored weights.
-    ///
-    /// An equilibrium takes (h, x) as coordinates, so that nothing is inverted.
-    pub fn new(block: &Block, width: usize, form: Form) -> Option<Self> {
+    /// The step of a block with an activation on an input of `width`, from the stored weights;
+    /// `None` for an affine map. An error if an implicit layer has no provable solution.
+    pub fn new(block: &Block, width: usize, form: Form) -> Result<Option<Self>, LipError> {
         let stacked = |h: Ball, r: Ball| h.beside(&r);
         let (sector, gain, next) = match block {
-            Block::Affine(_) => return None,
+            Block::Affine(_) => return Ok(None),
             Block::Activation(act) => {
                 let s = Sector::new(act, width, form);
                 let gain = s.gain.clone();
@@ -223,12 +224,12 @@ impl Step {
                 (s, gain, stacked(Ball::identity(width).add(&mean), spread))
             }
             Block::Equilibrium { input, state, activation } => {
-                return Some(Self::implicit(&input.weight, state, activation, form));
+                return Self::implicit(&input.weight, state, activation, form).map(Some);
             }
         };
         let inner = sector.rest_owner.len();
         let rows = gain.nrows();
-        Some(Self {
+        Ok(Some(Self {
             next,
             gain: stacked(gain, Ball::zeros(rows, inner)),
             rest: stacked(Ball::zeros(inner, width), Ball::identity(inner)),
@@ -236,58 +237,26 @@ impl Step {
             rest_owner: sector.rest_owner,
             count: sector.count,
             inner,
-            zero: None,
-        })
+        }))
     }
 
-    fn implicit(u: &Mat<f64>, wz: &Mat<f64>, activation: &Activation, form: Form) -> Self {
-        let n = wz.nrows();
-        let s = Sector::new(activation, n, form);
-        let z = Ball::exact(u.clone()).beside(&Ball::exact(wz.clone()));
-        let x = Ball::zeros(n, u.ncols()).beside(&Ball::identity(n));
-        // r = Qᵀ(x − M z) since [B Q] is orthogonal; what is left of x − M z is zero.
-        let remainder = x.sub(&s.mean.mul(&z));
-        let elementwise = s.spread.ncols() == n;
-        let zero = (!elementwise).then(|| {
-            let q = &s.spread;
-            remainder.sub(&q.mul(&q.transpose().mul(&remainder)))
-        });
-        Self {
-            gain: s.gain.mul(&z),
-            rest: s.spread.transpose().mul(&remainder),
-            next: x,
-            gain_owner: s.gain_owner,
-            rest_owner: s.rest_owner,
-            count: s.count,
-            inner: n,
-            zero,
-        }
-    }
-
-    /// The step for the solver: as [`Step::new`], but an equilibrium is solved for (h, r) too.
-    pub fn eliminated(block: &Block, width: usize, form: Form) -> Result<Option<Self>, LipError> {
-        let Block::Equilibrium { input, state, activation } = block else {
-            return Ok(Self::new(block, width, form));
-        };
-        use faer::linalg::solvers::Solve;
-        let n = state.nrows();
+    /// z = (I − Wz M)⁻¹ (U h + Wz Q r), x = M z + Q r, with a proved enclosure of the inverse.
+    fn implicit(u: &Mat<f64>, wz: &Mat<f64>, activation: &Activation, form: Form) -> Result<Self, LipError> {
+        let (n, width) = (wz.nrows(), u.ncols());
         let s = Sector::new(activation, n, form);
         let inner = s.rest_owner.len();
-        let loop_gain = Mat::<f64>::identity(n, n) - state * &s.mean.mid;
-        let drive = Ball::exact(input.weight.clone()).beside(&Ball::exact(state * &s.spread.mid)).mid;
-        let z = loop_gain.partial_piv_lu().solve(&drive);
-        crate::net::finite(&z, "the solution of the implicit layer")?;
+        let wz = Ball::exact(wz.clone());
+        let inverse = Ball::identity(n).sub(&wz.mul(&s.mean)).inverse().ok_or(LipError::NotWellPosed)?;
+        let z = inverse.mul(&Ball::exact(u.clone()).beside(&wz.mul(&s.spread)));
         let r = Ball::zeros(inner, width).beside(&Ball::identity(inner));
-        let x = &s.mean.mid * &z + &s.spread.mid * &r.mid;
-        Ok(Some(Self {
-            next: Ball::exact(x),
-            gain: Ball::exact(&s.gain.mid * &z),
+        Ok(Self {
+            next: s.mean.mul(&z).add(&s.spread.mul(&r)),
+            gain: s.gain.mul(&z),
             rest: r,
             gain_owner: s.gain_owner,
             rest_owner: s.rest_owner,
             count: s.count,
             inner,
-            zero: None,
-        }))
+        })
     }
 }

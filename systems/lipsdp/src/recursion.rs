@@ -88,7 +88,7 @@ impl Value {
         let mut at = 0;
         let mut blocks = Vec::new();
         for block in net.blocks() {
-            blocks.push(match (block, Step::new(block, width, Form::Tight)) {
+            blocks.push(match (block, Step::new(block, width, Form::Tight)?) {
                 (Block::Affine(a), _) => Ok(a.weight.clone()),
                 (Block::Equilibrium { .. }, _) | (_, None) => {
                     let why = "is for feed-forward and residual networks";
@@ -112,7 +112,14 @@ impl Value {
         let start: Vec<f64> = start.layers.iter().flatten().map(|p| p.ln()).collect();
         let mut layout = Layout::default();
         layout.push("log λ", &[at], Kind::Other);
-        Ok(Self { blocks, outputs: width, power: POWERS[0], layout, best: (f64::INFINITY, start.clone()), start })
+        Ok(Self {
+            blocks,
+            outputs: width,
+            power: POWERS[0],
+            layout,
+            best: (f64::INFINITY, start.clone()),
+            start,
+        })
     }
 
     /// log (tr P^q)^{1/q} and its gradient; `None` outside the domain.
@@ -210,7 +217,7 @@ impl Objective for Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Activation, Affine, matrix};
+    use crate::{Activation, Affine};
 
     #[test]
     fn the_gradient_is_that_of_finite_differences() {
@@ -220,8 +227,8 @@ mod tests {
                 Affine::linear(Mat::from_fn(rows, columns, entry))
             };
             let act: Activation = act.parse().unwrap();
-            let net =
-                Network::feedforward(vec![layer(1.0, 4, 3), layer(0.7, 4, 4), layer(1.3, 2, 4)], &act).unwrap();
+            let net = Network::feedforward(vec![layer(1.0, 4, 3), layer(0.7, 4, 4), layer(1.3, 2, 4)], &act)
+                .unwrap();
             let layers = match act {
                 Activation::GroupSort { .. } => vec![vec![20.0, 22.0], vec![9.0, 8.0]],
                 _ => vec![vec![20.0, 22.0, 18.0, 24.0], vec![9.0, 8.0, 10.0, 11.0]],
@@ -240,6 +247,5 @@ mod tests {
                 assert!((slope - gradient[i]).abs() < 1e-7, "{i}: {slope} and {}", gradient[i]);
             }
         }
-        let _ = matrix(&[&[1.0]]);
     }
 }

@@ -55,16 +55,10 @@ pub(crate) fn reduce(net: &Network, norm: Norm, form: Form) -> Result<(Network, 
             }
         }
     }
-    let mut inputs = net.inputs();
-    if norm == Norm::L2
-        && let Some(Block::Affine(Affine { weight: w, .. }) | Block::Equilibrium { input: Affine { weight: w, .. }, .. }) =
-            blocks.first_mut()
-        && w.nrows() < w.ncols()
-    {
-        // Wᵀ = QR: only the part of the input in the range of Wᵀ matters.
-        *w = w.transpose().to_owned().qr().thin_R().transpose().to_owned();
-        inputs = w.ncols();
-    }
+    let inputs = match norm {
+        Norm::L2 => narrow(&mut blocks, net.inputs()),
+        _ => net.inputs(),
+    };
     Ok((Network::new(inputs, blocks)?, Reduction { input: behind, layers }))
 }
 
@@ -159,4 +153,26 @@ fn remove_dead(blocks: &mut [Block], form: Form) -> Vec<Layer> {
         layers.push(Layer { factor: 1.0, fate, shared: form == Form::Layer });
     }
     layers
+}
+
+/// Only adjacent affine maps multiplied and the first one reduced to its range (ℓ2): multipliers
+/// keep their meaning.
+pub(crate) fn merge_only(net: &Network) -> Result<Network, LipError> {
+    let mut blocks = merged(net.blocks());
+    let inputs = narrow(&mut blocks, net.inputs());
+    Network::new(inputs, blocks)
+}
+
+/// Wᵀ = QR: only the part of the input in the range of the first Wᵀ matters. Gives the new width.
+fn narrow(blocks: &mut [Block], inputs: usize) -> usize {
+    let Some(
+        Block::Affine(Affine { weight: w, .. }) | Block::Equilibrium { input: Affine { weight: w, .. }, .. },
+    ) = blocks.first_mut()
+    else {
+        return inputs;
+    };
+    if w.nrows() < w.ncols() {
+        *w = w.transpose().to_owned().qr().thin_R().transpose().to_owned();
+    }
+    w.ncols()
 }

@@ -9,13 +9,19 @@ use crate::ipm;
 use crate::lmi::{Layout, Lmi, Part};
 use crate::net::{Block, Network};
 use crate::qc::{Form, Step};
-use crate::{Activation, LipError, Norm};
+use crate::{Activation, LipError, Multipliers, Norm};
 
 /// Margins multiply by this per layer; doubled until M(p) ≻ 0.
 const SAFETY: f64 = 1.2;
 
 /// A strictly feasible p.
-pub(crate) fn start(net: &Network, norm: Norm, form: Form, lmi: &Lmi, layout: &Layout) -> Result<Vec<f64>, LipError> {
+pub(crate) fn start(
+    net: &Network,
+    norm: Norm,
+    form: Form,
+    lmi: &Lmi,
+    layout: &Layout,
+) -> Result<Vec<f64>, LipError> {
     let mut safety = SAFETY;
     for _ in 0..8 {
         let p = chain(net, norm, form, layout, safety)?;
@@ -26,6 +32,12 @@ pub(crate) fn start(net: &Network, norm: Norm, form: Form, lmi: &Lmi, layout: &L
         safety *= 2.0;
     }
     Err(LipError::NoStart)
+}
+
+/// Feasible multipliers without a look at the matrix.
+pub(crate) fn feasible(net: &Network, norm: Norm, form: Form) -> Result<Multipliers, LipError> {
+    let layout = Layout::new(net, norm, form);
+    Ok(layout.split(&chain(net, norm, form, &layout, SAFETY)?))
 }
 
 /// From the output, |y|² ≤ c |h|² is carried to the input; every multiplier is `safety` above what
@@ -83,15 +95,21 @@ fn through(act: &Activation, width: usize, form: Form, c: f64, safety: f64) -> (
         Activation::MaxPool { windows } => {
             let shared = |i: &usize| windows.iter().flatten().filter(|j| *j == i).count() as f64;
             let most = windows.iter().flatten().map(shared).fold(1.0, f64::max);
-            (vec![safety * c; count], safety * safety * c * most * most)
+            (vec![safety * c; count], safety * safety * c * most)
         }
         _ => (vec![safety * c; count], safety * safety * c),
     }
 }
 
 /// Multipliers of an implicit layer: a multiple of some that prove it well-posed.
-fn implicit(block: &Block, width: usize, form: Form, c: f64, safety: f64) -> Result<(Vec<f64>, f64), LipError> {
-    let Some(step) = Step::eliminated(block, width, form)? else { return Ok((Vec::new(), c)) };
+fn implicit(
+    block: &Block,
+    width: usize,
+    form: Form,
+    c: f64,
+    safety: f64,
+) -> Result<(Vec<f64>, f64), LipError> {
+    let Some(step) = Step::new(block, width, form)? else { return Ok((Vec::new(), c)) };
     let unit = well_posed(&step, width)?;
     let n = width + step.inner;
     let next = |p: &[f64], c: f64| matrix(&step, p, c, n);
@@ -116,7 +134,8 @@ fn matrix(step: &Step, p: &[f64], c: f64, n: usize) -> Mat<f64> {
     let part = |rows: &Ball, owner: &[usize]| {
         rows.mid.transpose() * crate::dense::scale_rows(&rows.mid, |k| p[owner[k]])
     };
-    let m = part(rest, rest_owner) - part(gain, gain_owner) - next.mid.transpose() * &next.mid * faer::Scale(c);
+    let m =
+        part(rest, rest_owner) - part(gain, gain_owner) - next.mid.transpose() * &next.mid * faer::Scale(c);
     debug_assert_eq!(m.nrows(), n);
     symmetric(&m)
 }

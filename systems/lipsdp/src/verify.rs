@@ -14,7 +14,7 @@
 use faer::Mat;
 
 use crate::ball::{Ball, gamma, sound_lambda_max};
-use crate::dense::{cholesky, solve, symmetric};
+use crate::dense::{cholesky, lambda_max, solve, symmetric};
 use crate::net::{Block, Network};
 use crate::qc::{Form, Step};
 use crate::{LipError, Multipliers, Norm};
@@ -28,8 +28,6 @@ pub(crate) struct Proof {
     pub margin: f64,
     /// By how much each layer's multipliers were enlarged.
     pub theta: f64,
-    /// The multipliers that were used.
-    pub multipliers: Multipliers,
 }
 
 /// Enlargements θ per layer and η of S. A larger one costs about its size times the depth.
@@ -51,14 +49,16 @@ const ATTEMPTS: [(f64, f64); 12] = [
 /// Proves a bound with multipliers near the given ones.
 pub(crate) fn prove(net: &Network, norm: Norm, form: Form, near: &Multipliers) -> Result<Proof, LipError> {
     check(net, norm, form, near)?;
+    let mut width = net.inputs();
+    let mut steps = Vec::new();
+    for block in net.blocks() {
+        steps.push(Step::new(block, width, form)?);
+        width = block.outputs(width);
+    }
     let attempt = |(theta, eta): (f64, f64)| {
         let multipliers = enlarged(near, theta);
-        // An implicit layer adds μ |what vanishes|², the larger the better up to rounding.
-        let penalties: &[f64] = if net.is_feedforward() { &[0.0] } else { &[1e3, 1e5, 1e7] };
-        penalties.iter().find_map(|mu| {
-            let (bound, margin) = chain(net, norm, form, &multipliers, eta, *mu)?;
-            Some(Proof { bound, margin, theta, multipliers: multipliers.clone() })
-        })
+        let (bound, margin) = chain(net, norm, &steps, &multipliers, eta)?;
+        Some(Proof { bound, margin, theta })
     };
     ATTEMPTS.into_iter().find_map(attempt).ok_or_else(|| {
         LipError::Unverified("the matrices stayed indefinite up to an enlargement of 1e-4".into())
@@ -89,19 +89,19 @@ fn enlarged(m: &Multipliers, theta: f64) -> Multipliers {
     }
 }
 
-fn chain(net: &Network, norm: Norm, form: Form, m: &Multipliers, eta: f64, mu: f64) -> Option<(f64, f64)> {
-    let mut widths = vec![net.inputs()];
-    net.blocks().iter().for_each(|b| widths.push(b.outputs(widths[widths.len() - 1])));
+fn chain(net: &Network, norm: Norm, steps: &[Option<Step>], m: &Multipliers, eta: f64) -> Option<(f64, f64)> {
     let mut value = match norm {
         Norm::Linf if m.output.iter().any(|s| *s <= 0.0) => return None,
-        Norm::Linf => Ball::rounded(Mat::from_fn(m.output.len(), m.output.len(), |i, j| f64::from(i == j) / m.output[i]), 1),
+        Norm::Linf => Ball::rounded(
+            Mat::from_fn(m.output.len(), m.output.len(), |i, j| f64::from(i == j) / m.output[i]),
+            1,
+        ),
         _ => Ball::identity(net.outputs()),
     };
     let mut margin = f64::INFINITY;
     let mut layers = m.layers.iter().rev();
-    for (i, block) in net.blocks().iter().enumerate().rev() {
-        let width = widths[i];
-        let Some(step) = Step::new(block, width, form) else {
+    for (i, (block, step)) in net.blocks().iter().zip(steps).enumerate().rev() {
+        let Some(step) = step else {
             let Block::Affine(a) = block else { return None };
             let w = Ball::exact(a.weight.clone());
             if i == 0 && norm == Norm::L2 && w.nrows() < w.ncols() {
@@ -110,16 +110,16 @@ fn chain(net: &Network, norm: Norm, form: Form, m: &Multipliers, eta: f64, mu: f
             value = w.congruence(&value);
             continue;
         };
-        let (next, passed) = back(&step, &value, layers.next()?, eta, mu)?;
+        let (next, passed) = back(step, &value, layers.next()?, eta)?;
         (value, margin) = (next, margin.min(passed));
     }
     let bound = match norm {
         Norm::L2 => root(sound_lambda_max(&value)),
         Norm::Linf | Norm::LinfL2 => {
-            let tau = Ball::identity(m.input.len()).scale_rows(|i| m.input[i] * (1.0 + 4.0 * eta));
-            margin = margin.min(tau.sub(&value).positive_definite()?);
+            let (factor, passed) = cover(&m.input, &value)?;
+            margin = margin.min(passed);
             let terms = m.input.len() + m.output.len();
-            let sum = m.input.iter().map(|t| t * (1.0 + 4.0 * eta)).chain(m.output.iter().copied()).sum::<f64>();
+            let sum = m.input.iter().map(|t| t * factor).chain(m.output.iter().copied()).sum::<f64>();
             let sum = sum * (1.0 + 2.0 * gamma(terms + 8));
             if norm == Norm::Linf { 0.5 * sum } else { root(sum) }
         }
@@ -132,31 +132,54 @@ fn root(square: f64) -> f64 {
     square.sqrt().next_up().next_up()
 }
 
+/// A factor s, near the least, with s·diag(τ) − P ≻ 0, and the certified eigenvalue.
+fn cover(tau: &[f64], value: &Ball) -> Option<(f64, f64)> {
+    let n = tau.len();
+    let scaled = Mat::from_fn(n, n, |i, j| value.mid[(i, j)] / (tau[i].sqrt() * tau[j].sqrt()));
+    let least = lambda_max(&symmetric(&scaled));
+    [1e-13, 1e-12, 1e-11, 1e-10, 1e-9, 1e-8, 1e-7].into_iter().find_map(|slack| {
+        let factor = least * (1.0 + slack);
+        let tau = Ball::identity(n).scale_rows(|i| tau[i]).scale_rows(|_| factor);
+        tau.sub(value).positive_definite().map(|margin| (factor, margin))
+    })
+}
+
 /// One block backwards: the S of its input and the certified eigenvalue.
-fn back(step: &Step, value: &Ball, p: &[f64], eta: f64, mu: f64) -> Option<(Ball, f64)> {
+fn back(step: &Step, value: &Ball, p: &[f64], eta: f64) -> Option<(Ball, f64)> {
     let mut n = step.rest.weighted_gram(|k| p[step.rest_owner[k]]);
     n = n.sub(&step.gain.weighted_gram(|k| p[step.gain_owner[k]]));
     n = n.sub(&step.next.congruence(value));
-    if let Some(zero) = &step.zero {
-        let largest = p.iter().fold(1.0, |a: f64, p| a.max(*p));
-        n = n.add(&zero.weighted_gram(|_| mu * largest));
-    }
     let width = n.nrows() - step.inner;
-    let block = |r: usize, c: usize, rows: usize, columns: usize| {
-        Mat::from_fn(rows, columns, |i, j| n.mid[(r + i, c + j)])
+    // First S alone, then once more with what its own radii and those of N will take away.
+    let exact = schur(&n.mid, width, |_| 0.0)?;
+    let diagonal = |i: usize| match i < width {
+        true => exact[(i, i)].max(f64::MIN_POSITIVE),
+        false => n.mid[(i, i)],
     };
-    let mut s = block(0, 0, width, width) * faer::Scale(-1.0);
-    if step.inner > 0 {
-        let cross = block(width, 0, step.inner, width);
-        s += cross.transpose() * solve(&symmetric(&block(width, width, step.inner, step.inner)), cross.as_ref())?;
-    }
-    let mut s = symmetric(&s);
+    let slack = |i: usize| {
+        (0..n.nrows()).map(|j| 1.1 * n.rad[(i, j)] * (diagonal(i) / diagonal(j)).sqrt()).sum::<f64>()
+    };
+    let mut s = schur(&n.mid, width, slack)?;
+    // Relative to each diagonal entry: multipliers may differ by many orders of magnitude.
     let size = (0..width).map(|i| s[(i, i)]).fold(f64::MIN_POSITIVE, f64::max);
-    (0..width).for_each(|i| s[(i, i)] += eta * size);
+    (0..width).for_each(|i| s[(i, i)] += eta * s[(i, i)].max(1e-8 * size) + slack(i));
     let all = n.nrows();
     let placed = Mat::from_fn(all, all, |i, j| if i < width && j < width { s[(i, j)] } else { 0.0 });
     let margin = n.add(&Ball::exact(placed)).positive_definite()?;
     Some((Ball::exact(s), margin))
+}
+
+/// The S that makes `N + [S 0; 0 −slack]` singular: −N_hh + N_hr (N_rr − slack)⁻¹ N_rh.
+fn schur(n: &Mat<f64>, width: usize, slack: impl Fn(usize) -> f64) -> Option<Mat<f64>> {
+    let inner = n.nrows() - width;
+    let mut s = Mat::from_fn(width, width, |i, j| -n[(i, j)]);
+    if inner > 0 {
+        let cross = Mat::from_fn(inner, width, |i, j| n[(width + i, j)]);
+        let mut k = symmetric(&Mat::from_fn(inner, inner, |i, j| n[(width + i, width + j)]));
+        (0..inner).for_each(|i| k[(i, i)] -= slack(width + i));
+        s += cross.transpose() * solve(&k, cross.as_ref())?;
+    }
+    Some(symmetric(&s))
 }
 
 /// λ_max(WᵀPW) for a wide W without forming it: P ⪯ LLᵀ + δI, so it is at most

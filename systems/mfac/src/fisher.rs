@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use faer::{Mat, MatRef};
@@ -71,8 +72,8 @@ impl StaticFisher {
         positive("damp", damp)?;
         let (m, d) = (gradients.count(), gradients.width());
         let size = if block == 0 { d } else { block.min(d) };
-        let side = size.min(m) as u64;
-        memory::check(m, d, |_| side * side * 8 * d.div_ceil(size) as u64)?;
+        let sides = |m: u64| m.min(size as u64);
+        memory::check(m, d, |m| sides(m) * sides(m) * 8 * d.div_ceil(size) as u64)?;
         let starts: Vec<usize> = (0..d).step_by(size).collect();
         let factored = |start| Block::new(&gradients, start..(start + size).min(d), damp);
         let blocks = starts.into_par_iter().map(factored).collect::<Result<_, _>>()?;
@@ -85,8 +86,8 @@ impl StaticFisher {
         let (m, d) = (self.gradients.count(), self.gradients.width());
         memory::check(m, d, |m| m.saturating_mul(8 * d as u64))?;
         let half = |at: &[usize]| -> Vec<f64> {
-            let w = self.half(self.block_of(at[0]), at);
-            w.col_iter().flat_map(|w| w.iter().copied().collect::<Vec<_>>()).collect()
+            let h = self.half(self.block_of(at[0]), at);
+            h.row_iter().flat_map(|h| h.iter().copied().collect::<Vec<_>>()).collect()
         };
         let halves: Vec<Vec<f64>> = self.tiles().par_iter().map(|at| half(at)).collect();
         self.halves = Some(halves.concat());
@@ -128,7 +129,11 @@ impl StaticFisher {
         let tile = |at: &Vec<usize>| -> Vec<f64> {
             let block = self.block_of(at[0]);
             let half = self.half(block, at);
-            half.col_iter().map(|h| self.inverse(block, 1.0, h.squared_norm_l2())).collect()
+            let mut squares = vec![0.0; at.len()];
+            for column in half.col_iter() {
+                squares.iter_mut().zip(column.iter()).for_each(|(sum, h)| *sum += h * h);
+            }
+            squares.into_iter().map(|x| self.inverse(block, 1.0, x)).collect()
         };
         self.tiles().par_iter().flat_map_iter(tile).collect()
     }
@@ -144,15 +149,15 @@ impl StaticFisher {
         if let Some(i) = at.iter().find(|i| **i >= d) {
             thalweg_core::Invalid::check(false, "element", i, &format!("an index below {d}"))?;
         }
+        let mut places = BTreeMap::<usize, Vec<usize>>::new();
+        for (place, i) in at.iter().enumerate() {
+            places.entry(self.block_of(*i).cols.start).or_default().push(place);
+        }
         let mut out = Mat::zeros(at.len(), at.len());
-        for block in &self.blocks {
-            let places: Vec<usize> = (0..at.len()).filter(|i| block.cols.contains(&at[*i])).collect();
-            let inside: Vec<usize> = places.iter().map(|i| at[*i]).collect();
-            if inside.is_empty() {
-                continue;
-            }
-            let half = self.half(block, &inside);
-            let product = half.transpose() * &half;
+        for (start, places) in places {
+            let block = self.block_of(start);
+            let half = self.half(block, &places.iter().map(|place| at[*place]).collect::<Vec<_>>());
+            let product = &half * half.transpose();
             for (a, i) in places.iter().enumerate() {
                 for (b, j) in places.iter().enumerate() {
                     let delta = if at[*i] == at[*j] { 1.0 } else { 0.0 };
@@ -179,27 +184,24 @@ impl StaticFisher {
         }
     }
 
-    /// The columns `at`, all of one block, of W = C⁻¹G, or of C⁻¹ for a direct factor.
+    /// For the elements `at`, all of one block, the rows of Wᵀ = GᵀC⁻ᵀ, or of C⁻ᵀ for a direct
+    /// factor: `[at, min(m, B)]`.
     fn half(&self, block: &Block, at: &[usize]) -> Mat<f64> {
+        let (m, start) = (self.gradients.count(), block.cols.start);
         if let Some(halves) = &self.halves {
             // All blocks before the last have the same length.
-            let (m, first) = (self.gradients.count(), self.blocks[0].cols.len().min(self.gradients.count()));
-            let (start, r) = (block.cols.start, block.cols.len().min(m));
-            return Mat::from_fn(r, at.len(), |k, i| halves[start * first + (at[i] - start) * r + k]);
+            let (first, r) = (self.blocks[0].cols.len().min(m), block.cols.len().min(m));
+            return Mat::from_fn(at.len(), r, |i, k| halves[start * first + (at[i] - start) * r + k]);
         }
-        match &block.factor {
-            Factor::Gram(c) => {
-                let mut w = self.gradients.gather(at);
-                forward(c, w.as_mut());
-                w
-            }
+        let (c, mut half) = match &block.factor {
+            Factor::Gram(c) => (c, self.gradients.gather(at)),
             Factor::Direct(c) => {
-                let one = |k: usize, i: usize| if block.cols.start + k == at[i] { 1.0 } else { 0.0 };
-                let mut w = Mat::from_fn(block.cols.len(), at.len(), one);
-                forward(c, w.as_mut());
-                w
+                let one = |i: usize, k: usize| if start + k == at[i] { 1.0 } else { 0.0 };
+                (c, Mat::from_fn(at.len(), block.cols.len(), one))
             }
-        }
+        };
+        forward(c, half.transpose_mut());
+        half
     }
 
     /// All indices in pieces of at most 256, none across a boundary of blocks.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Real};
 
 use crate::error::length;
-use crate::kernel::{self, Element, STRIP};
+use crate::kernel::{self, Combine, Dots, Element, STRIP};
 use crate::{MfacError, memory};
 
 /// How gradients are kept.
@@ -135,10 +135,11 @@ impl Gradients {
     /// G x over the columns `cols`; `x` writes a range of x, counted from the first column.
     fn dots_with(&self, cols: Range<usize>, x: impl Fn(Range<usize>, &mut [f64]) + Sync) -> Vec<f64> {
         let strip = |start: usize| {
-            let (mut wide, mut sums) = ([0.0; STRIP], vec![0.0; self.m]);
-            let wide = &mut wide[..STRIP.min(cols.len() - start)];
-            x(start..start + wide.len(), wide);
-            numbers!(&self.data, g => kernel::dots(&g[cols.start + start..], self.d, wide, &mut sums));
+            let (mut wide, mut sums) = (vec![0.0; STRIP.min(cols.len() - start)], vec![0.0; self.m]);
+            x(start..start + wide.len(), &mut wide);
+            numbers!(&self.data, g => {
+                kernel::run(Dots { g: &g[cols.start + start..], d: self.d, x: &wide, sums: &mut sums });
+            });
             sums
         };
         if cols.len() <= STRIP {
@@ -160,10 +161,9 @@ impl Gradients {
         finish: impl Fn(f64, T) -> T + Sync,
     ) {
         let strip = |(i, out): (usize, &mut [T])| {
-            let mut sums = [0.0; STRIP];
-            let (at, sums) = (cols.start + i * STRIP, &mut sums[..out.len()]);
-            numbers!(&self.data, g => kernel::combine(&g[at..], self.d, c, sums));
-            out.iter_mut().zip(sums).for_each(|(out, sum)| *out = finish(*sum, *out));
+            let (at, mut sums) = (cols.start + i * STRIP, vec![0.0; out.len()]);
+            numbers!(&self.data, g => kernel::run(Combine { g: &g[at..], d: self.d, c, sums: &mut sums }));
+            out.iter_mut().zip(sums).for_each(|(out, sum)| *out = finish(sum, *out));
         };
         match out.len() <= STRIP {
             true => strip((0, out)),
@@ -209,9 +209,9 @@ impl Gradients {
         panel
     }
 
-    /// G over the columns `at` in double precision, `[m, at]`.
+    /// Gᵀ over the columns `at` in double precision, `[at, m]`.
     pub(crate) fn gather(&self, at: &[usize]) -> Mat<f64> {
-        numbers!(&self.data, g => Mat::from_fn(self.m, at.len(), |k, i| g[k * self.d + at[i]].wide()))
+        numbers!(&self.data, g => Mat::from_fn(at.len(), self.m, |i, k| g[k * self.d + at[i]].wide()))
     }
 }
 

@@ -18,7 +18,7 @@
 //!
 //! let g = [[1.0, 2.0, 0.0], [0.0, 1.0, 1.0]];
 //! let fisher = StaticFisher::new(Gradients::from_rows(&g, Storage::Full)?, Options { damp: 0.5, block: 0 })?;
-//! assert!((fisher.ihvp(&[1.0; 3])?[0] - 9.0 / 7.0).abs() < 1e-12);
+//! assert!((fisher.ihvp(&[1.0f64; 3])?[0] - 9.0 / 7.0).abs() < 1e-12);
 //!
 //! let method = MFac { window: 4, damp: 1.0, ..MFac::default() };
 //! let mut problem = Function::new(Rosenbrock, vec![-1.2, 1.0]);

@@ -1,8 +1,10 @@
 //! Optimal Brain Surgeon in the quadratic model ½ δᵀFδ around the weights w: which weights are
 //! cheap to remove, and how the others make up for them.
 
+use faer::RowRef;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use thalweg_core::Invalid;
 
 use crate::dense::{shift, solved};
 use crate::error::length;
@@ -96,7 +98,7 @@ fn ridge(
 ) -> Result<Vec<f64>, MfacError> {
     let (g, damp, cols) = (fisher.gradients(), fisher.damp(), block.cols.clone());
     let (m, mut delta) = (g.count(), vec![0.0; cols.len()]);
-    if gone.iter().all(|w| *w == 0.0) {
+    if gone.iter().all(|w| *w == 0.0) || removed.iter().all(|gone| *gone) {
         return Ok(delta);
     }
     let c = g.dots(cols.clone(), gone);
@@ -110,15 +112,18 @@ fn ridge(
         let stay: Vec<usize> = (0..cols.len()).filter(|i| !removed[*i]).collect();
         let at: Vec<usize> = stay.iter().map(|i| cols.start + i).collect();
         let a = g.gather(&at);
-        let mut f = direct(a.transpose(), m as f64);
+        let mut f = direct(a.as_ref(), m as f64);
         shift(&mut f, damp);
-        let effect: Vec<f64> =
-            a.col_iter().map(|g| g.iter().zip(&c).map(|(g, c)| g * c).sum::<f64>() / m as f64).collect();
+        let dot = |g: RowRef<'_, f64>| g.iter().zip(&c).map(|(g, c)| g * c).sum::<f64>() / m as f64;
+        let effect: Vec<f64> = a.row_iter().map(dot).collect();
         let answer = solved(&factored(&f, damp)?, &effect);
         stay.iter().zip(answer).for_each(|(i, x)| delta[*i] = x);
     }
     Ok(delta)
 }
+
+/// Longest block whose inverse is formed.
+const GREEDY: usize = 4096;
 
 /// The order in which a greedy surgeon removes all weights of the block, each with its price at
 /// that time. `w` is the block's part of the weights.
@@ -128,6 +133,7 @@ pub(crate) fn greedy(
     w: &[f64],
 ) -> Result<Vec<(f64, usize)>, MfacError> {
     let at: Vec<usize> = block.cols.clone().collect();
+    Invalid::check(at.len() <= GREEDY, "block", at.len(), "1 to 4096 together with greedy compensation")?;
     let mut inverse = fisher.submatrix(&at)?;
     let (mut w, mut left) = (w.to_vec(), vec![true; at.len()]);
     let mut order = Vec::with_capacity(at.len());

@@ -237,6 +237,9 @@ impl ObsPruner {
             return Err(MethodError::Empty.into());
         }
         length("the parameters", weights.theta.len().min(end), end)?;
+        let mut pairs = weights.layers.windows(2);
+        let legal = pairs.all(|pair| pair[0].range.end <= pair[1].range.start);
+        Invalid::check(legal, "layers", "overlapping ranges", "disjoint ranges in the order of the buffer")?;
         Invalid::check((0.0..=1.0).contains(&sparsity), "sparsity", sparsity, "a number in [0, 1]")?;
         let count = Count::of(weights.alive, weights.layers);
         let target = match self.relative_to {

@@ -53,7 +53,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn static_products_are_those_of_the_dense_inverse(
-        seed in 0u64..1000, m in 1usize..=20, d in 1usize..=60, block in 0usize..=70, power in -4i32..=2,
+        seed in 0u64..1000, m in 1usize..=20, d in 1usize..=60, block in 0usize..=70, power in -2i32..=2,
     ) {
         check(&rows(seed, m, d), 10f64.powi(power), block, 1e-10);
     }
@@ -126,7 +126,7 @@ fn blocks_from_one_weight_to_all() {
 /// Sizes at which strips, panels and partial sums begin and end.
 #[test]
 fn wide_gradients_and_any_number_of_threads() {
-    for (m, d) in [(3, 2047), (5, 2049), (4, 9000), (7, 33_001)] {
+    for (m, d) in [(3, 4095), (5, 4097), (4, 9000), (7, 33_001)] {
         let g = rows(d as u64, m, d);
         let x = random(2, d);
         let run = |threads| {

@@ -306,6 +306,13 @@ fn refusals_and_warnings() {
     let report = model.run(&pruner(5), 0.8).unwrap();
     assert!(report.warnings.iter().any(|w| w.starts_with("fc1.weight lost all its 5 weights")), "{report:?}");
 
+    model.layers.reverse();
+    let text = model.run(&pruner(5), 0.9).unwrap_err().to_string();
+    assert!(text.starts_with("layers = overlapping ranges is not allowed"), "{text}");
+    let greedy = ObsPruner { compensation: Compensation::Greedy, block: 0, ..pruner(5) };
+    let text = Model::new(2, 5, &[5000]).run(&greedy, 0.9).unwrap_err().to_string();
+    assert!(text.starts_with("block = 5000 is not allowed; use 1 to 4096"), "{text}");
+
     let mut model = Model::new(2, 20, &[50]);
     model.g[3][17] = f64::NAN;
     model.g[9][0] = f64::INFINITY;

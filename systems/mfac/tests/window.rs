@@ -97,17 +97,19 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn any_sequence_of_inserts_is_the_static_product_of_the_content(
-        seed in 0u64..1000, m in 1usize..=12, d in 1usize..=40, n in 1usize..=30, power in -4i32..=1,
+        seed in 0u64..1000, m in 1usize..=12, d in 1usize..=40, n in 1usize..=30, power in -2i32..=1,
     ) {
         let (g, damp) = (rows(seed, n, d), 10f64.powi(power));
         let (window, now) = (window(&g, m, damp), content(&g, m));
         let fisher = fisher(&now, damp, 0).unwrap();
         let x = random(5, d);
         close(&window.ihvp(&x).unwrap(), &fisher.ihvp(&x).unwrap(), 1e-10);
-        close(&paper_product(&now, damp, &x), &fisher.ihvp(&x).unwrap(), 1e-9);
+        close(&paper_product(&now, damp, &x), &fisher.ihvp(&x).unwrap(), 1e-8);
         // Push-through: the same as the dense solve, less than m, and in the span of the window.
         let (u, last) = (newest(&window), &g[n - 1]);
-        close(&u, &times(&inverse(&dense(&now, damp, 0)), last), 1e-10);
+        let f = dense(&now, damp, 0);
+        close(&u, &times(&inverse(&f), last), 1e-10);
+        close(&times(&f, &u), last, 1e-10);
         prop_assert!(dot(&u, last) < m as f64);
         prop_assert_eq!((window.filled(), window.len(), window.damp()), (n.min(m), m, damp));
         let squares = g[n.saturating_sub(m)..].iter().map(|g| dot(g, g)).sum::<f64>() / n.min(m) as f64;

@@ -1,7 +1,6 @@
+use faer::Accum;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Iterate, Layered, Method, MethodError, Progress, Real, Seed};
-
-use faer::Accum;
 
 use crate::layer::{Layers, Seen, admit};
 use crate::mkor::no_moments;

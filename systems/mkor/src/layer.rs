@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use thalweg_core::{Kind, LayerStats, Layout, MethodError, Real};
 use thalweg_optim::{Guard, chunks::dot, glob, known};
 
-use crate::{Curvature, Rescale};
+use crate::Rescale;
+use crate::precondition::Curvature;
 
 /// One linear map, or one group of a grouped convolution: its gradient 𝒢 = [∂W | ∂b] is `[p, d]`
 /// with p outputs and d inputs, one more for the bias.
@@ -42,7 +43,7 @@ impl<T, F> Layer<T, F> {
 
 /// What one step tells of one layer.
 #[derive(Debug)]
-pub struct Seen<'a> {
+pub(crate) struct Seen<'a> {
     input_mean: &'a [f64],
     output_grad: &'a [f64],
     moments: Option<(&'a [f64], &'a [f64])>,
@@ -97,10 +98,11 @@ pub struct Layers<T, F> {
     pub list: Vec<Layer<T, F>>,
     /// Steps since the layers are preconditioned; the clock of the updates.
     pub t: u64,
-    /// Updates of the factors, all layers together counting one.
+    /// Updates of the factors, all layers together counting one; also the first, in which MKOR only
+    /// sets the identity.
     pub updates: u64,
-    /// Bytes that each process of a data-parallel run sends for them: two vectors in single
-    /// precision per layer and update.
+    /// Bytes that each process of a data-parallel run sends for them, in single precision: two
+    /// vectors per layer and update, and two matrices for methods that use second moments.
     pub bytes: u64,
     #[serde(skip)]
     pub(crate) stats: Vec<LayerStats>,
@@ -142,7 +144,9 @@ impl<T: Real, F: Default + Send + Sync> Layers<T, F> {
             })
             .collect();
         self.updates += 1;
-        self.bytes += list.iter().map(|l| 4 * (l.outputs() + l.inputs()) as u64).sum::<u64>();
+        let moments = method.asks(*t) == Some(true);
+        let numbers = |p: usize, d: usize| p + d + if moments { p * p + d * d } else { 0 };
+        self.bytes += list.iter().map(|l| 4 * numbers(l.outputs(), l.inputs()) as u64).sum::<u64>();
         told.into_iter().try_fold(Vec::new(), |mut all, told| {
             all.extend(told?);
             Ok(all)

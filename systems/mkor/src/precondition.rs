@@ -6,7 +6,7 @@ use crate::layer::{Layers, Seen};
 use crate::{Backend, BackendState, Rescale};
 
 /// What a method keeps of the layers' statistics and does with it to their gradients.
-pub trait Curvature<T: Real>: Sync {
+pub(crate) trait Curvature<T: Real>: Sync {
     /// What is kept of one layer; the default knows nothing.
     type Factors: Default + Send + Sync + Serialize + DeserializeOwned;
 
@@ -35,7 +35,7 @@ pub trait Curvature<T: Real>: Sync {
 
 /// What holds for all layers of a method.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan<'a> {
+pub(crate) struct Plan<'a> {
     /// Patterns of weights that stay as they are.
     pub exclude: &'a [String],
     /// What the preconditioned gradient is scaled to.
@@ -66,8 +66,8 @@ struct Preconditioned<'a, P: Objective + ?Sized, C: Curvature<P::Scalar>> {
     method: &'a C,
     layers: &'a mut Layers<P::Scalar, C::Factors>,
     lr: f64,
-    /// ‖g‖∞ and ‖g‖₂ of the raw gradient.
-    raw: (f64, f64),
+    /// ‖g‖∞ of the raw gradient, by which runs stop.
+    grad_max: f64,
     diagnostics: Vec<(String, f64)>,
 }
 
@@ -105,13 +105,14 @@ impl<P: Layered + ?Sized, C: Curvature<P::Scalar>> Objective for Preconditioned<
             grad[block.range()].fill(Real::ZERO);
         }
         kill(grad, problem.alive());
-        self.raw = (chunks::max_abs(grad), chunks::dot(grad, grad).sqrt());
+        self.grad_max = chunks::max_abs(grad);
         layers.precondition(*method, grad, problem.alive(), self.lr);
         Ok(value)
     }
 }
 
-/// One step of `backend` along the preconditioned gradient. Reports the norms of the raw gradient.
+/// One step of `backend` along the preconditioned gradient. It reports ‖g‖∞ of the raw gradient and
+/// ‖U‖₂ of the preconditioned one, which is ‖g‖₂ where U is rescaled to it.
 pub(crate) fn step<P: Layered + ?Sized, C: Curvature<P::Scalar>>(
     method: &C,
     backend: &Backend,
@@ -120,17 +121,13 @@ pub(crate) fn step<P: Layered + ?Sized, C: Curvature<P::Scalar>>(
 ) -> Result<Progress, MethodError> {
     let State { backend: moments, layers } = state;
     let (lr, diagnostics) = (backend.lr(layers.t), Vec::new());
-    let raw = (f64::NAN, f64::NAN);
-    let mut seen = Preconditioned { problem, method, layers, lr, raw, diagnostics };
+    let mut seen = Preconditioned { problem, method, layers, lr, grad_max: f64::NAN, diagnostics };
     // One copy of the backends' code for all problems.
     let mut progress = backend.step(&mut seen as &mut dyn Objective<Scalar = P::Scalar>, moments)?;
-    for (name, value) in &mut progress.metrics {
-        match name.as_str() {
-            _ if value.is_nan() => {} // a skipped step
-            Progress::GRAD_MAX => *value = seen.raw.0,
-            "grad_norm" => *value = seen.raw.1,
-            _ => {}
-        }
+    let mut metrics = progress.metrics.iter_mut();
+    // A step that the backend skipped has no gradient.
+    if let Some((_, value)) = metrics.find(|(name, x)| name == Progress::GRAD_MAX && !x.is_nan()) {
+        *value = seen.grad_max;
     }
     progress.metrics.append(&mut seen.diagnostics);
     let skipped = layers.list.iter().map(|l| l.guard.skipped).sum::<u64>();

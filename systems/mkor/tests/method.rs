@@ -220,6 +220,10 @@ fn kfac_is_the_damped_inverse_of_the_kronecker_product() {
         .map(|i| if i < 12 { expected[i / 4 * d + i % 4] } else { expected[(i - 12) * d + 4] })
         .collect();
     close(&u, &expected, 1e-10);
+    // It sends matrices where MKOR sends vectors.
+    let mut state = method.init(&mut problem.clone(), Seed(1)).unwrap();
+    let progress = step(&method, &mut problem.clone(), &mut state, 0);
+    assert_eq!(progress.metric("bytes"), Some(4.0 * (3.0 + 5.0 + 9.0 + 25.0)));
     // The bound on the step: ν²Σ η²⟨U, 𝒢⟩ = κ.
     let inner = |u: &[f64]| u.iter().zip(&problem.grad).map(|(u, g)| u * g).sum::<f64>();
     let clipped = direction(&Kfac { kl_clip: Some(1e-3), ..method.clone() }, &problem, 1);

@@ -53,10 +53,20 @@ impl Arrays {
         Samples::new(values.clone(), shape[1]).unwrap()
     }
 
+    /// Rows of length `d` of a matrix that may lie the other way.
+    pub fn rows(&self, name: &str, d: usize) -> Vec<Vec<f64>> {
+        let (shape, values) = &self.0[name];
+        if shape[1] == d {
+            return values.chunks(d).map(<[f64]>::to_vec).collect();
+        }
+        (0..shape[1]).map(|j| (0..d).map(|i| values[i * shape[1] + j]).collect()).collect()
+    }
+
     pub fn patterns(&self) -> Patterns {
         let (shape, values) = &self.0["D"];
         let (n, p) = (shape[0], shape[1]);
-        let columns: Vec<Vec<u8>> = (0..p).map(|i| (0..n).map(|k| values[k * p + i] as u8).collect()).collect();
+        let columns: Vec<Vec<u8>> =
+            (0..p).map(|i| (0..n).map(|k| values[k * p + i] as u8).collect()).collect();
         Patterns::from_columns(n, columns.iter().map(Vec::as_slice)).unwrap()
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use thalweg_lipsdp::{Activation, Affine, Mat, Network};
@@ -13,7 +13,8 @@ use thalweg_lipsdp::{Activation, Affine, Mat, Network};
 /// The shared development networks; `None`, and a word about it, where they are not there.
 pub fn shared() -> Option<PathBuf> {
     let named = std::env::var_os("THALWEG_DATA").map(PathBuf::from);
-    let root = named.unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")));
+    let root =
+        named.unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")));
     let folder = root.join("lipsdp");
     if folder.join("reference.json").exists() {
         return Some(folder);
@@ -23,12 +24,12 @@ pub fn shared() -> Option<PathBuf> {
 }
 
 /// The arrays of an npz file of float64.
-pub fn arrays(file: &PathBuf) -> BTreeMap<String, Mat<f64>> {
+pub fn arrays(file: &Path) -> BTreeMap<String, Mat<f64>> {
     let mut archive = zip::ZipArchive::new(File::open(file).unwrap()).unwrap();
     let mut all = BTreeMap::new();
     for i in 0..archive.len() {
         let mut member = archive.by_index(i).unwrap();
-        let name = member.name().trim_end_matches(".npy").to_owned();
+        let name = member.name().unwrap().trim_end_matches(".npy").to_owned();
         let mut bytes = Vec::new();
         member.read_to_end(&mut bytes).unwrap();
         let length = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
@@ -58,7 +59,7 @@ pub fn layers(arrays: &BTreeMap<String, Mat<f64>>) -> Vec<Affine> {
 }
 
 /// A network of the shared folder, its activation told by its name.
-pub fn load(folder: &PathBuf, name: &str) -> Network {
+pub fn load(folder: &Path, name: &str) -> Network {
     let arrays = arrays(&folder.join(format!("{name}.npz")));
     let act = |text: &str| text.parse::<Activation>().unwrap();
     if name.contains("deq_") {
@@ -91,6 +92,29 @@ pub fn load(folder: &PathBuf, name: &str) -> Network {
 }
 
 /// A JSON file of the shared folder.
-pub fn json(folder: &PathBuf, name: &str) -> Value {
+pub fn json(folder: &Path, name: &str) -> Value {
     serde_json::from_str(&std::fs::read_to_string(folder.join(name)).unwrap()).unwrap()
+}
+
+/// Standard normal entries.
+pub fn gaussian(rows: usize, columns: usize, seed: u64) -> Mat<f64> {
+    let mut data = vec![0.0; rows * columns];
+    thalweg_core::normal(&mut thalweg_core::Seed(seed).stream("weights", 0), &mut data);
+    Mat::from_fn(rows, columns, |i, j| data[i * columns + j])
+}
+
+/// A random orthogonal matrix.
+pub fn orthogonal(n: usize, seed: u64) -> Mat<f64> {
+    gaussian(n, n, seed).qr().compute_thin_Q()
+}
+
+/// A random feed-forward network of these widths, with weights of about unit norm.
+pub fn random(activation: &Activation, widths: &[usize], seed: u64) -> Network {
+    let layer = |(i, w): (usize, &[usize])| {
+        let g = gaussian(w[1], w[0] + 1, seed * 1000 + i as u64);
+        let scale = 1.5 / (w[0] as f64).sqrt();
+        let bias = (0..w[1]).map(|r| 0.3 * g[(r, w[0])]).collect();
+        Affine { weight: Mat::from_fn(w[1], w[0], |r, c| scale * g[(r, c)]), bias }
+    };
+    Network::feedforward(widths.windows(2).enumerate().map(layer).collect(), activation).unwrap()
 }

@@ -1,0 +1,162 @@
+//! One door to the solvers of the convex program.
+
+use serde::{Deserialize, Serialize};
+use thalweg_core::{Method, Outcome, Problem, Run, RunError, Seed, Stop, StopReason};
+
+use crate::{
+    Admm, AdmmPaper, BlockProgram, Certified, ConvexError, DenseProgram, Program, Rbcd, exact, finish,
+};
+
+/// Entries of the constraint matrix up to which the interior-point method is the default.
+const SMALL: usize = 200_000;
+/// Entries up to which it finishes what ADMM leaves.
+const FINISHED: usize = 4_000_000;
+/// Iterations of ADMM after which a finish is tried.
+const PATIENCE: u64 = 1500;
+
+/// How (P) is solved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Algorithm {
+    /// [`Admm`], finished by the interior-point method on the active groups.
+    Admm,
+    /// [`AdmmPaper`].
+    AdmmPaper,
+    /// [`Rbcd`].
+    Rbcd,
+    /// [`exact()`].
+    Exact,
+}
+
+/// Settings of a solve.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Solver {
+    /// The algorithm. Default: `exact` for small programs, else `admm`.
+    pub algorithm: Option<Algorithm>,
+    /// Relative certified gap to stop at. Default 1e-4.
+    pub tol: f64,
+    /// Iterations at most. Default 20 000.
+    pub max_iterations: u64,
+    /// Penalty of admm-paper and rbcd. Default: β.
+    pub rho: Option<f64>,
+}
+
+impl Default for Solver {
+    fn default() -> Self {
+        Self { algorithm: None, tol: 1e-4, max_iterations: 20_000, rho: None }
+    }
+}
+
+/// A solved program.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Solved {
+    /// Solution and certificate.
+    pub certified: Certified,
+    /// What solved it.
+    pub algorithm: Algorithm,
+    /// Iterations of the first-order method; 0 for `exact`.
+    pub iterations: u64,
+    /// What ended it; `None` for `exact`.
+    pub stopped_because: Option<StopReason>,
+}
+
+/// Who makes the steps of the iterative methods: for programs that watch, save or interrupt them.
+pub trait Drive {
+    /// Runs a method to its end.
+    fn drive<M, P>(
+        &mut self,
+        method: &M,
+        problem: &mut P,
+        seed: Seed,
+    ) -> Result<Outcome<Certified>, RunError>
+    where
+        M: Method<P, Solution = Certified>,
+        P: Problem;
+}
+
+/// Stops after so many iterations, and nothing else.
+struct Iterations(u64);
+
+impl Drive for Iterations {
+    fn drive<M, P>(&mut self, method: &M, problem: &mut P, seed: Seed) -> Result<Outcome<Certified>, RunError>
+    where
+        M: Method<P, Solution = Certified>,
+        P: Problem,
+    {
+        Run::new(method, problem).seed(seed).stop(Stop::Steps(self.0)).run()
+    }
+}
+
+impl Solver {
+    /// The algorithm for this program.
+    pub fn method(&self, program: &Program) -> Algorithm {
+        let small = entries(program) <= SMALL && program.outputs() == 1;
+        self.algorithm.unwrap_or(if small { Algorithm::Exact } else { Algorithm::Admm })
+    }
+
+    /// Solves.
+    ///
+    /// # Errors
+    /// What the algorithm does not solve, too large for memory, no solution of the interior point.
+    pub fn solve(&self, program: &Program, seed: Seed) -> Result<Solved, ConvexError> {
+        self.solve_with(program, seed, &mut Iterations(self.max_iterations))
+    }
+
+    /// Solves, with the steps of iterative methods made by `drive`.
+    ///
+    /// # Errors
+    /// As [`Solver::solve`].
+    pub fn solve_with(
+        &self,
+        program: &Program,
+        seed: Seed,
+        drive: &mut impl Drive,
+    ) -> Result<Solved, ConvexError> {
+        let algorithm = self.method(program);
+        let (tol, rho) = (self.tol, self.rho.unwrap_or(program.beta()));
+        let outcome = match algorithm {
+            Algorithm::Exact => {
+                let (certified, stopped_because) = (exact(program)?, None);
+                return Ok(Solved { certified, algorithm, iterations: 0, stopped_because });
+            }
+            Algorithm::Admm => {
+                let mut outcome = drive.drive(&self.admm(program), &mut program.clone(), seed)?;
+                if outcome.stopped_because == StopReason::Converged {
+                    outcome.solution = self.finished(program, outcome.solution);
+                }
+                outcome
+            }
+            Algorithm::AdmmPaper => {
+                let mut dense = DenseProgram::new(program.clone(), rho)?;
+                drive.drive(&AdmmPaper { tol, ..AdmmPaper::default() }, &mut dense, seed)?
+            }
+            Algorithm::Rbcd => {
+                let mut blocks = BlockProgram::new(program.clone(), rho)?;
+                drive.drive(&Rbcd { tol, ..Rbcd::default() }, &mut blocks, seed)?
+            }
+        };
+        let (iterations, stopped_because) = (outcome.steps, Some(outcome.stopped_because));
+        Ok(Solved { certified: outcome.solution, algorithm, iterations, stopped_because })
+    }
+
+    /// ADMM with these settings, which gives way to the finish where that is cheap.
+    pub(crate) fn admm(&self, program: &Program) -> Admm {
+        let cheap = entries(program) <= FINISHED && program.outputs() == 1;
+        Admm { tol: self.tol, patience: cheap.then_some(PATIENCE), ..Admm::default() }
+    }
+
+    /// The solution, finished by the interior-point method if its gap is too large; a finish that
+    /// fails leaves it as it is.
+    pub(crate) fn finished(&self, program: &Program, certified: Certified) -> Certified {
+        if certified.certificate.gap <= self.tol {
+            return certified;
+        }
+        finish(program, &certified, self.tol).unwrap_or(certified)
+    }
+}
+
+/// Entries of G, the largest part of the interior-point method's constraints.
+fn entries(program: &Program) -> usize {
+    2 * program.samples().d() * program.samples().n() * program.columns()
+}

@@ -1,0 +1,92 @@
+//! Bad input: one clear sentence each, and never a panic.
+
+use thalweg_convex_relu::{
+    Algorithm, Choice, ConvexError, ConvexRelu, Geometry, Loss, Patterns, Program, Samples, Scp, Solver,
+    unit_vectors,
+};
+use thalweg_core::Seed;
+
+fn samples() -> Samples {
+    Samples::new(vec![1.0, 0.2, -1.0, 0.4, 0.3, -0.7], 2).unwrap()
+}
+
+const Y: [f64; 3] = [1.0, -1.0, 1.0];
+
+fn says(result: Result<impl Sized, ConvexError>, words: &[&str]) {
+    let Err(e) = result else { panic!("no error; expected {words:?}") };
+    let text = e.to_string();
+    assert!(words.iter().all(|w| text.contains(w)), "{text:?} lacks one of {words:?}");
+}
+
+#[test]
+fn data() {
+    says(Samples::new(vec![1.0, f64::NAN, 2.0, 3.0], 2), &["row 0", "column 1", "NaN"]);
+    says(Samples::new(vec![1.0, 2.0, f64::INFINITY, 3.0], 2), &["row 1", "column 0"]);
+    says(Samples::new(vec![1.0], 1), &["too few"]);
+    says(Samples::new(Vec::new(), 0), &["too few"]);
+    says(Samples::new(vec![1.0; 5], 2), &["5", "4"]);
+}
+
+#[test]
+fn targets() {
+    let fit = |loss, y: &[f64]| ConvexRelu { loss, ..ConvexRelu::default() }.fit(&samples(), y);
+    says(fit(Loss::Hinge, &[1.0, 0.0, 1.0]), &["hinge", "0, 1", "-1 and +1"]);
+    says(fit(Loss::Bce, &[1.0, 2.0, 3.0]), &["bce", "1, 2, 3"]);
+    says(fit(Loss::Bce, &[1.0; 3]), &["label 1", "both classes"]);
+    says(fit(Loss::Squared, &[1.0, f64::NAN, 0.0]), &["targets", "row 1"]);
+    says(fit(Loss::Squared, &[1.0, 2.0]), &["targets", "2", "3"]);
+}
+
+#[test]
+fn settings() {
+    let plain = ConvexRelu::default;
+    for beta in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        says(ConvexRelu { beta, ..plain() }.fit(&samples(), &Y), &["beta", "> 0"]);
+    }
+    says(ConvexRelu { skip: true, ..plain() }.fit(&samples(), &Y), &["hinge", "skip"]);
+    says(ConvexRelu { eps: Some(vec![-0.1, 0.0]), ..plain() }.fit(&samples(), &Y), &["eps", "≥ 0"]);
+    says(ConvexRelu { eps: Some(vec![0.1]), ..plain() }.fit(&samples(), &Y), &["eps", "1", "2"]);
+    says(ConvexRelu { eps: Some(vec![9.0, 9.0]), ..plain() }.fit(&samples(), &Y), &["largest admissible"]);
+    let tol = Solver { tol: -1.0, algorithm: Some(Algorithm::Admm), ..Solver::default() };
+    says(ConvexRelu { solver: tol, ..plain() }.fit(&samples(), &Y), &["tol", "≥ 0"]);
+    let paper = Solver { algorithm: Some(Algorithm::AdmmPaper), ..Solver::default() };
+    says(ConvexRelu { solver: paper, ..plain() }.fit(&samples(), &Y), &["admm-paper", "loss"]);
+    let rbcd = Solver { algorithm: Some(Algorithm::Rbcd), ..Solver::default() };
+    says(ConvexRelu { solver: rbcd, ..plain() }.fit(&samples(), &Y), &["rbcd", "hinge"]);
+}
+
+#[test]
+fn patterns() {
+    let off = [0u8; 3];
+    says(Patterns::from_columns(3, [&off[..]]), &["no activation pattern"]);
+    says(Patterns::from_columns(4, [&off[..]]), &["3", "4"]);
+    says(Patterns::sample(&samples(), 0, Seed(0)), &["no activation pattern"]);
+    let other = Samples::new(vec![1.0, -1.0], 1).unwrap();
+    says(Geometry::new(samples(), Patterns::all(&other).unwrap(), false), &["samples of the patterns"]);
+    let mut x = vec![0.0; 60 * 8];
+    thalweg_core::normal(&mut Seed(1).stream("x", 0), &mut x);
+    let many = Samples::new(x, 8).unwrap();
+    let all = ConvexRelu { patterns: Choice::All, ..ConvexRelu::default() };
+    says(all.choose(&many), &["60 points", "rank 8"]);
+}
+
+#[test]
+fn memory() {
+    let mut x = vec![0.0; 300 * 100];
+    thalweg_core::normal(&mut Seed(1).stream("x", 0), &mut x);
+    let samples = Samples::new(x, 100).unwrap();
+    let patterns = Patterns::sample(&samples, 200, Seed(1)).unwrap();
+    let y: Vec<f64> = (0..300).map(|k| f64::from(k % 7)).collect();
+    let program =
+        Program::new(Geometry::new(samples, patterns, false).unwrap(), y, Loss::Squared, 0.1).unwrap();
+    let paper = Solver { algorithm: Some(Algorithm::AdmmPaper), ..Solver::default() };
+    says(paper.solve(&program, Seed(0)), &["admm-paper", "GB", "admm, or at most"]);
+}
+
+#[test]
+fn sampled_programs() {
+    let solve = |scp: Scp, directions: &[Vec<f64>]| scp.solve(&samples(), &Y, directions);
+    says(solve(Scp::default(), &[]), &["neurons"]);
+    says(solve(Scp::default(), &unit_vectors(3, 5, Seed(0))), &["entries of a neuron", "5", "2"]);
+    says(solve(Scp { beta: 0.0, ..Scp::default() }, &unit_vectors(3, 2, Seed(0))), &["beta"]);
+}
