@@ -147,7 +147,7 @@ fn preconditioned_methods_train_and_resume_their_settings() {
         assert_eq!((&a["method"], &a["test_loss"]), (&b["method"], &b["test_loss"]));
     }
     let line = "train --data digits --model mlp:64-32-10 --method mkor --backend adamw --lr 3e-3 --betas 0.9,0.99 \
-                --form low-rank:8 --inv-freq 5 --epochs 2 --out a/ --json --quiet";
+                --form low-rank:8 --inv-freq 5 --epochs 8 --out a/ --json --quiet";
     assert!(number(&json(place.path(), line), "test_accuracy") > 0.8);
 }
 
@@ -164,7 +164,7 @@ fn nonsense_is_refused_in_one_line() {
     for (options, clue) in [
         ("", "--sparsity"),
         ("--sparsity 1.5", "[0, 1]"),
-        ("--sparsity -0.1", "sparsity"),
+        ("--sparsity=-0.1", "sparsity"),
         ("--sparsity nan", "[0, 1]"),
         ("--sparsity 0.5,0.5", "twice"),
         ("--sparsity 0.5 --damp 0", "damp"),

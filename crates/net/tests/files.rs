@@ -13,7 +13,8 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 use thalweg_core::Seed;
 use thalweg_net::{
-    Graph, Init, Mask, Mode, Model, NetError, Op, Pass, Preprocess, arch_or_file, default_init, initial, named,
+    Graph, Init, Mask, Mode, Model, NetError, Op, Pass, Preprocess, arch_or_file, default_init, initial,
+    named,
 };
 
 fn model(arch: &str, input: &[usize], classes: usize) -> Model {
@@ -425,6 +426,6 @@ fn masks_survive_a_file_and_refuse_another_net() {
     let error = Mask::load(&other, &file).unwrap_err().to_string();
     assert!(error.contains("mask.safetensors") && error.contains("[5, 3]"), "{error}");
     assert!(mask.save(&other, &file).is_err());
-    std::fs::write(&file, b"junk").unwrap();
+    fs::write(&file, b"junk").unwrap();
     assert!(Mask::load(&layout, &file).unwrap_err().to_string().contains("no mask"));
 }

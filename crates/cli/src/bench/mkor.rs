@@ -546,8 +546,8 @@ fn scaling() -> Result<Finding> {
         }
         if d <= DECOMPOSED {
             let matrix = dense.matrix();
-            all[4] = Some(seconds(|| Ok(drop(spectra::cholesky_inverse(&matrix, d)?)))?);
-            all[5] = Some(seconds(|| Ok(drop(spectra::eigen(&matrix, d)?)))?);
+            all[4] = Some(seconds(|| Ok(spectra::cholesky_inverse(&matrix, d)?))?);
+            all[5] = Some(seconds(|| Ok(spectra::eigen(&matrix, d)?))?);
         }
         let mut cells = vec![d.to_string()];
         cells.extend(all.iter().map(|t| t.map_or_else(|| "–".into(), |t| format!("{:.2} ms", 1e3 * t))));

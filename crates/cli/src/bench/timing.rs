@@ -62,12 +62,12 @@ pub fn in_turn(methods: &mut [(Box<dyn Timed + '_>, u64)]) -> Result<Vec<f64>> {
 }
 
 /// Seconds of a call: the median of at least three, and of as many as fit into a tenth of a second.
-pub fn seconds(mut call: impl FnMut() -> Result<()>) -> Result<f64> {
+pub fn seconds<T>(mut call: impl FnMut() -> Result<T>) -> Result<f64> {
     let (mut times, total) = (Vec::new(), Instant::now());
     call()?;
     while times.len() < 3 || (total.elapsed().as_secs_f64() < 0.1 && times.len() < 1000) {
         let clock = Instant::now();
-        call()?;
+        std::hint::black_box(call()?);
         times.push(clock.elapsed().as_secs_f64());
     }
     Ok(median(times))
