@@ -175,7 +175,7 @@ fn nonsense_is_refused_in_one_line() {
         ("--sparsity 0.5 --compensation perhaps", "compensation"),
         ("--sparsity 0.5 --method best", "mfac"),
         ("--sparsity 0.5 --layers nothing.*", "nothing.*"),
-        ("--sparsity 0.99 --relative-to all --layers *0*", "sparsity"),
+        ("--sparsity 0.99 --relative-to all --layers fc2.weight", "sparsity"),
         ("--gradual 0.8,0.5", "rising"),
         ("--gradual 0.5 --finetune-lr=-1", "lr"),
         ("--gradual 0.5 --batch 0", "batch"),
