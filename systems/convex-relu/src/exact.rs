@@ -3,7 +3,7 @@
 use crate::certificate::certify;
 use crate::cone::Supports;
 use crate::conic::{Conic, Kind};
-use crate::{Certified, ConvexError, Loss, Program};
+use crate::{Certified, ConvexError, Loss, Program, Solution};
 
 /// A gap as good as the solver's accuracy allows.
 const FINE: f64 = 1e-7;
@@ -31,16 +31,15 @@ pub fn exact(program: &Program) -> Result<Certified, ConvexError> {
 /// # Errors
 /// As [`exact`].
 pub fn finish(program: &Program, start: &Certified, tol: f64) -> Result<Certified, ConvexError> {
-    let (p, group) = (program.patterns().len(), program.samples().d() * program.outputs());
-    let solution = &start.solution;
-    let used = |g: &[f64]| g.iter().any(|x| *x != 0.0);
-    let mut active: Vec<bool> = solution.v.chunks(group).chain(solution.w.chunks(group)).map(used).collect();
+    let p = program.patterns().len();
+    let mut active = used(program, start);
     let mut best = start.clone();
     let mut supports = Supports::default();
     for _ in 0..ROUNDS {
         let before = best.certificate.gap;
         let newton = (program.loss() == Loss::Bce).then(|| best.solution.outputs.clone());
         let (now, theta) = restricted(program, &active, newton.as_deref(), &mut supports)?;
+        let without_noise = used(program, &now);
         best = now.or(best);
         if best.certificate.gap <= tol {
             break;
@@ -48,12 +47,23 @@ pub fn finish(program: &Program, start: &Certified, tol: f64) -> Result<Certifie
         let distances = program.distances(&theta, &mut supports.dual);
         let violated: Vec<usize> =
             (0..2 * p).filter(|&g| !active[g] && distances[g] > program.beta() * (1.0 + 1e-9)).collect();
-        if violated.is_empty() && (newton.is_none() || best.certificate.gap > 0.5 * before) {
+        if !violated.is_empty() {
+            violated.into_iter().for_each(|g| active[g] = true);
+        } else if best.certificate.gap <= 0.5 * before || without_noise != active {
+            // Groups that the optimum does not use hold the solver's noise.
+            active = without_noise;
+        } else {
             break;
         }
-        violated.into_iter().for_each(|g| active[g] = true);
     }
     Ok(best)
+}
+
+/// Which groups of a solution are not 0.
+fn used(program: &Program, certified: &Certified) -> Vec<bool> {
+    let group = program.samples().d() * program.outputs();
+    let Solution { v, w, .. } = &certified.solution;
+    v.chunks(group).chain(w.chunks(group)).map(|g| g.iter().any(|x| *x != 0.0)).collect()
 }
 
 /// The program of the active groups only, certified against all; and its multiplier θ. With

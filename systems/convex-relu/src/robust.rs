@@ -54,7 +54,7 @@ pub fn robust_patterns(
         let mut rng = seed.stream("robust pattern", i);
         normal(&mut rng, &mut a);
         let height = |x: &[f64]| {
-            let shift = if i % 2 == 0 {
+            let shift = if i.is_multiple_of(2) {
                 0.0
             } else {
                 rademacher(&mut rng, &mut corner);
