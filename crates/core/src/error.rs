@@ -60,3 +60,13 @@ pub enum MethodError {
     #[error(transparent)]
     Problem(Box<dyn std::error::Error + Send + Sync>),
 }
+
+impl MethodError {
+    /// `Ok` if a buffer has the length that it needs, else the error that says what has not.
+    pub fn check_length(what: &str, found: usize, expected: usize) -> Result<(), Self> {
+        match found == expected {
+            true => Ok(()),
+            false => Err(Self::Length { what: what.into(), found, expected }),
+        }
+    }
+}

@@ -65,10 +65,7 @@ impl<T: Real> Descent<T> {
         if problem.layout().blocks().iter().all(|b| b.frozen || b.is_empty()) {
             return Err(MethodError::Empty);
         }
-        if theta.len() != n {
-            let what = "the start".into();
-            return Err(MethodError::Length { what, found: theta.len(), expected: n });
-        }
+        MethodError::check_length("the start", theta.len(), n)?;
         kill(&mut theta, problem.alive());
         Ok(Self { theta, t: 0, updates: 0, guard: Guard::default(), grad: Vec::new() })
     }

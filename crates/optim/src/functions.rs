@@ -147,7 +147,7 @@ pub struct Quadratic {
 impl Quadratic {
     /// `a` is symmetric, row-major `[n, n]` where n is the length of `b`.
     pub fn new(a: Vec<f64>, b: Vec<f64>) -> Result<Self, MethodError> {
-        length("the matrix", a.len(), b.len() * b.len())?;
+        MethodError::check_length("the matrix", a.len(), b.len() * b.len())?;
         Ok(Self { a, b })
     }
 
@@ -191,7 +191,7 @@ pub struct Logistic {
 impl Logistic {
     /// `x` is row-major `[rows, width]`, `y` holds −1 or 1 per row, `lambda` ≥ 0.
     pub fn new(x: Vec<f64>, y: Vec<f64>, width: usize, lambda: f64) -> Result<Self, MethodError> {
-        length("the matrix of features", x.len(), y.len() * width)?;
+        MethodError::check_length("the matrix of features", x.len(), y.len() * width)?;
         if x.is_empty() {
             return Err(MethodError::Empty);
         }
@@ -239,11 +239,4 @@ fn inner(a: &[f64], b: &[f64]) -> f64 {
 
 fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
-}
-
-fn length(what: &str, found: usize, expected: usize) -> Result<(), MethodError> {
-    match found == expected {
-        true => Ok(()),
-        false => Err(MethodError::Length { what: what.into(), found, expected }),
-    }
 }

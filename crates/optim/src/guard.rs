@@ -39,11 +39,6 @@ impl Guard {
             self.in_a_row = 0;
             return Ok(true);
         }
-        self.in_a_row += 1;
-        self.skipped += 1;
-        if self.in_a_row < Self::LIMIT {
-            return Ok(false);
-        }
         let (what, place) = match bad {
             Some((what, v)) => {
                 let i = v.iter().position(|x| !x.is_finite()).unwrap_or(0);
@@ -51,6 +46,17 @@ impl Guard {
             }
             None => ("the objective value", "its sum"),
         };
+        self.skip(what, place).map(|()| false)
+    }
+
+    /// Counts a step that is not made because `what` is not finite in `place`; an error after
+    /// [`Guard::LIMIT`] in a row.
+    pub fn skip(&mut self, what: &str, place: &str) -> Result<(), MethodError> {
+        self.in_a_row += 1;
+        self.skipped += 1;
+        if self.in_a_row < Self::LIMIT {
+            return Ok(());
+        }
         Err(MethodError::NonFinite { what: what.into(), place: place.into(), times: self.in_a_row })
     }
 }

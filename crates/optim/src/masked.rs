@@ -13,10 +13,7 @@ pub struct Masked<'a, P: ?Sized> {
 impl<'a, P: Objective + ?Sized> Masked<'a, P> {
     /// `alive[i]` tells whether unknown `i` may differ from 0.
     pub fn new(problem: &'a mut P, alive: Vec<bool>) -> Result<Self, MethodError> {
-        let (found, expected) = (alive.len(), problem.layout().len());
-        if found != expected {
-            return Err(MethodError::Length { what: "the mask".into(), found, expected });
-        }
+        MethodError::check_length("the mask", alive.len(), problem.layout().len())?;
         Ok(Self { problem, alive })
     }
 }

@@ -101,7 +101,7 @@ impl<P: Objective + ?Sized> Method<P> for AdaHessian {
     fn init(&self, problem: &mut P, seed: Seed) -> Result<Self::State, MethodError> {
         let moments = self.moments(problem.layout())?;
         let mut theta = problem.start()?;
-        length("the start", theta.len(), moments.m.len())?;
+        MethodError::check_length("the start", theta.len(), moments.m.len())?;
         kill(&mut theta, problem.alive());
         Ok(State { theta, moments, seed, scratch: Scratch::default() })
     }
@@ -239,11 +239,15 @@ impl AdaHessian {
         diagonal: Option<&[T]>,
     ) -> Result<Update, MethodError> {
         let n = layout.len();
-        length("the iterate", theta.len(), n)?;
-        length("the gradient", grad.len(), n)?;
-        length("the diagonal", diagonal.map_or(n, <[T]>::len), n)?;
-        length("the momentum", moments.m.len(), n)?;
-        length("the curvature", moments.v.len(), layout.blocks().iter().map(|b| self.chunks(b)).sum())?;
+        MethodError::check_length("the iterate", theta.len(), n)?;
+        MethodError::check_length("the gradient", grad.len(), n)?;
+        MethodError::check_length("the diagonal", diagonal.map_or(n, <[T]>::len), n)?;
+        MethodError::check_length("the momentum", moments.m.len(), n)?;
+        MethodError::check_length(
+            "the curvature",
+            moments.v.len(),
+            layout.blocks().iter().map(|b| self.chunks(b)).sum(),
+        )?;
         if diagonal.is_none() && moments.s == 0 && self.wants_curvature(layout, moments) {
             return Err(MethodError::NoCurvature);
         }
@@ -382,11 +386,4 @@ fn take<'a, T>(rest: &mut &'a mut [T], n: usize) -> &'a mut [T] {
     let (head, tail) = std::mem::take(rest).split_at_mut(n);
     *rest = tail;
     head
-}
-
-fn length(what: &str, found: usize, expected: usize) -> Result<(), MethodError> {
-    match found == expected {
-        true => Ok(()),
-        false => Err(MethodError::Length { what: what.into(), found, expected }),
-    }
 }

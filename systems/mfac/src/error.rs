@@ -79,13 +79,6 @@ impl From<MfacError> for MethodError {
     }
 }
 
-pub(crate) fn length(what: &str, found: usize, expected: usize) -> Result<(), MethodError> {
-    match found == expected {
-        true => Ok(()),
-        false => Err(MethodError::Length { what: what.into(), found, expected }),
-    }
-}
-
 pub(crate) fn positive(field: &str, x: f64) -> Result<(), Invalid> {
     Invalid::check(x > 0.0 && x.is_finite(), field, x, "a finite number > 0")
 }

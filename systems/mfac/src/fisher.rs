@@ -4,10 +4,10 @@ use std::ops::Range;
 use faer::{Mat, MatRef};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use thalweg_core::Real;
+use thalweg_core::{MethodError, Real};
 
 use crate::dense::{cholesky, forward, shift, solved};
-use crate::error::{length, positive};
+use crate::error::positive;
 use crate::gradients::syrk;
 use crate::{Gradients, MfacError, memory};
 
@@ -106,7 +106,7 @@ impl StaticFisher {
 
     /// F⁻¹x.
     pub fn ihvp<T: Real>(&self, x: &[T]) -> Result<Vec<T>, MfacError> {
-        length("the vector", x.len(), self.gradients.width())?;
+        MethodError::check_length("the vector", x.len(), self.gradients.width())?;
         let mut out = x.to_vec();
         let mut pieces = Vec::new();
         let mut rest = &mut out[..];

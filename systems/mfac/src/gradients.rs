@@ -5,9 +5,8 @@ use faer::{Accum, Mat, Par};
 use half::bf16;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use thalweg_core::{Invalid, Real};
+use thalweg_core::{Invalid, MethodError, Real};
 
-use crate::error::length;
 use crate::kernel::{self, Combine, Dots, Element, STRIP};
 use crate::{MfacError, memory};
 
@@ -82,7 +81,7 @@ impl Gradients {
         Invalid::check(m > 0, "gradients", m, "at least 1")?;
         let d = flat.len() / m;
         Invalid::check(d > 0, "length of a gradient", d, "at least 1")?;
-        length("the block of gradients", flat.len(), m * d)?;
+        MethodError::check_length("the block of gradients", flat.len(), m * d)?;
         flat.par_chunks(d).enumerate().try_for_each(|(k, row)| finite(k, row))?;
         Ok(Self { m, d, data: Data::F32(flat) })
     }
@@ -99,7 +98,7 @@ impl Gradients {
 
     /// Overwrites row `k` < m. An error if the length differs or a number is not finite.
     pub fn set<T: Real>(&mut self, k: usize, row: &[T]) -> Result<(), MfacError> {
-        length("the gradient", row.len(), self.d)?;
+        MethodError::check_length("the gradient", row.len(), self.d)?;
         finite(k, row)?;
         let at = k * self.d..(k + 1) * self.d;
         numbers!(&mut self.data, g => copy(row, &mut g[at]));

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Iterate, Method, MethodError, Objective, Progress, Real, Seed};
 use thalweg_optim::{Guard, Schedule, chunks, kill};
 
-use crate::error::{length, positive};
+use crate::error::positive;
 use crate::{Storage, WindowFisher};
 
 /// A learning rate, or `auto`: 1/m.
@@ -170,7 +170,7 @@ impl<P: Objective + ?Sized> Method<P> for MFac {
     fn init(&self, problem: &mut P, _seed: Seed) -> Result<Self::State, MethodError> {
         self.check()?;
         let mut theta = problem.start()?;
-        length("the start", theta.len(), problem.layout().len())?;
+        MethodError::check_length("the start", theta.len(), problem.layout().len())?;
         kill(&mut theta, problem.alive());
         let mut free = problem.alive().map_or_else(|| vec![true; theta.len()], <[bool]>::to_vec);
         problem.layout().blocks().iter().filter(|b| b.frozen).for_each(|b| free[b.range()].fill(false));

@@ -4,10 +4,9 @@
 use faer::RowRef;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use thalweg_core::Invalid;
+use thalweg_core::{Invalid, MethodError};
 
 use crate::dense::{shift, solved};
-use crate::error::length;
 use crate::fisher::{Block, direct, factored};
 use crate::{MfacError, StaticFisher};
 
@@ -29,7 +28,7 @@ pub enum Compensation {
 
 /// What removing each weight alone costs: w²/(2 diag F⁻¹).
 pub fn saliencies(fisher: &StaticFisher, w: &[f64]) -> Result<Vec<f64>, MfacError> {
-    length("the weights", w.len(), fisher.gradients().width())?;
+    MethodError::check_length("the weights", w.len(), fisher.gradients().width())?;
     Ok(w.iter().zip(fisher.diag()).map(|(w, inverse)| price(*w, inverse)).collect())
 }
 
@@ -47,8 +46,8 @@ pub fn compensate(
     how: Compensation,
 ) -> Result<Vec<f64>, MfacError> {
     let d = fisher.gradients().width();
-    length("the weights", w.len(), d)?;
-    length("the removals", removed.len(), d)?;
+    MethodError::check_length("the weights", w.len(), d)?;
+    MethodError::check_length("the removals", removed.len(), d)?;
     let gone: Vec<f64> = w.iter().zip(removed).map(|(w, gone)| if *gone { *w } else { 0.0 }).collect();
     let mut delta = match how {
         Compensation::None => vec![0.0; d],
@@ -70,7 +69,7 @@ pub fn compensate(
 /// What the change δ costs in the model: ½ δᵀFδ, a sum of squares.
 pub fn predicted_increase(fisher: &StaticFisher, delta: &[f64]) -> Result<f64, MfacError> {
     let (m, damp) = (fisher.gradients().count() as f64, fisher.damp());
-    length("the change", delta.len(), fisher.gradients().width())?;
+    MethodError::check_length("the change", delta.len(), fisher.gradients().width())?;
     let squares = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>();
     let block = |b: &Block| {
         let delta = &delta[b.cols.clone()];

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Kind, Layout, MethodError};
 use thalweg_optim::{glob, known};
 
-use crate::error::{length, positive};
+use crate::error::positive;
 use crate::fisher::Block;
 use crate::obs::{self, Compensation, compensate, predicted_increase, saliencies};
 use crate::select::{Pattern, cheapest, merged, patterned};
@@ -231,12 +231,12 @@ impl ObsPruner {
 
     /// The sparsity of the prunable weights that is asked for.
     fn target(&self, weights: &Weights<'_>, sparsity: f64) -> Result<f64, MfacError> {
-        length("the mask", weights.alive.len(), weights.theta.len())?;
+        MethodError::check_length("the mask", weights.alive.len(), weights.theta.len())?;
         let end = weights.layers.iter().map(|l| l.range.end).max().unwrap_or(0);
         if end == 0 || weights.layers.iter().any(|l| l.row == 0) {
             return Err(MethodError::Empty.into());
         }
-        length("the parameters", weights.theta.len().min(end), end)?;
+        MethodError::check_length("the parameters", weights.theta.len().min(end), end)?;
         let mut pairs = weights.layers.windows(2);
         let legal = pairs.all(|pair| pair[0].range.end <= pair[1].range.start);
         Invalid::check(legal, "layers", "overlapping ranges", "disjoint ranges in the order of the buffer")?;
@@ -344,7 +344,7 @@ impl ObsPruner {
         memory::check(m, d, |m| m.saturating_mul(4 * d as u64))?;
         let mut flat = vec![0f32; m * d];
         let losses = source.gradients(theta, places, round, &mut flat.chunks_mut(d).collect::<Vec<_>>())?;
-        length("the losses", losses.len(), m)?;
+        MethodError::check_length("the losses", losses.len(), m)?;
         let good = |k: &usize| losses[*k].is_finite() && flat[k * d..][..d].iter().all(|g| g.is_finite());
         let good: Vec<usize> = (0..m).filter(good).collect();
         report.skipped = m - good.len();

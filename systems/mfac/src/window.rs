@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
-use thalweg_core::Real;
+use thalweg_core::{MethodError, Real};
 
-use crate::error::{length, positive};
+use crate::error::positive;
 use crate::sliding::Sliding;
 use crate::{Gradients, MfacError, Storage};
 
@@ -71,7 +71,7 @@ impl WindowFisher {
     /// F⁻¹x.
     pub fn ihvp<T: Real>(&self, x: &[T]) -> Result<Vec<T>, MfacError> {
         let (m, d) = (self.len(), self.gradients.width());
-        length("the vector", x.len(), d)?;
+        MethodError::check_length("the vector", x.len(), d)?;
         let products = self.gradients.dots(0..d, x);
         let weights = self.factor.solve((0..m).map(|age| products[self.slot(age)]).collect());
         let mut out = x.to_vec();
@@ -83,7 +83,7 @@ impl WindowFisher {
     /// `u ← F⁻¹g` for the newest gradient g, as it is stored.
     pub fn precondition_newest<T: Real>(&self, u: &mut [T]) -> Result<(), MfacError> {
         let (m, d) = (self.len(), self.gradients.width());
-        length("the step", u.len(), d)?;
+        MethodError::check_length("the step", u.len(), d)?;
         let weights: Vec<f64> = self.factor.last_column().iter().map(|w| m as f64 * w).collect();
         self.gradients.combine(0..d, &self.by_slot(&weights), u, |sum, _| T::from_f64(sum));
         Ok(())

@@ -136,7 +136,8 @@ impl<T: Real, F: Default + Send + Sync> Layers<T, F> {
             .map(|layer| {
                 let Some(seen) = layer.seen(stats) else { return Err(vanished(&layer.name)) };
                 if !seen.finite() {
-                    return layer.skip().map(|()| Vec::new());
+                    let what = "a mean input or output gradient";
+                    return layer.guard.skip(what, &layer.name).map(|()| Vec::new());
                 }
                 layer.guard.in_a_row = 0;
                 method.observe(&mut layer.factors, &seen, *t)?;
@@ -221,17 +222,6 @@ impl<T: Real, F> Layer<T, F> {
             positions: stats.positions as f64,
             bias: self.bias.is_some(),
         })
-    }
-
-    /// Counts statistics that are not taken in; an error after [`Guard::LIMIT`] in a row.
-    fn skip(&mut self) -> Result<(), MethodError> {
-        let Guard { in_a_row, skipped } = &mut self.guard;
-        (*in_a_row, *skipped) = (*in_a_row + 1, *skipped + 1);
-        if *in_a_row < Guard::LIMIT {
-            return Ok(());
-        }
-        let what = "a mean input or output gradient".into();
-        Err(MethodError::NonFinite { what, place: self.name.clone(), times: *in_a_row })
     }
 
     fn gather(&mut self, grad: &[T]) {
@@ -322,10 +312,6 @@ fn find<T, F: Default>(stats: &[LayerStats], layout: &Layout, exclude: &[String]
 
 /// Refuses statistics that do not fit the layout.
 fn check(stats: &LayerStats, layout: &Layout) -> Result<(), MethodError> {
-    let length = |what: &str, found, expected| match found == expected {
-        true => Ok(()),
-        false => Err(MethodError::Length { what: what.into(), found, expected }),
-    };
     let blocks = layout.blocks();
     let (weight, bias) = (blocks.get(stats.weight), stats.bias.map(|b| blocks.get(b)));
     let (Some(weight), false) = (weight, bias == Some(None)) else {
@@ -343,6 +329,7 @@ fn check(stats: &LayerStats, layout: &Layout) -> Result<(), MethodError> {
         return Err(MethodError::Problem(error.into()));
     }
     let (p, q) = (out / groups, weight.len() / out);
+    let length = MethodError::check_length;
     length(&format!("the mean input of {name}"), stats.input_mean.len(), groups * q)?;
     length(&format!("the output gradient of {name}"), stats.output_grad.len(), out)?;
     length(&format!("the bias of {name}"), bias.flatten().map_or(out, |b| b.len()), out)?;

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Iterate, Layered, Method, MethodError, Progress, Real, Seed};
 
+use crate::kfac::positive;
 use crate::knee::KneeScheduleState;
 use crate::layer::{Layers, Seen, admit};
 use crate::precondition::{self, Curvature, Plan};
@@ -226,14 +227,13 @@ impl<P: Layered + ?Sized> Method<P> for Mkor {
 
     fn validate(&self) -> Result<(), Invalid> {
         let open = |x: f64| x > 0.0 && x < 1.0;
-        let positive = |x: f64| x > 0.0 && x.is_finite();
         self.backend.check()?;
         Invalid::check(self.inv_freq > 0, "inv_freq", self.inv_freq, "at least 1")?;
         Invalid::check(open(self.decay), "decay", self.decay, "a number in (0, 1)")?;
-        Invalid::check(positive(self.threshold), "threshold", self.threshold, "a number > 0")?;
+        positive("threshold", self.threshold)?;
         let legal = (0.0..=1.0).contains(&self.stabilisation);
         Invalid::check(legal, "stabilisation", self.stabilisation, "a number in [0, 1]")?;
-        Invalid::check(positive(self.clip), "clip", self.clip, "a number > 0")?;
+        positive("clip", self.clip)?;
         self.form.validate(self.rule)?;
         let legal = !self.reenter || self.hybrid.is_some();
         Invalid::check(legal, "reenter", self.reenter, "hybrid together with reenter")?;
