@@ -27,8 +27,9 @@ fn mpirun(place: &Path, n: usize, line: &str) -> Output {
 #[test]
 fn two_processes_go_where_one_goes() {
     let place = folder(&[]);
+    // At its usual damping K-FAC is not stable here, and rounding grows a thousandfold in ten steps.
     let line = "train --data digits --model mlp:64-32-10:tanh --compare mkor,kfac,adahessian,mfac,adamw --epochs 2 \
-                --batch 64 --seed 1 --threads 1 --json --quiet";
+                --set kfac.damping=0.01 --batch 64 --seed 1 --threads 1 --json --quiet";
     let one = json(place.path(), &format!("{line} --out one/"));
     let output = mpirun(place.path(), 2, &format!("{line} --out two/"));
     assert!(output.status.success(), "{}", errors(&output));

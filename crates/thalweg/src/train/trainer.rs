@@ -54,6 +54,12 @@ macro_rules! trainers {
 trainers! {
     #[cfg(feature = "adahessian")]
     "adahessian" => AdaHessian(thalweg_adahessian::AdaHessian),
+    "sgd" => Sgd(Sgd),
+    "adam" => Adam(Adam),
+    "adamw" => AdamW(AdamW),
+    "lamb" => Lamb(Lamb),
+    "muon" => Muon(Muon),
+    "lbfgs" => Lbfgs(Lbfgs),
     #[cfg(feature = "mkor")]
     "mkor" => Mkor(thalweg_mkor::Mkor),
     #[cfg(feature = "mkor")]
@@ -64,12 +70,6 @@ trainers! {
     "eva" => Eva(thalweg_mkor::Eva),
     #[cfg(feature = "mfac")]
     "mfac" => MFac(thalweg_mfac::MFac),
-    "sgd" => Sgd(Sgd),
-    "adam" => Adam(Adam),
-    "adamw" => AdamW(AdamW),
-    "lamb" => Lamb(Lamb),
-    "muon" => Muon(Muon),
-    "lbfgs" => Lbfgs(Lbfgs),
 }
 
 /// Why a method cannot be set up.
