@@ -28,7 +28,7 @@ def mnist(folder):
         with gzip.open(Path(folder) / name) as file:
             return np.frombuffer(file.read(), np.uint8, offset=offset)
 
-    x = read("mnist-train-images-idx3-ubyte.gz", 16).reshape(-1, 784).astype(np.float32) / 255
+    x = read("mnist-train-images-idx3-ubyte.gz", 16).reshape(-1, 784).astype(np.float32)
     y = read("mnist-train-labels-idx1-ubyte.gz", 8).astype(np.int64)
     return (x[:TRAIN], y[:TRAIN]), (x[-TRAIN:], y[-TRAIN:])
 
@@ -67,7 +67,7 @@ def theirs(make):
         torch.manual_seed(seed)
         net = torch_net()
         optimizer, arrays = make(net), np.load(data)
-        x, y = torch.tensor(arrays["x"]), torch.tensor(arrays["y"])
+        x, y = torch.tensor(arrays["x"]) / 255, torch.tensor(arrays["y"])
         per_epoch = len(x) // BATCH
         steps, seconds, curve = options.epochs * per_epoch, 0.0, []
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: 1 - t / steps)
@@ -83,7 +83,7 @@ def theirs(make):
             seconds += time.perf_counter() - start
             curve.append((seconds, statistics.mean(losses)))
         with torch.no_grad():
-            right = net(torch.tensor(arrays["x_test"])).argmax(1) == torch.tensor(arrays["y_test"])
+            right = net(torch.tensor(arrays["x_test"]) / 255).argmax(1) == torch.tensor(arrays["y_test"])
         return seconds / steps, curve, right.float().mean().item()
 
     return train
