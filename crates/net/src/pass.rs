@@ -212,6 +212,11 @@ impl<T: Scalar> Pass<T> {
         &self.stats
     }
 
+    /// [`Pass::stats`], handed over: second moments are large.
+    pub fn take_stats(&mut self) -> Vec<LayerStats> {
+        std::mem::take(&mut self.stats)
+    }
+
     /// Cotangent (value plane) of node `i`, if [`Pass::keep_cotangents`] was set.
     pub fn cotangent(&self, i: usize) -> Option<&[T]> {
         let c = self.cotangents.get(i)?.as_deref()?;

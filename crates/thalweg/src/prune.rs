@@ -1,5 +1,6 @@
 //! Pruning of trained networks: what [`crate::mfac::ObsPruner`] wants to know of them.
 
+use rand::Rng;
 use rand::seq::SliceRandom;
 use thalweg_core::{MethodError, Seed};
 use thalweg_mfac::{GradientSource, Layer};
@@ -72,22 +73,15 @@ impl<'a> MicroBatches<'a> {
         let mut rng = self.seed.stream("micro-batches", round as u64);
         let mut order = Vec::new();
         while order.len() < m * self.size {
-            let mut all: Vec<usize> = (0..self.examples.len()).map(|i| self.examples.place(i)).collect();
-            all.shuffle(&mut rng);
-            order.extend(all);
+            order.extend(shuffled(self.examples, &mut rng));
         }
-        (0..m).map(move |k| {
-            let mut batch = Minibatch::default();
-            self.examples.gather(&order[k * self.size..][..self.size], None, &mut batch);
-            batch
-        })
+        (0..m).map(move |k| minibatch(self.examples, &order[k * self.size..][..self.size]))
     }
 
     /// Mean loss of the first `m` micro-batches of a round.
     pub fn loss(&mut self, theta: &[f32], m: usize, round: usize) -> Result<f64, NetError> {
-        if let (true, Some((count, loss))) = (self.is_first(theta, round), self.first.loss)
-            && count == m
-        {
+        let first = self.is_first(theta, round);
+        if let Some((_, loss)) = self.first.loss.filter(|(count, _)| first && *count == m) {
             return Ok(loss);
         }
         let (mut pass, mut sum) = (Pass::default(), 0.0);
@@ -95,7 +89,7 @@ impl<'a> MicroBatches<'a> {
             sum += pass.loss(&self.net, theta, &self.buffers, &batch.batch(), Mode::Eval)?;
         }
         let loss = sum / m as f64;
-        if self.is_first(theta, round) {
+        if first {
             self.first.loss = Some((m, loss));
         }
         Ok(loss)
@@ -152,16 +146,21 @@ pub fn refreshed(
     seed: Seed,
 ) -> Result<Vec<f32>, NetError> {
     const BATCH: usize = 128;
-    let mut places: Vec<usize> = (0..examples.len()).map(|i| examples.place(i)).collect();
-    places.shuffle(&mut seed.stream("statistics", 0));
+    let mut places = shuffled(examples, &mut seed.stream("statistics", 0));
     places.truncate(most.max(1));
-    let inputs: Vec<Minibatch> = places
-        .chunks(BATCH)
-        .map(|some| {
-            let mut batch = Minibatch::default();
-            examples.gather(some, None, &mut batch);
-            batch
-        })
-        .collect();
+    let inputs: Vec<Minibatch> = places.chunks(BATCH).map(|some| minibatch(examples, some)).collect();
     Pass::default().reestimate(net, theta, inputs.iter().map(|batch| batch.batch().x))
+}
+
+/// Where the examples lie, in random order.
+fn shuffled(examples: &Examples, rng: &mut impl Rng) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..examples.len()).map(|i| examples.place(i)).collect();
+    places.shuffle(rng);
+    places
+}
+
+fn minibatch(examples: &Examples, places: &[usize]) -> Minibatch {
+    let mut batch = Minibatch::default();
+    examples.gather(places, None, &mut batch);
+    batch
 }

@@ -135,7 +135,7 @@ impl Examples {
     }
 
     /// Number of places where an example may start.
-    pub(crate) fn places(&self) -> usize {
+    pub(super) fn places(&self) -> usize {
         match &self.kind {
             Kind::Set { data, .. } => data.len(),
             Kind::Windows(text) => text.tokens.len() - self.shape[0],

@@ -253,10 +253,7 @@ impl Problem for Training<'_> {
 
     fn restore(&mut self, saved: &[u8]) -> Result<(), MethodError> {
         let saved: Saved = postcard::from_bytes(saved).map_err(|e| MethodError::Problem(Box::new(e)))?;
-        let (found, expected) = (saved.buffers.len(), self.net.buffers().len());
-        if found != expected {
-            return Err(MethodError::Length { what: "the saved statistics".into(), found, expected });
-        }
+        MethodError::check_length("the saved statistics", saved.buffers.len(), self.net.buffers().len())?;
         self.saved = saved;
         Ok(())
     }
@@ -312,8 +309,7 @@ impl Layered for Training<'_> {
         let value = self.value_grad(theta, grad);
         self.pass.gather = Gather::Nothing;
         let value = value?;
-        stats.clear();
-        stats.extend_from_slice(self.pass.stats());
+        *stats = self.pass.take_stats();
         self.ranks.mean_stats(stats)?;
         Ok(value)
     }
