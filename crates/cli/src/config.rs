@@ -85,7 +85,7 @@ impl From<Time> for String {
 const EITHER: [[&str; 2]; 2] = [["epochs", "steps"], ["method", "compare"]];
 
 /// The settings of a file, overridden by flags.
-pub fn merged<T: Serialize + DeserializeOwned>(flags: &T, file: Option<&Path>) -> Result<T> {
+fn merged<T: Serialize + DeserializeOwned>(flags: &T, file: Option<&Path>) -> Result<T> {
     let flags = toml::Table::try_from(flags)?;
     let mut settings = match file {
         None => toml::Table::new(),
@@ -100,8 +100,15 @@ pub fn merged<T: Serialize + DeserializeOwned>(flags: &T, file: Option<&Path>) -
     settings.try_into().with_context(named)
 }
 
-/// The settings' file of the run in `folder`, to go on with it.
-pub fn of_run(folder: &Path) -> Result<PathBuf> {
+/// Folder and settings of a run: those of the run that is to go on, else of the file, overridden by
+/// flags.
+pub fn of_run<T: Serialize + DeserializeOwned>(
+    flags: &T,
+    resume: Option<&Path>,
+    out: &Path,
+    file: Option<&Path>,
+) -> Result<(PathBuf, T)> {
+    let Some(folder) = resume else { return Ok((out.into(), merged(flags, file)?)) };
     let file = folder.join("config.toml");
     if !file.is_file() {
         bail!(
@@ -109,7 +116,7 @@ pub fn of_run(folder: &Path) -> Result<PathBuf> {
             folder.display()
         );
     }
-    Ok(file)
+    Ok((folder.into(), merged(flags, Some(&file))?))
 }
 
 fn read_table(path: &Path) -> Result<toml::Table> {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use thalweg::data::{self, Dataset, Origin, Source, Targets};
+use thalweg::data::{self, Dataset, Origin, Source, Targets, Text};
 use thalweg::net::{Graph, Preprocess, arch_or_file};
 use thalweg::train::{Examples, standardise};
 
@@ -52,30 +52,45 @@ impl Task {
     /// given, else the standardisation of the training part.
     pub fn load(from: &From, arch: &str, normalize: Option<&Preprocess>) -> Result<Self> {
         let loaded = from.load()?;
-        let description = loaded.description;
         match loaded.source {
             Source::Examples { mut train, test } => {
                 if let Some(limit) = from.limit {
                     train = train.slice(0..limit.min(train.len()));
                 }
-                let graph = arch_or_file(arch, &train.shape, outputs(&train))?;
-                let preprocess = normalize.cloned().unwrap_or_else(|| standardise(&train));
-                let classes = class_names(&train);
-                let (train, test) = (Examples::set(train, &preprocess)?, Examples::set(test, &preprocess)?);
-                Ok(Self { description, graph, preprocess, classes, train, test })
+                Self::of_sets(loaded.description, train, test, arch, normalize)
             }
             Source::Text { mut train, test } => {
-                let classes: Vec<String> = train.vocabulary.iter().map(char::to_string).collect();
                 if let Some(limit) = from.limit {
                     train.tokens.truncate(limit);
                 }
-                let graph = arch_or_file(arch, &[], classes.len())?;
-                let context = graph.input.first().copied().unwrap_or(1);
-                let preprocess = Preprocess::default();
-                let (train, test) = (Examples::windows(train, context)?, Examples::windows(test, context)?);
-                Ok(Self { description, graph, preprocess, classes, train, test })
+                Self::of_texts(loaded.description, train, test, arch)
             }
         }
+    }
+
+    /// [`Task::load`] for data at hand.
+    pub fn of_sets(
+        description: String,
+        train: Dataset,
+        test: Dataset,
+        arch: &str,
+        normalize: Option<&Preprocess>,
+    ) -> Result<Self> {
+        let graph = arch_or_file(arch, &train.shape, outputs(&train))?;
+        let preprocess = normalize.cloned().unwrap_or_else(|| standardise(&train));
+        let classes = class_names(&train);
+        let (train, test) = (Examples::set(train, &preprocess)?, Examples::set(test, &preprocess)?);
+        Ok(Self { description, graph, preprocess, classes, train, test })
+    }
+
+    /// [`Task::load`] for texts at hand.
+    pub fn of_texts(description: String, train: Text, test: Text, arch: &str) -> Result<Self> {
+        let classes: Vec<String> = train.vocabulary.iter().map(char::to_string).collect();
+        let graph = arch_or_file(arch, &[], classes.len())?;
+        let context = graph.input.first().copied().unwrap_or(1);
+        let preprocess = Preprocess::default();
+        let (train, test) = (Examples::windows(train, context)?, Examples::windows(test, context)?);
+        Ok(Self { description, graph, preprocess, classes, train, test })
     }
 }
 

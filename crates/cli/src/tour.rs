@@ -9,7 +9,7 @@ use serde_json::json;
 use thalweg::core::Seed;
 use thalweg::mfac::Saliency;
 use thalweg::plot::{Figure, Report};
-use thalweg::train::{Sampling, Trainer};
+use thalweg::train::Sampling;
 
 use crate::bench::{self, Finding, Length, Setting, Variant, variant};
 use crate::config::Common;
@@ -144,8 +144,7 @@ fn mfac(common: &Common) -> Result<Finding> {
     let sampling = Sampling { batch: 64, seed: Seed(1), ..Sampling::default() };
     let job = train::Job::plain(&task, None, sampling, 220)?;
     let fields = json!({ "lr": 3e-3, "schedule": "linear:220" });
-    let trainer = Trainer::new("adamw", serde_json::from_value(fields)?)?;
-    let model = job.run(&trainer, None, false, &quiet, train::alone())?.model;
+    let model = job.try_out(&bench::trainer("adamw", fields)?, &quiet)?.model;
     let settings = prune::Settings {
         compare: Some(vec![Saliency::Mfac, Saliency::DiagFisher, Saliency::Magnitude]),
         sparsity: Some(vec![0.5, 0.7, 0.8, 0.85, 0.9, 0.95]),
@@ -155,7 +154,7 @@ fn mfac(common: &Common) -> Result<Finding> {
     };
     let Task { description, train, test, .. } = task;
     let job = prune::Job::new(&settings, &quiet, description, model, train, test)?;
-    let (dense, rows) = (job.dense()?, job.rows(None, false)?);
+    let (dense, rows) = (job.dense()?, job.rows(&mut job.source()?, None, false)?);
     let figure = prune::curves("Accuracy after pruning", "share of right classes", &rows, |r| r.accuracy);
     Ok(Finding {
         name: "mfac",

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use thalweg::comm::{Alone, Collective, World};
 use thalweg::core::{Every, MethodError, Outcome, RunError, Seed, StopReason};
+use thalweg::mfac::Lr;
 use thalweg::net::{Init, Model, Net, Preprocess, default_init, initial};
 use thalweg::optim::Schedule;
 use thalweg::plot::Table;
@@ -127,7 +128,7 @@ struct Settings {
     /// Learning rate, or auto (mfac: 1/window) [default: the method's]
     #[arg(long, help_heading = "Of the method", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    lr: Option<Rate>,
+    lr: Option<Lr>,
     /// constant, linear, cosine, inverse-sqrt, step:50%,75%:0.1; warmup:N+… [default: linear after a twentieth of the steps as warm-up]
     #[arg(long, help_heading = "Of the method")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -211,25 +212,6 @@ struct Settings {
     methods: BTreeMap<String, Map<String, Value>>,
 }
 
-/// A learning rate, or `auto`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(untagged)]
-enum Rate {
-    Number(f64),
-    Word(String),
-}
-
-impl std::str::FromStr for Rate {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Word(text.into())),
-            _ => text.parse().map(Self::Number).map_err(|_| "use a number or auto".into()),
-        }
-    }
-}
-
 fn parse_augment(text: &str) -> Result<Augment, String> {
     let mut augment = Augment::default();
     for part in text.split(',') {
@@ -268,7 +250,7 @@ impl Settings {
     fn fields(&self) -> Result<Vec<(&'static str, Value)>> {
         let mut fields = Vec::new();
         let mut add = |name, value: Option<Value>| fields.extend(value.map(|v| (name, v)));
-        add("lr", self.lr.as_ref().map(serde_json::to_value).transpose()?);
+        add("lr", self.lr.map(serde_json::to_value).transpose()?);
         add("weight_decay", self.weight_decay.map(Value::from));
         add("momentum", self.momentum.map(Value::from));
         add("betas", self.betas.clone().map(Value::from));
@@ -405,11 +387,9 @@ impl Train {
         self.common.start()?;
         let first = world.rank() == 0;
         self.common.quiet |= !first;
-        let (folder, file) = match &self.resume {
-            Some(folder) => (folder.clone(), Some(config::of_run(folder)?)),
-            None => (self.out.clone().unwrap_or_else(|| "run".into()), self.config.clone()),
-        };
-        let settings: Settings = config::merged(&self.settings, file.as_deref())?;
+        let out = self.out.as_deref().unwrap_or(Path::new("run"));
+        let (folder, settings) =
+            config::of_run(&self.settings, self.resume.as_deref(), out, self.config.as_deref())?;
         let Some(data) = settings.data.clone() else {
             bail!("no data; add --data digits, a file or a folder")
         };
@@ -531,11 +511,6 @@ pub fn table(summaries: &[Summary]) -> Table {
     table
 }
 
-/// This process by itself.
-pub fn alone() -> Box<dyn Collective> {
-    Box::new(Alone)
-}
-
 /// A task with what all its methods share: start, order of the examples, number of steps.
 pub struct Job<'a> {
     task: &'a Task,
@@ -546,8 +521,6 @@ pub struct Job<'a> {
     time: Option<Duration>,
     /// Steps of the run.
     pub steps: u64,
-    /// Steps from one score to the next, if not an epoch's.
-    pub score_every: Option<u64>,
 }
 
 /// Result of one run.
@@ -586,7 +559,7 @@ impl<'a> Job<'a> {
         let start = initial(graph, &init, sampling.seed)?;
         let every = Every::Time(Duration::from_secs(10));
         let net = Net::new(graph.clone())?;
-        Ok(Self { task, net, start, sampling, every, time: None, steps, score_every: None })
+        Ok(Self { task, net, start, sampling, every, time: None, steps })
     }
 
     /// The network.
@@ -655,8 +628,13 @@ impl<'a> Job<'a> {
         })
     }
 
+    /// Trains with one method and scores it, in this process alone and without files.
+    pub fn try_out(&self, trainer: &Trainer, common: &Common) -> Result<Finished> {
+        self.run(trainer, None, false, common, Box::new(Alone))
+    }
+
     /// Trains with one method, scores it and writes its folder.
-    pub fn run(
+    fn run(
         &self,
         trainer: &Trainer,
         place: Option<&Path>,
@@ -682,7 +660,6 @@ impl<'a> Job<'a> {
             seed: self.sampling.seed,
             time: self.time,
             test: Some(&self.task.test),
-            score_every: self.score_every,
             curve: Some(&curve),
             bar: (!common.quiet).then(|| trainer.name().to_string()),
             saving,

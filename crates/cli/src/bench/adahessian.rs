@@ -8,7 +8,7 @@ use thalweg::plot::{Figure, Table};
 
 use super::runs::{Length, Row, Setting, Variant, best, moments, run, variant};
 use super::sources::{MLP, Sources};
-use super::{Finding, Measure, cost, publish, select};
+use super::{Entry, Finding, cost, publish};
 use crate::minimize::{self, minimize, rate};
 
 #[derive(Args)]
@@ -30,32 +30,20 @@ pub struct Bench {
 }
 
 /// Names, with those of the specification.
-const ALL: &[(&str, &str)] = &[
-    ("averaging", "b1"),
-    ("convolutions", "b2"),
-    ("cost", "b3"),
-    ("robustness", "b4"),
-    ("transformer", "b5"),
-    ("trajectories", "b6"),
-    ("diagonal", ""),
+const ALL: &[Entry<Bench>] = &[
+    ("averaging", "b1", Bench::averaging),
+    ("convolutions", "b2", Bench::convolutions),
+    ("cost", "b3", Bench::cost),
+    ("robustness", "b4", Bench::robustness),
+    ("transformer", "b5", Bench::transformer),
+    ("trajectories", "b6", |_| trajectories()),
+    ("diagonal", "", |_| super::diagonal()),
 ];
 
 impl Bench {
     pub fn run(self) -> Result<()> {
         self.on.start()?;
-        let bench = &self;
-        let benches = select(&self.which, ALL)?.into_iter().map(|i| -> Measure<'_> {
-            match i {
-                0 => Box::new(|| bench.averaging()),
-                1 => Box::new(|| bench.convolutions()),
-                2 => Box::new(|| bench.cost()),
-                3 => Box::new(|| bench.robustness()),
-                4 => Box::new(|| bench.transformer()),
-                5 => Box::new(trajectories),
-                _ => Box::new(super::diagonal),
-            }
-        });
-        publish("AdaHessian's claims", &self.on.options, benches.collect())
+        publish("AdaHessian's claims", &self.on.options, &self, &self.which, ALL)
     }
 
     fn averaging(&self) -> Result<Finding> {

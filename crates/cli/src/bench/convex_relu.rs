@@ -17,7 +17,7 @@ use thalweg::optim::{Adam, Sgd};
 use thalweg::plot::{Figure, Table};
 
 use super::timing::exponent;
-use super::{Finding, Measure, Options, publish, select};
+use super::{Entry, Finding, Options, publish};
 use crate::config::shared_data;
 use crate::fit::{arrays, data::Data};
 
@@ -40,15 +40,7 @@ pub struct Bench {
 }
 
 /// Names, with those of the specification.
-const ALL: &[(&str, &str)] = &[
-    ("solve", "b1"),
-    ("scaling", "b2"),
-    ("scp", "b3"),
-    ("gradient", "b4"),
-    ("robust", "b5"),
-    ("images", "b6"),
-    ("first", "b7"),
-];
+const ALL: &[Entry<Bench>] = &[("solve", "b1", |_| solve()),("scaling", "b2", Bench::scaling),("scp", "b3", |_| scp()),("gradient", "b4", Bench::gradient),("robust", "b5", |_| robust()),("images", "b6", Bench::images),("first", "b7", |_| first()),];
 
 /// Problems with listed patterns: name and β.
 const PLAIN: [(&str, f64); 4] =
@@ -60,19 +52,7 @@ impl Bench {
             bail!("seeds = 0 is not allowed; use at least 1");
         }
         self.options.common.start()?;
-        let bench = &self;
-        let benches = select(&self.which, ALL)?.into_iter().map(|i| -> Measure<'_> {
-            match i {
-                0 => Box::new(solve),
-                1 => Box::new(|| bench.scaling()),
-                2 => Box::new(scp),
-                3 => Box::new(|| bench.gradient()),
-                4 => Box::new(robust),
-                5 => Box::new(|| bench.images()),
-                _ => Box::new(first),
-            }
-        });
-        publish("Convex two-layer ReLU networks", &self.options, benches.collect())
+        publish("Convex two-layer ReLU networks", &self.options, &self, &self.which, ALL)
     }
 }
 

@@ -15,7 +15,7 @@ use thalweg::lipsdp::{
 use thalweg::plot::{Figure, Table};
 
 use super::timing::exponent;
-use super::{Finding, Measure, Options, publish, select};
+use super::{Entry, Finding, Options, publish};
 use crate::certify::model::{self, How};
 use crate::config::shared_data;
 
@@ -34,8 +34,7 @@ pub struct Bench {
     options: Options,
 }
 
-const ALL: &[(&str, &str)] =
-    &[("values", ""), ("linf", ""), ("deep", ""), ("pairs", ""), ("first-order", ""), ("scaling", "")];
+const ALL: &[Entry<Bench>] = &[("values", "", |_| against("values", "Known values, ℓ2", VALUES)),("linf", "", |_| linf()),("deep", "", |_| against("deep", "Eighteen layers of 128", DEEP)),("pairs", "", |_| pairs()),("first-order", "", |_| first_order()),("scaling", "", |b| scaling(&b.options)),];
 
 /// File, activation, method, value to reach, seconds allowed.
 type Row = (&'static str, &'static str, Bound, f64, f64);
@@ -87,18 +86,7 @@ const DEEP: &[Row] = &[
 impl Bench {
     pub fn run(self) -> Result<()> {
         self.options.common.start()?;
-        let common = &self.options;
-        let benches = select(&self.which, ALL)?.into_iter().map(|i| -> Measure<'_> {
-            match i {
-                0 => Box::new(|| against("values", "Known values, ℓ2", VALUES)),
-                1 => Box::new(linf),
-                2 => Box::new(|| against("deep", "Eighteen layers of 128", DEEP)),
-                3 => Box::new(pairs),
-                4 => Box::new(first_order),
-                _ => Box::new(|| scaling(common)),
-            }
-        });
-        publish("Lipschitz certificates", &self.options, benches.collect())
+        publish("Lipschitz certificates", &self.options, &self, &self.which, ALL)
     }
 }
 

@@ -2,25 +2,25 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use rayon::prelude::*;
-use serde_json::{Map, json};
+use serde_json::json;
 use thalweg::core::{Seed, normal};
 use thalweg::mfac::{
     Compensation, Gradients, Options as Fisher, Recursion, Saliency, StaticFisher, Storage, WindowFisher,
 };
 use thalweg::net::Model;
 use thalweg::plot::Table;
-use thalweg::train::{Sampling, Trainer};
+use thalweg::train::Sampling;
 
-use super::runs::{Length, moments, run, spread, variant};
-use super::sources::{MLP, Sources};
+use super::runs::{Length, moments, run, spread, trainer, variant};
+use super::sources::{MLP, Sources, named};
 use super::timing::{exponent, seconds};
-use super::{Finding, Measure, publish, select};
+use super::{Entry, Finding, publish};
 use crate::prune::{Job as PruneJob, Row as Pruned, Settings, curves, table};
 use crate::task::Task;
-use crate::train::{Job, alone};
+use crate::train::Job;
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -43,30 +43,19 @@ pub struct Bench {
 }
 
 /// Names, with those of the specification.
-const ALL: &[(&str, &str)] = &[
-    ("training", "t1"),
-    ("fine-tuning", "t2"),
-    ("one-shot", "p1"),
-    ("gradual", "p2"),
-    ("scaling", "p3"),
-    ("bandwidth", ""),
+const ALL: &[Entry<Bench>] = &[
+    ("training", "t1", Bench::training),
+    ("fine-tuning", "t2", Bench::fine_tuning),
+    ("one-shot", "p1", Bench::one_shot),
+    ("gradual", "p2", Bench::gradual),
+    ("scaling", "p3", |_| scaling()),
+    ("bandwidth", "", |_| bandwidth()),
 ];
 
 impl Bench {
     pub fn run(self) -> Result<()> {
         self.on.start()?;
-        let bench = &self;
-        let benches = select(&self.which, ALL)?.into_iter().map(|i| -> Measure<'_> {
-            match i {
-                0 => Box::new(|| bench.training()),
-                1 => Box::new(|| bench.fine_tuning()),
-                2 => Box::new(|| bench.one_shot()),
-                3 => Box::new(|| bench.gradual()),
-                4 => Box::new(scaling),
-                _ => Box::new(bandwidth),
-            }
-        });
-        publish("M-FAC's claims", &self.on.options, benches.collect())
+        publish("M-FAC's claims", &self.on.options, &self, &self.which, ALL)
     }
 
     fn training(&self) -> Result<Finding> {
@@ -123,16 +112,12 @@ impl Bench {
                 let sampling = Sampling { batch: 32, seed: Seed(seed), ..Sampling::default() };
                 let before = Job::plain(&first, None, sampling.clone(), 600)?;
                 let adamw = json!({ "lr": 3e-3, "schedule": "warmup:100+linear:600" });
-                let model = before
-                    .run(&trainer("adamw", adamw)?, None, false, &self.on.options.common, alone())?
-                    .model;
+                let model = before.try_out(&trainer("adamw", adamw)?, &self.on.options.common)?.model;
                 let mut job = Job::plain(&second, None, sampling, 300)?;
                 job.start_from(model.theta, model.buffers);
                 let mut fields = fields.clone();
                 fields["schedule"] = "linear:300".into();
-                let done = job
-                    .run(&trainer(method, fields)?, None, false, &self.on.options.common, alone())?
-                    .summary;
+                let done = job.try_out(&trainer(method, fields)?, &self.on.options.common)?.summary;
                 test.push(done.test_loss);
                 train.push(done.train_loss.unwrap_or(f64::NAN));
                 time.push(done.seconds);
@@ -162,22 +147,24 @@ impl Bench {
 
     fn one_shot(&self) -> Result<Finding> {
         let common = &self.on.options.common;
-        let settings = |method, recompute, compensation, sparsity: &[f64]| Settings {
-            model: Some(self.on.shared(&self.model, "mfac/resnet20-cifar10.safetensors")),
+        const CURVE: [f64; 4] = [0.5, 0.6, 0.7, 0.8];
+        let common_to_all = Settings {
+            model: Some(named(&self.model, "mfac/resnet20-cifar10.safetensors", "--model")?),
             arch: Some("resnet20:projection".into()),
             normalize: "mean=0.5,std=0.5".parse().ok(),
-            data: Some(
-                self.on.shared(&self.on.cifar, "vision/cifar10-train-3000.bin.gz").display().to_string(),
-            ),
-            test: Some(self.on.shared(&self.cifar_test, "vision/cifar10-devtest-400.bin.gz")),
+            data: Some(self.on.cifar()?.display().to_string()),
+            test: Some(named(&self.cifar_test, "vision/cifar10-devtest-400.bin.gz", "--cifar-test")?),
+            sparsity: Some(CURVE.to_vec()),
+            seed: Some(1),
+            ..Settings::default()
+        };
+        let settings = |method, recompute, compensation, sparsity: &[f64]| Settings {
             method: Some(method),
             recompute: Some(recompute),
             compensation: Some(compensation),
             sparsity: Some(sparsity.to_vec()),
-            seed: Some(1),
-            ..Settings::default()
+            ..common_to_all.clone()
         };
-        const CURVE: [f64; 4] = [0.5, 0.6, 0.7, 0.8];
         let (single, joint) = (Compensation::Single, Compensation::Joint);
         let asked = [
             ("magnitude", settings(Saliency::Magnitude, 1, joint, &CURVE)),
@@ -192,18 +179,16 @@ impl Bench {
             ),
         ];
         let clock = std::time::Instant::now();
-        let mut rows: Vec<Pruned> = Vec::new();
-        let mut dense = None;
-        let mut curve_seconds = 0.0;
+        let (mut rows, mut curve_seconds): (Vec<Pruned>, f64) = (Vec::new(), 0.0);
+        let job = PruneJob::load(&common_to_all, common)?;
+        let (dense, mut source) = (job.dense()?, job.source()?);
         for (i, (label, settings)) in asked.iter().enumerate() {
-            let job = PruneJob::load(settings, common)?;
-            dense.get_or_insert(job.dense()?);
-            rows.extend(job.rows(None, false)?.into_iter().map(|r| Pruned { method: (*label).into(), ..r }));
+            let found = job.with(settings)?.rows(&mut source, None, false)?;
+            rows.extend(found.into_iter().map(|r| Pruned { method: (*label).into(), ..r }));
             if i == 4 {
                 curve_seconds = clock.elapsed().as_secs_f64();
             }
         }
-        let dense = dense.context("nothing was pruned")?;
         let of =
             |method: &str, s: f64| rows.iter().find(|r| r.method == method && (r.sparsity - s).abs() < 1e-3);
         let accuracy =
@@ -260,13 +245,13 @@ impl Bench {
             let epoch = job.training()?.steps_per_epoch();
             job.steps = 4 * epoch;
             let sgd = json!({ "lr": 0.1, "schedule": format!("linear:{}", job.steps) });
-            let model: Model = job.run(&trainer("sgd", sgd)?, None, false, common, alone())?.model;
+            let model: Model = job.try_out(&trainer("sgd", sgd)?, common)?.model;
             let settings = settings(seed);
             let Task { description, train, test, .. } = &task;
             let prune =
                 PruneJob::new(&settings, common, description.clone(), model, train.clone(), test.clone())?;
             dense.push(100.0 * prune.dense()?.accuracy.unwrap_or(f64::NAN));
-            for (m, rows) in prune.rows(None, false)?.chunks(stages.len()).enumerate() {
+            for (m, rows) in prune.rows(&mut prune.source()?, None, false)?.chunks(stages.len()).enumerate() {
                 for (stage, row) in rows.iter().enumerate() {
                     by_method[m][stage].push(100.0 * row.accuracy.unwrap_or(f64::NAN));
                 }
@@ -299,11 +284,6 @@ impl Bench {
             data: json!({ "sparsity": stages, "mfac": by_method[0], "magnitude": by_method[1], "dense": dense }),
         })
     }
-}
-
-fn trainer(name: &str, fields: serde_json::Value) -> Result<Trainer> {
-    let fields: Map<String, serde_json::Value> = serde_json::from_value(fields)?;
-    Ok(Trainer::new(name, fields)?)
 }
 
 /// Random gradients, `m` rows of `d`.

@@ -10,10 +10,10 @@ use thalweg::optim::{Muon, Sgd};
 use thalweg::plot::{Figure, Table};
 use thalweg::train::{Epoch, Plan, Sampling, Trainer};
 
-use super::runs::{Length, Row, Setting, Variant, moments, run, spread, variant};
+use super::runs::{Length, Row, Setting, Variant, moments, run, spread, trainer, variant};
 use super::sources::{MLP, Sources};
 use super::timing::{Timed, exponent, in_turn, seconds, stepper};
-use super::{Finding, Measure, publish, select};
+use super::{Entry, Finding, publish};
 use crate::task::Task;
 use crate::train::Job;
 
@@ -36,34 +36,21 @@ pub struct Bench {
 }
 
 /// Names, with those of the specification.
-const ALL: &[(&str, &str)] = &[
-    ("perceptron", "k1"),
-    ("autoencoder", "k2"),
-    ("scaling", "k3"),
-    ("communication", "k4"),
-    ("lenet", "k5"),
-    ("transformer", ""),
-    ("robustness", ""),
-    ("rank-one", ""),
+const ALL: &[Entry<Bench>] = &[
+    ("perceptron", "k1", Bench::perceptron),
+    ("autoencoder", "k2", Bench::autoencoder),
+    ("scaling", "k3", |_| scaling()),
+    ("communication", "k4", Bench::communication),
+    ("lenet", "k5", Bench::lenet),
+    ("transformer", "", Bench::transformer),
+    ("robustness", "", Bench::robustness),
+    ("rank-one", "", Bench::rank_one),
 ];
 
 impl Bench {
     pub fn run(self) -> Result<()> {
         self.on.start()?;
-        let bench = &self;
-        let benches = select(&self.which, ALL)?.into_iter().map(|i| -> Measure<'_> {
-            match i {
-                0 => Box::new(|| bench.perceptron()),
-                1 => Box::new(|| bench.autoencoder()),
-                2 => Box::new(scaling),
-                3 => Box::new(|| bench.communication()),
-                4 => Box::new(|| bench.lenet()),
-                5 => Box::new(|| bench.transformer()),
-                6 => Box::new(|| bench.robustness()),
-                _ => Box::new(|| bench.rank_one()),
-            }
-        });
-        publish("MKOR's claims", &self.on.options, benches.collect())
+        publish("MKOR's claims", &self.on.options, &self, &self.which, ALL)
     }
 
     fn perceptron(&self) -> Result<Finding> {
@@ -189,8 +176,8 @@ impl Bench {
     fn communication(&self) -> Result<Finding> {
         let task = self.on.digits(MLP, 2_000)?;
         let methods: [(&str, Trainer); 2] = [
-            ("mkor", Trainer::new("mkor", object(json!({ "lr": 0.05, "warmup_steps": 0 })))?),
-            ("kfac", Trainer::new("kfac", object(json!({ "lr": 0.05, "inv_freq": 10 })))?),
+            ("mkor", trainer("mkor", json!({ "lr": 0.05, "warmup_steps": 0 }))?),
+            ("kfac", trainer("kfac", json!({ "lr": 0.05, "inv_freq": 10 }))?),
         ];
         const STEPS: u64 = 30;
         let sampling = Sampling { batch: 128, seed: Seed(1), ..Sampling::default() };
@@ -217,7 +204,7 @@ impl Bench {
         let pairs: Vec<(usize, usize)> = layers.windows(2).map(|w| (w[1], w[0] + 1)).collect();
         let vectors: usize = pairs.iter().map(|(p, d)| 4 * (p + d - 1)).sum();
         let matrices: usize = pairs.iter().map(|(p, d)| 4 * (p + d - 1 + p * p + (d - 1) * (d - 1))).sum();
-        let (_, gradient_only) = work(&Trainer::new("sgd", object(json!({ "lr": 0.05 })))?, 2)?;
+        let (_, gradient_only) = work(&trainer("sgd", json!({ "lr": 0.05 }))?, 2)?;
         let mut table = Table::new([
             "method",
             "bytes per update",
@@ -423,13 +410,6 @@ impl Bench {
 fn training_blocks(job: &Job<'_>) -> Vec<String> {
     let blocks = job.net().layout().blocks().iter();
     blocks.filter(|b| b.name.ends_with(".weight")).map(|b| b.name.clone()).collect()
-}
-
-fn object(value: Value) -> serde_json::Map<String, Value> {
-    match value {
-        Value::Object(fields) => fields,
-        _ => serde_json::Map::new(),
-    }
 }
 
 fn accuracy(e: &Epoch) -> f64 {

@@ -21,7 +21,7 @@ use crate::output;
 
 pub use adahessian::trajectories;
 pub use diagonal::diagonal;
-pub use runs::{Length, Setting, Variant, moments, run as train, table, variant};
+pub use runs::{Length, Setting, Variant, moments, run as train, table, trainer, variant};
 
 #[derive(Args)]
 pub struct Bench {
@@ -102,16 +102,16 @@ impl Finding {
     }
 }
 
-/// A benchmark that is yet to be run.
-pub type Measure<'a> = Box<dyn FnOnce() -> Result<Finding> + 'a>;
+/// A benchmark of `B`: its name, the specification's, and what measures it.
+pub type Entry<B> = (&'static str, &'static str, fn(&B) -> Result<Finding>);
 
-/// Which of the known benchmarks are asked for, by either of their names; `all` are all.
-pub fn select(asked: &[String], known: &[(&str, &str)]) -> Result<Vec<usize>> {
+/// Those of the known benchmarks that are asked for by either of their names; `all` are all.
+fn select<'a, B>(asked: &[String], known: &'a [Entry<B>]) -> Result<Vec<&'a Entry<B>>> {
     if matches!(asked, [one] if one == "all") {
-        return Ok((0..known.len()).collect());
+        return Ok(known.iter().collect());
     }
-    let place = |name: &String| match known.iter().position(|k| k.0 == name || k.1 == name) {
-        Some(i) => Ok(i),
+    let place = |name: &String| match known.iter().find(|k| k.0 == name || k.1 == name) {
+        Some(entry) => Ok(entry),
         None => {
             let names: Vec<&str> = known.iter().map(|k| k.0).collect();
             bail!("there is no benchmark `{name}`; use one of {}, or all", names.join(", "))
@@ -120,15 +120,22 @@ pub fn select(asked: &[String], known: &[(&str, &str)]) -> Result<Vec<usize>> {
     asked.iter().map(place).collect()
 }
 
-/// Runs benchmarks one after the other, prints and writes what they find.
-pub fn publish(title: &str, options: &Options, benches: Vec<Measure<'_>>) -> Result<()> {
+/// Runs the benchmarks asked for one after the other, prints and writes what they find.
+pub fn publish<B>(
+    title: &str,
+    options: &Options,
+    bench: &B,
+    asked: &[String],
+    known: &[Entry<B>],
+) -> Result<()> {
+    let chosen = select(asked, known)?;
     if let Some(out) = &options.out {
         output::make_folder(out)?;
     }
     let mut report = Report::new(title);
     let mut all = Map::new();
-    for bench in benches {
-        let finding = bench()?;
+    for (.., measure) in chosen {
+        let finding = measure(bench)?;
         if !options.common.json {
             finding.print()?;
         }

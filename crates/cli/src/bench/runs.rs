@@ -11,7 +11,7 @@ use thalweg::train::{Epoch, Sampling, Trainer};
 use crate::config::Common;
 use crate::failure::Interrupted;
 use crate::task::Task;
-use crate::train::{Job, alone};
+use crate::train::Job;
 
 /// A method with settings, under a name for people.
 pub struct Variant {
@@ -81,6 +81,11 @@ impl Row {
     }
 }
 
+/// The method of that name with these hyper-parameters, an object.
+pub fn trainer(name: &str, fields: Value) -> Result<Trainer> {
+    Ok(Trainer::new(name, serde_json::from_value(fields)?)?)
+}
+
 /// Trains every variant with every seed.
 pub fn run(task: &Task, variants: &[Variant], setting: &Setting<'_>, common: &Common) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
@@ -110,7 +115,7 @@ pub fn run(task: &Task, variants: &[Variant], setting: &Setting<'_>, common: &Co
             let trainer = Trainer::new(v.method, bound)?.suited(job.net());
             trainer.validate()?;
             row.lr = trainer.field("lr").and_then(|lr| lr.as_f64()).unwrap_or(f64::NAN);
-            match job.run(&trainer, None, false, common, alone()) {
+            match job.try_out(&trainer, common) {
                 Ok(done) if done.reason == StopReason::Interrupted => {
                     return Err(Interrupted { resume: None }.into());
                 }

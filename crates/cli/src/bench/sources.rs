@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 use thalweg::data::{Dataset, Source, Targets, Text, Values};
-use thalweg::net::{Preprocess, arch_or_file};
+use thalweg::net::Preprocess;
 use thalweg::plot::Figure;
-use thalweg::train::Examples;
 
 use super::runs::{Length, Row, Setting, moments, table};
 use super::{Finding, Options};
@@ -45,25 +44,37 @@ impl Sources {
         self.options.common.start()
     }
 
+    fn mnist(&self) -> Result<From> {
+        Ok(from(named(&self.mnist, "vision/mnist-train-images-idx3-ubyte.gz", "--mnist")?))
+    }
+
+    fn book(&self) -> Result<From> {
+        Ok(from(named(&self.text, "text/tinyshakespeare-train.txt.gz", "--text")?))
+    }
+
+    /// The file of CIFAR-10 images.
+    pub fn cifar(&self) -> Result<PathBuf> {
+        named(&self.cifar, "vision/cifar10-train-3000.bin.gz", "--cifar")
+    }
+
     /// The first `limit` MNIST images.
     pub fn digits(&self, arch: &str, limit: usize) -> Result<Task> {
         if let Some(data) = self.data.clone() {
             let arch = arch.replace("784", "64");
             return Task::load(&From { data, ..From::default() }, &arch, None);
         }
-        let data = named(&self.mnist, "vision/mnist-train-images-idx3-ubyte.gz", "--mnist")?;
-        let from = From { data, limit: Some(limit), ..From::default() };
+        let from = From { limit: Some(limit), ..self.mnist()? };
         let normalize: Preprocess = "mean=0.1307,std=0.3081".parse()?;
         Task::load(&from, arch, Some(&normalize))
     }
 
     /// The first `limit` MNIST images, each its own target.
     pub fn autoencoder(&self, arch: &str, limit: usize) -> Result<Task> {
-        let (data, arch) = match self.data.clone() {
-            Some(data) => (data, arch.replace("784", "64")),
-            None => (named(&self.mnist, "vision/mnist-train-images-idx3-ubyte.gz", "--mnist")?, arch.into()),
+        let (from, arch) = match self.data.clone() {
+            Some(data) => (From { data, ..From::default() }, arch.replace("784", "64")),
+            None => (self.mnist()?, arch.into()),
         };
-        let loaded = From { data, limit: Some(limit), ..From::default() }.load()?;
+        let loaded = From { limit: Some(limit), ..from }.load()?;
         let Source::Examples { train, test } = loaded.source else { bail!("an autoencoder needs images") };
         let preprocess: Preprocess = "mean=0,std=1".parse()?;
         let own = |set: Dataset| {
@@ -72,50 +83,32 @@ impl Sources {
                 Values::Floats(raw) => raw.clone(),
             };
             let targets = Targets::Values { values, width: set.example_len() };
-            Examples::set(Dataset { targets, ..set }, &preprocess)
+            Dataset { targets, ..set }
         };
-        let graph = arch_or_file(&arch, &train.shape, train.example_len())?;
-        let (train, test) = (own(train.slice(0..limit.min(train.len())))?, own(test)?);
-        let description = loaded.description;
-        Ok(Task { description, graph, preprocess, classes: Vec::new(), train, test })
+        let train = own(train.slice(0..limit.min(train.len())));
+        Task::of_sets(loaded.description, train, own(test), &arch, Some(&preprocess))
     }
 
     /// CIFAR-10 images.
     pub fn images(&self, arch: &str) -> Result<Task> {
-        let data = named(&self.cifar, "vision/cifar10-train-3000.bin.gz", "--cifar")?;
-        Task::load(&From { data, ..From::default() }, arch, None)
+        Task::load(&from(self.cifar()?), arch, None)
     }
 
     /// A text.
     pub fn text(&self, arch: &str) -> Result<Task> {
-        let data = named(&self.text, "text/tinyshakespeare-train.txt.gz", "--text")?;
-        Task::load(&From { data, ..From::default() }, arch, None)
+        Task::load(&self.book()?, arch, None)
     }
 
     /// Both halves of a text's training part, scored on the same test part.
     pub fn halves(&self, arch: &str) -> Result<(Task, Task)> {
-        let data = named(&self.text, "text/tinyshakespeare-train.txt.gz", "--text")?;
-        let loaded = From { data, ..From::default() }.load()?;
+        let loaded = self.book()?.load()?;
         let Source::Text { train, test } = loaded.source else { bail!("two halves of a text need a text") };
-        let half = |from: usize, to: usize| -> Result<Task> {
-            let cut = |text: &Text, tokens: &[u32]| Text { tokens: tokens.to_vec(), ..text.clone() };
-            let classes: Vec<String> = train.vocabulary.iter().map(char::to_string).collect();
-            let graph = arch_or_file(arch, &[], classes.len())?;
-            let context = graph.input[0];
-            let (train, test) = (
-                Examples::windows(cut(&train, &train.tokens[from..to]), context)?,
-                Examples::windows(test.clone(), context)?,
-            );
-            let (description, preprocess) = (loaded.description.clone(), Preprocess::default());
-            Ok(Task { description, graph, preprocess, classes, train, test })
+        let (first, second) = train.tokens.split_at(train.tokens.len() / 2);
+        let half = |tokens: &[u32]| {
+            let part = Text { tokens: tokens.to_vec(), ..train.clone() };
+            Task::of_texts(loaded.description.clone(), part, test.clone(), arch)
         };
-        let n = train.tokens.len();
-        Ok((half(0, n / 2)?, half(n / 2, n)?))
-    }
-
-    /// A file that was named, or one of the shared folder.
-    pub fn shared(&self, file: &Option<PathBuf>, shared: &str) -> PathBuf {
-        file.clone().unwrap_or_else(|| shared_data().join(shared))
+        Ok((half(first)?, half(second)?))
     }
 
     /// The usual setting: batch 128, linear decay.
@@ -157,8 +150,12 @@ impl Sources {
     }
 }
 
-/// A file that was named, or one of the shared folder.
-fn named(file: &Option<PathBuf>, shared: &str, flag: &str) -> Result<String> {
+fn from(file: PathBuf) -> From {
+    From { data: file.display().to_string(), ..From::default() }
+}
+
+/// A file that was named with `flag`, or one of the shared folder.
+pub fn named(file: &Option<PathBuf>, shared: &str, flag: &str) -> Result<PathBuf> {
     let file = file.clone().unwrap_or_else(|| shared_data().join(shared));
     if !file.exists() {
         bail!(
@@ -166,5 +163,5 @@ fn named(file: &Option<PathBuf>, shared: &str, flag: &str) -> Result<String> {
             file.display()
         );
     }
-    Ok(file.display().to_string())
+    Ok(file)
 }

@@ -187,11 +187,9 @@ struct Trained {
 impl ConvexReluFit {
     fn run(self) -> Result<()> {
         self.common.start()?;
-        let (folder, file) = match &self.resume {
-            Some(folder) => (folder.clone(), Some(config::of_run(folder)?)),
-            None => (self.out.clone().unwrap_or_else(|| "fit".into()), self.config.clone()),
-        };
-        let settings: Settings = config::merged(&self.settings, file.as_deref())?;
+        let out = self.out.as_deref().unwrap_or(Path::new("fit"));
+        let (folder, settings) =
+            config::of_run(&self.settings, self.resume.as_deref(), out, self.config.as_deref())?;
         let Some(train) = settings.train.clone() else {
             bail!("no data; add --train with a CSV file, an npz archive or `digits`")
         };

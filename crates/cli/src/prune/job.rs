@@ -104,10 +104,21 @@ impl<'a> Job<'a> {
         Ok(Self { settings, common, description, model, net, train, test, layers })
     }
 
-    /// All methods at all sparsities. With a folder, each model is written to a folder in it, and
+    /// The same model and data under other settings.
+    pub fn with(&self, settings: &'a Settings) -> Result<Self> {
+        let (description, model) = (self.description.clone(), self.model.clone());
+        Self::new(settings, self.common, description, model, self.train.clone(), self.test.clone())
+    }
+
+    /// All methods at all sparsities, with the gradients of `source`. With a folder, each model is written to a folder in it, and
     /// those that are there are not made again if `resume`.
-    pub fn rows(&self, folder: Option<&Path>, resume: bool) -> Result<Vec<Row>> {
-        let (mut rows, mut source) = (Vec::new(), self.source()?);
+    pub fn rows(
+        &self,
+        source: &mut MicroBatches<'_>,
+        folder: Option<&Path>,
+        resume: bool,
+    ) -> Result<Vec<Row>> {
+        let mut rows = Vec::new();
         for method in self.settings.methods() {
             let mut from = self.start();
             for (stage, sparsity) in self.settings.targets()?.into_iter().enumerate() {
@@ -115,12 +126,9 @@ impl<'a> Job<'a> {
                 let done = place.as_deref().filter(|_| resume).and_then(|p| self.finished(p));
                 let (row, model) = match done {
                     Some(done) => done,
-                    None => {
-                        self.prune(method, stage, sparsity, from.clone(), &mut source, place.as_deref())?
-                    }
+                    None => self.prune(method, stage, sparsity, from.clone(), source, place.as_deref())?,
                 };
-                let score = Score { accuracy: row.accuracy, loss: row.loss, n: 0 };
-                self.common.note(describe(&row.method, row.sparsity, &score));
+                self.common.note(describe(&row.method, row.sparsity, row.accuracy, row.loss));
                 rows.push(row);
                 if self.settings.gradual.is_some() {
                     from = model;
@@ -150,7 +158,7 @@ impl<'a> Job<'a> {
     }
 
     /// Gradients and losses at the given model's running statistics.
-    fn source(&self) -> Result<MicroBatches<'_>> {
+    pub fn source(&self) -> Result<MicroBatches<'_>> {
         let size = self.settings.pruner(Saliency::Mfac).micro_batch;
         let buffers = self.model.buffers.clone();
         Ok(MicroBatches::new(&self.net, buffers, &self.train, &self.layers, size, self.seed())?)
@@ -183,7 +191,13 @@ impl<'a> Job<'a> {
 
         let before = source.loss(&theta, m, round)?;
         let weights = Weights { theta: &mut theta, alive: &mut mask.0, layers };
-        let found = pruner.one_shot(weights, sparsity, stage, &mut Interruptible(source))?;
+        let mut until_stopped = |theta: &[f32], alive: &[usize], round: usize, rows: &mut [&mut [f32]]| {
+            match interrupt::requested() {
+                true => Err(MethodError::Problem("interrupted".into())),
+                false => source.gradients(theta, alive, round, rows),
+            }
+        };
+        let found = pruner.one_shot(weights, sparsity, stage, &mut until_stopped)?;
         let actual_increase = source.loss(&theta, m, round)? - before;
         let as_pruned = score(net, &theta, &buffers, &self.test)?;
         if self.settings.gradual.is_some() {
@@ -263,21 +277,3 @@ impl<'a> Job<'a> {
 const MODEL: &str = "model.safetensors";
 const MASK: &str = "mask.safetensors";
 const SUMMARY: &str = "summary.json";
-
-/// Gradients that end when the user wants to stop.
-struct Interruptible<'a, 'b>(&'a mut MicroBatches<'b>);
-
-impl GradientSource for Interruptible<'_, '_> {
-    fn gradients(
-        &mut self,
-        theta: &[f32],
-        alive: &[usize],
-        round: usize,
-        rows: &mut [&mut [f32]],
-    ) -> Result<Vec<f64>, MethodError> {
-        if interrupt::requested() {
-            return Err(MethodError::Problem("interrupted".into()));
-        }
-        self.0.gradients(theta, alive, round, rows)
-    }
-}

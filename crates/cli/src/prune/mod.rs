@@ -3,7 +3,7 @@
 mod job;
 mod report;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use thalweg::core::interrupt;
 use thalweg::mfac::{Compensation, ObsPruner, Pattern, Saliency, Scope};
 use thalweg::net::Preprocess;
-use thalweg::train::Score;
 
 use crate::config::{self, Common};
 use crate::failure::Interrupted;
@@ -209,11 +208,9 @@ impl Settings {
 impl Prune {
     pub fn run(self) -> Result<()> {
         self.common.start()?;
-        let (folder, file) = match &self.resume {
-            Some(folder) => (folder.clone(), Some(config::of_run(folder)?)),
-            None => (self.out.clone().unwrap_or_else(|| "pruned".into()), self.config.clone()),
-        };
-        let settings: Settings = config::merged(&self.settings, file.as_deref())?;
+        let out = self.out.as_deref().unwrap_or(Path::new("pruned"));
+        let (folder, settings) =
+            config::of_run(&self.settings, self.resume.as_deref(), out, self.config.as_deref())?;
         let job = Job::load(&settings, &self.common)?;
         output::make_folder(&folder)?;
         if self.resume.is_none() {
@@ -221,9 +218,9 @@ impl Prune {
         }
         interrupt::install().map_err(anyhow::Error::msg)?;
         let dense = job.dense()?;
-        self.common.note(describe("dense", 0.0, &dense));
+        self.common.note(describe("dense", 0.0, dense.accuracy, dense.loss));
 
-        let rows = job.rows(Some(&folder), self.resume.is_some()).map_err(|e| {
+        let rows = job.rows(&mut job.source()?, Some(&folder), self.resume.is_some()).map_err(|e| {
             let resume = Some(format!("thalweg prune --resume {}", folder.display()));
             if interrupt::requested() { Interrupted { resume }.into() } else { e }
         })?;
@@ -238,7 +235,7 @@ impl Prune {
     }
 }
 
-fn describe(method: &str, sparsity: f64, score: &Score) -> String {
-    let accuracy = score.accuracy.map_or_else(String::new, |a| format!("   accuracy {:.2} %", 100.0 * a));
-    format!("{method:<12} sparsity {:.1} %{accuracy}   loss {:.4}", 100.0 * sparsity, score.loss)
+fn describe(method: &str, sparsity: f64, accuracy: Option<f64>, loss: f64) -> String {
+    let accuracy = accuracy.map_or_else(String::new, |a| format!("   accuracy {:.2} %", 100.0 * a));
+    format!("{method:<12} sparsity {:.1} %{accuracy}   loss {:.4}", 100.0 * sparsity, loss)
 }

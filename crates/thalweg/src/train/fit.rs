@@ -20,9 +20,7 @@ pub struct Plan<'a> {
     pub time: Option<Duration>,
     /// Scored after every epoch, recorded as `test_loss` and `test_accuracy`.
     pub test: Option<&'a Examples>,
-    /// Steps from one score to the next. Default: an epoch's.
-    pub score_every: Option<u64>,
-    /// Filled with the scores.
+    /// Filled with the scores after every epoch.
     pub curve: Option<&'a RefCell<Vec<Epoch>>>,
     /// Title of a progress bar on a terminal.
     pub bar: Option<String>,
@@ -34,7 +32,7 @@ pub struct Plan<'a> {
     pub configuration: Value,
 }
 
-/// State of a training when it was scored, usually after an epoch.
+/// State of a training after an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Epoch {
     /// Steps made.
@@ -93,7 +91,7 @@ where
         run = run.stop(Stop::Interrupt);
     }
     if let Some(test) = plan.test.filter(|_| first) {
-        run = run.each(plan.score_every.unwrap_or(epoch), move |tick, training| {
+        run = run.each(epoch, move |tick, training| {
             let Score { accuracy, loss, .. } =
                 score(training.net(), tick.state.theta(), training.buffers(), test)?;
             tick.note("test_loss", loss);
