@@ -2,9 +2,11 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod certify;
 mod config;
 mod evaluate;
 mod failure;
+mod fit;
 mod minimize;
 mod output;
 mod pictures;
@@ -35,6 +37,10 @@ struct Cli {
 enum Verb {
     /// Train a network with one method, or compare several.
     Train(Box<train::Train>),
+    /// Train a model whose training is a convex program, with a certified gap.
+    Fit(Box<fit::Fit>),
+    /// Prove how much a network's output can change.
+    Certify(Box<certify::Certify>),
     /// Remove weights of a trained network.
     Prune(Box<prune::Prune>),
     /// Score a saved model on data.
@@ -63,6 +69,8 @@ fn main() -> ExitCode {
         _ if world.size() > 1 => {
             Err(anyhow::anyhow!("only `train` runs in several processes; start it alone"))
         }
+        Verb::Fit(args) => args.run(),
+        Verb::Certify(args) => args.run(),
         Verb::Prune(args) => args.run(),
         Verb::Evaluate(args) => args.run(),
         Verb::Minimize(args) => args.run(),

@@ -28,8 +28,12 @@
 #[cfg(feature = "adahessian")]
 pub use thalweg_adahessian as adahessian;
 pub use thalweg_comm as comm;
+#[cfg(feature = "convex-relu")]
+pub use thalweg_convex_relu as convex_relu;
 pub use thalweg_core as core;
 pub use thalweg_data as data;
+#[cfg(feature = "lipsdp")]
+pub use thalweg_lipsdp as lipsdp;
 #[cfg(feature = "mfac")]
 pub use thalweg_mfac as mfac;
 #[cfg(feature = "mkor")]

@@ -40,7 +40,15 @@ pub struct Bench {
 }
 
 /// Names, with those of the specification.
-const ALL: &[Entry<Bench>] = &[("solve", "b1", |_| solve()),("scaling", "b2", Bench::scaling),("scp", "b3", |_| scp()),("gradient", "b4", Bench::gradient),("robust", "b5", |_| robust()),("images", "b6", Bench::images),("first", "b7", |_| first()),];
+const ALL: &[Entry<Bench>] = &[
+    ("solve", "b1", |_| solve()),
+    ("scaling", "b2", Bench::scaling),
+    ("scp", "b3", |_| scp()),
+    ("gradient", "b4", Bench::gradient),
+    ("robust", "b5", |_| robust()),
+    ("images", "b6", Bench::images),
+    ("first", "b7", |_| first()),
+];
 
 /// Problems with listed patterns: name and β.
 const PLAIN: [(&str, f64); 4] =

@@ -34,7 +34,14 @@ pub struct Bench {
     options: Options,
 }
 
-const ALL: &[Entry<Bench>] = &[("values", "", |_| against("values", "Known values, ℓ2", VALUES)),("linf", "", |_| linf()),("deep", "", |_| against("deep", "Eighteen layers of 128", DEEP)),("pairs", "", |_| pairs()),("first-order", "", |_| first_order()),("scaling", "", |b| scaling(&b.options)),];
+const ALL: &[Entry<Bench>] = &[
+    ("values", "", |_| against("values", "Known values, ℓ2", VALUES)),
+    ("linf", "", |_| linf()),
+    ("deep", "", |_| against("deep", "Eighteen layers of 128", DEEP)),
+    ("pairs", "", |_| pairs()),
+    ("first-order", "", |_| first_order()),
+    ("scaling", "", |b| scaling(&b.options)),
+];
 
 /// File, activation, method, value to reach, seconds allowed.
 type Row = (&'static str, &'static str, Bound, f64, f64);

@@ -1,8 +1,10 @@
 //! `thalweg bench`: the claims of a method as tables that this machine measures now.
 
 mod adahessian;
+mod convex_relu;
 mod cost;
 mod diagonal;
+mod lipsdp;
 mod mfac;
 mod mkor;
 mod runs;
@@ -37,6 +39,10 @@ enum Which {
     Mkor(mkor::Bench),
     /// M-FAC: training, fine-tuning, one-shot and gradual pruning, scaling, memory bandwidth
     Mfac(mfac::Bench),
+    /// Convex two-layer ReLU networks
+    ConvexRelu(convex_relu::Bench),
+    /// Lipschitz certificates
+    Lipsdp(lipsdp::Bench),
 }
 
 impl Bench {
@@ -45,6 +51,8 @@ impl Bench {
             Which::Adahessian(bench) => bench.run(),
             Which::Mkor(bench) => bench.run(),
             Which::Mfac(bench) => bench.run(),
+            Which::ConvexRelu(bench) => bench.run(),
+            Which::Lipsdp(bench) => bench.run(),
         }
     }
 }
