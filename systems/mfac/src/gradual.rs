@@ -1,14 +1,14 @@
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 use thalweg_core::Invalid;
 
-/// When to prune and how fast to fine-tune in between. The program that trains asks it before
-/// each epoch; masks are then held by [`thalweg_optim::Masked`].
+/// When to prune and how fast to fine-tune in between; masks are held by [`thalweg_optim::Masked`].
 ///
 /// ```
 /// use thalweg_mfac::Gradual;
 /// let plan = Gradual { targets: vec![0.5, 0.75], lr: vec![0.01, 0.001], epochs: 6, ..Gradual::default() };
-/// assert_eq!((plan.prune_before(0), plan.prune_before(1)), (Some((0, 0.5)), None));
-/// assert_eq!((plan.prune_before(2), plan.prune_before(4)), (Some((1, 0.75)), None));
+/// assert_eq!((plan.epochs_after(0), plan.epochs_after(1)), (0..2, 2..6));
 /// assert_eq!([0, 1, 2, 3].map(|epoch| plan.lr(epoch)), [0.01, 0.001, 0.01, 0.01]);
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,11 +57,10 @@ impl Gradual {
         Invalid::check(self.batch > 0, "batch", self.batch, "at least 1")
     }
 
-    /// The pruning step due before this epoch: its number and its sparsity.
-    pub fn prune_before(&self, epoch: usize) -> Option<(usize, f64)> {
-        let stage = epoch / self.every;
-        let due = epoch.is_multiple_of(self.every);
-        self.targets.get(stage).filter(|_| due).map(|target| (stage, *target))
+    /// The epochs of fine-tuning between pruning step `stage` and the next, or the end.
+    pub fn epochs_after(&self, stage: usize) -> Range<usize> {
+        let first = stage * self.every;
+        first..if stage + 1 < self.targets.len() { first + self.every } else { self.epochs }
     }
 
     /// The learning rate of this epoch.

@@ -13,7 +13,8 @@ use crate::{Backend, Rescale, State};
 /// a baseline.
 ///
 /// With A = E\[aaᵀ\] over inputs (1 appended for the bias) and G = E\[ggᵀ\] over the derivatives of
-/// each example's own loss, both averaged exponentially, A = Q_A Λ_A Q_Aᵀ and G = Q_G Λ_G Q_Gᵀ:
+/// each example's own loss, both averaged exponentially from the
+/// identity, A = Q_A Λ_A Q_Aᵀ and G = Q_G Λ_G Q_Gᵀ:
 ///
 /// ```text
 /// U = Q_G [(Q_Gᵀ 𝒢 Q_A) ⊘ (λ_G λ_Aᵀ + damping)] Q_Aᵀ = (G ⊗ A + damping I)⁻¹ 𝒢
@@ -65,11 +66,11 @@ pub struct Covariances<T> {
     /// Of A and of G.
     bases: (Basis<T>, Basis<T>),
     /// Step of the last decomposition.
-    decomposed_at: u64,
+    decomposed_at: Option<u64>,
 }
 
 /// Eigenvalues, and eigenvectors as the columns of a row-major matrix.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(bound = "T: Real")]
 struct Basis<T> {
     values: Vec<f64>,
@@ -99,18 +100,20 @@ impl<T: Real> Curvature<T> for Kfac {
         let moments = seen.right_moments().zip(seen.left_moments());
         let (a, g) = moments.ok_or_else(|| no_moments("eva or mkor"))?;
         let (d, p) = (seen.right().len(), seen.left().len());
-        let Some(known) = factors else {
-            let bases = (Basis::of(&a, d)?, Basis::of(&g, p)?);
-            *factors = Some(Covariances { input: a, output: g, bases, decomposed_at: t });
-            return Ok(());
-        };
+        // From the identity, as KAISA: one batch alone would leave most directions undamped.
+        let known = factors.get_or_insert_with(|| Covariances {
+            input: identity(d),
+            output: identity(p),
+            bases: Default::default(),
+            decomposed_at: None,
+        });
         for (old, new) in [(&mut known.input, &a), (&mut known.output, &g)] {
             let mix = |(old, new): (&mut f64, &f64)| *old = self.decay * *old + (1.0 - self.decay) * new;
             old.iter_mut().zip(new).for_each(mix);
         }
-        if t >= known.decomposed_at + self.inv_freq {
+        if known.decomposed_at.is_none_or(|last| t >= last + self.inv_freq) {
             known.bases = (Basis::of(&known.input, d)?, Basis::of(&known.output, p)?);
-            known.decomposed_at = t;
+            known.decomposed_at = Some(t);
         }
         Ok(())
     }
@@ -160,6 +163,10 @@ impl<P: Layered + ?Sized> Method<P> for Kfac {
     fn finish(&self, _problem: &mut P, state: Self::State) -> Result<Self::Solution, MethodError> {
         Ok(state.theta().to_vec())
     }
+}
+
+fn identity(d: usize) -> Vec<f64> {
+    (0..d * d).map(|i| if i % (d + 1) == 0 { 1.0 } else { 0.0 }).collect()
 }
 
 pub(crate) fn positive(field: &str, x: f64) -> Result<(), Invalid> {

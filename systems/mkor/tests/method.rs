@@ -206,6 +206,11 @@ fn kfac_is_the_damped_inverse_of_the_kronecker_product() {
     let method = Kfac { backend: descent(1.0), damping: 0.02, kl_clip: None, ..Kfac::default() };
     let u = direction(&method, &problem, 1);
     let (p, d, n) = (3, 5, 15);
+    // The averages start from the identity.
+    let mix = |m: &[f64], d: usize| -> Vec<f64> {
+        m.iter().enumerate().map(|(i, x)| 0.05 * x + if i % (d + 1) == 0 { 0.95 } else { 0.0 }).collect()
+    };
+    let (a, g) = (mix(&a, d), mix(&g, p));
     let matrix: Vec<f64> = (0..n * n)
         .map(|at| {
             let (r, c) = (at / n, at % n);

@@ -231,6 +231,7 @@ impl Bench {
         let settings = |seed| Settings {
             compare: Some(vec![Saliency::Mfac, Saliency::Magnitude]),
             gradual: Some(stages.to_vec()),
+            every: Some(1),
             recompute: Some(4),
             finetune_lr: Some(vec![0.01]),
             seed: Some(seed),

@@ -9,7 +9,7 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use thalweg::core::{MethodError, Outcome, Run, Seed, Stop, StopReason, interrupt};
-use thalweg::mfac::{GradientSource, Layer, LayerSparsity, ObsPruner, Saliency, Weights};
+use thalweg::mfac::{GradientSource, Gradual, Layer, LayerSparsity, ObsPruner, Saliency, Weights};
 use thalweg::net::{Mask, Model, Net};
 use thalweg::optim::{Masked, Sgd};
 use thalweg::prune::{MicroBatches, refreshed};
@@ -200,8 +200,8 @@ impl<'a> Job<'a> {
         let found = pruner.one_shot(weights, sparsity, stage, &mut until_stopped)?;
         let actual_increase = source.loss(&theta, m, round)? - before;
         let as_pruned = score(net, &theta, &buffers, &self.test)?;
-        if self.settings.gradual.is_some() {
-            (theta, buffers) = self.tune(stage, theta, buffers, &mask)?;
+        if let Some(schedule) = self.settings.schedule() {
+            (theta, buffers) = self.tune(&schedule, stage, theta, buffers, &mask)?;
         }
         if self.settings.bn_refresh == Some(true) && !buffers.is_empty() {
             buffers = refreshed(net, &theta, &self.train, STATISTICS, self.seed())?;
@@ -242,26 +242,23 @@ impl<'a> Job<'a> {
         output::write_json(&place.join(SUMMARY), row)
     }
 
-    /// Some epochs of SGD with momentum and the mask held; momentum starts afresh with each.
+    /// The epochs of SGD with momentum after a pruning step, the mask held; momentum starts afresh
+    /// with each.
     fn tune(
         &self,
+        schedule: &Gradual,
         stage: usize,
         mut theta: Vec<f32>,
         mut buffers: Vec<f32>,
         mask: &Mask,
     ) -> Result<(Vec<f32>, Vec<f32>)> {
-        let s = self.settings;
-        let every = s.every.unwrap_or(1);
-        let last = stage + 1 == s.gradual.as_ref().map_or(0, Vec::len);
-        let epochs = if last { s.epochs.unwrap_or(every) } else { every };
-        let rates = s.finetune_lr.clone().unwrap_or_else(|| vec![0.005, 0.0005]);
-        for (epoch, &lr) in (0..epochs).zip(rates.iter().cycle()) {
-            let mut rng = self.seed().stream("fine-tuning", (stage as u64) << 32 | epoch);
-            let (batch, seed) = (s.batch.unwrap_or(128), Seed(rng.random()));
-            let sampling = Sampling { batch, seed, ..Sampling::default() };
+        for epoch in schedule.epochs_after(stage) {
+            let mut rng = self.seed().stream("fine-tuning", epoch as u64);
+            let sampling =
+                Sampling { batch: schedule.batch, seed: Seed(rng.random()), ..Sampling::default() };
             let mut training = Training::new(&self.net, theta, buffers, &self.train, sampling)?;
             let steps = Stop::Steps(training.steps_per_epoch());
-            let sgd = Sgd { lr, momentum: 0.9, ..Sgd::default() };
+            let sgd = Sgd { lr: schedule.lr(epoch), momentum: schedule.momentum, ..Sgd::default() };
             let mut masked = Masked::new(&mut training, mask.0.clone())?;
             let run = Run::new(&sgd, &mut masked).stop(steps).stop(Stop::Interrupt);
             let Outcome { solution, stopped_because, .. } = run.run()?;

@@ -10,7 +10,7 @@ use clap::Args;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thalweg::core::interrupt;
-use thalweg::mfac::{Compensation, ObsPruner, Pattern, Saliency, Scope};
+use thalweg::mfac::{Compensation, Gradual, ObsPruner, Pattern, Saliency, Scope};
 use thalweg::net::Preprocess;
 
 use crate::config::{self, Common};
@@ -131,18 +131,23 @@ pub struct Settings {
     #[arg(long, help_heading = "Gradual pruning", value_delimiter = ',', value_name = "S,S,…")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gradual: Option<Vec<f64>>,
-    /// Epochs of fine-tuning after each step [default: 1]
+    /// Epochs of fine-tuning between two steps [default: 2]
     #[arg(long, help_heading = "Gradual pruning", value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub every: Option<u64>,
-    /// Epochs of fine-tuning after the last step [default: as after the others]
+    pub every: Option<usize>,
+    /// Epochs in all [default: as many after the last step as between two]
     #[arg(long, help_heading = "Gradual pruning", value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub epochs: Option<u64>,
-    /// Learning rates of SGD with momentum 0.9, one epoch each, in a cycle [default: 0.005,0.0005]
+    pub epochs: Option<usize>,
+    /// Learning rates of SGD with momentum 0.9, one epoch each, from the first again after each
+    /// step; the first holds after the last step [default: 0.005,0.0005]
     #[arg(long, help_heading = "Gradual pruning", value_delimiter = ',', value_name = "LR,LR,…")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finetune_lr: Option<Vec<f64>>,
+    /// Epochs of the whole from which on the rate is divided by 10, after the last step
+    #[arg(long, help_heading = "Gradual pruning", value_delimiter = ',', value_name = "N,N,…")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drops: Option<Vec<usize>>,
     /// Examples per step of fine-tuning [default: 128]
     #[arg(long, help_heading = "Gradual pruning", value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -185,6 +190,22 @@ impl Settings {
         }
     }
 
+    /// The schedule of gradual pruning, if that is asked for.
+    fn schedule(&self) -> Option<Gradual> {
+        let default = Gradual::default();
+        let targets = self.gradual.clone()?;
+        let every = self.every.unwrap_or(default.every);
+        Some(Gradual {
+            every,
+            epochs: self.epochs.unwrap_or(targets.len() * every),
+            targets,
+            lr: self.finetune_lr.clone().unwrap_or(default.lr),
+            drops: self.drops.clone().unwrap_or(default.drops),
+            batch: self.batch.unwrap_or(default.batch),
+            ..default
+        })
+    }
+
     fn targets(&self) -> Result<Vec<f64>> {
         let targets = match (&self.gradual, &self.sparsity, self.pattern) {
             (Some(some), ..) | (_, Some(some), None) => some.clone(),
@@ -198,8 +219,8 @@ impl Settings {
         if let Some(i) = (0..targets.len()).find(|&i| twice(i)) {
             bail!("sparsity {} is named twice; name each once", targets[i]);
         }
-        if self.gradual.is_some() && !targets.is_sorted() {
-            bail!("gradual = {targets:?} falls; name rising sparsities");
+        if let Some(schedule) = self.schedule() {
+            schedule.validate()?;
         }
         Ok(targets)
     }
