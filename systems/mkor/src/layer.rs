@@ -7,6 +7,7 @@ use thalweg_optim::{Guard, chunks::dot, glob, known};
 
 use crate::Rescale;
 use crate::precondition::Curvature;
+use crate::product::PANEL;
 
 /// One linear map, or one group of a grouped convolution: its gradient 𝒢 = [∂W | ∂b] is `[p, d]`
 /// with p outputs and d inputs, one more for the bias.
@@ -225,25 +226,28 @@ impl<T: Real, F> Layer<T, F> {
     }
 
     fn gather(&mut self, grad: &[T]) {
-        let weight = grad[self.weight.clone()].chunks(self.weight.len() / self.outputs);
-        self.u.clear();
-        match &self.bias {
-            None => self.u.extend_from_slice(&grad[self.weight.clone()]),
-            Some(bias) => weight.zip(&grad[bias.clone()]).for_each(|(row, &bias)| {
-                self.u.extend_from_slice(row);
-                self.u.push(bias);
-            }),
+        let (d, q) = (self.inputs(), self.weight.len() / self.outputs);
+        let weight = &grad[self.weight.clone()];
+        self.u.resize(self.outputs * d, T::ZERO);
+        let rows = self.u.par_chunks_mut(PANEL * d).zip(weight.par_chunks(PANEL * q));
+        rows.for_each(|(u, weight)| {
+            u.chunks_mut(d).zip(weight.chunks(q)).for_each(|(u, row)| u[..q].copy_from_slice(row));
+        });
+        for (u, &b) in self.u.chunks_mut(d).zip(self.bias.iter().flat_map(|bias| &grad[bias.clone()])) {
+            u[q] = b;
         }
     }
 
     fn scatter(&self, grad: &mut [T], ratio: f64) {
-        let (ratio, q) = (T::from_f64(ratio), self.weight.len() / self.outputs);
-        for (i, row) in self.u.chunks(self.inputs()).enumerate() {
-            let to = &mut grad[self.weight.start + i * q..][..q];
-            to.iter_mut().zip(row).for_each(|(to, &u)| *to = ratio * u);
-            if let Some(bias) = &self.bias {
-                grad[bias.start + i] = ratio * row[q];
+        let (ratio, d, q) = (T::from_f64(ratio), self.inputs(), self.weight.len() / self.outputs);
+        let weight = &mut grad[self.weight.clone()];
+        weight.par_chunks_mut(PANEL * q).zip(self.u.par_chunks(PANEL * d)).for_each(|(weight, u)| {
+            for (row, u) in weight.chunks_mut(q).zip(u.chunks(d)) {
+                row.iter_mut().zip(u).for_each(|(to, &u)| *to = ratio * u);
             }
+        });
+        if let Some(bias) = &self.bias {
+            grad[bias.clone()].iter_mut().zip(self.u.chunks(d)).for_each(|(to, u)| *to = ratio * u[q]);
         }
     }
 

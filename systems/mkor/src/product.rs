@@ -8,8 +8,8 @@ use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 use thalweg_core::Real;
 
-/// Rows of the result per task: fixed, so that threads do not change the bits.
-const PANEL: usize = 64;
+/// Rows per task: fixed, so that threads do not change the bits.
+pub(crate) const PANEL: usize = 64;
 
 /// A row-major matrix or the transpose of one.
 #[derive(Debug)]

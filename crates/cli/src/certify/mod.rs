@@ -1,6 +1,7 @@
 //! `thalweg certify`: how much an output can change, proved.
 
 pub mod model;
+mod report;
 
 use std::path::{Path, PathBuf};
 
@@ -86,7 +87,7 @@ pub struct Certify {
     /// Repeat the proof of a certificate that --out wrote, without a solver
     #[arg(long, value_name = "certificate.json", conflicts_with_all = ["out", "data"])]
     check: Option<PathBuf>,
-    /// Folder for certificate.json, summary.json and radii.csv
+    /// Folder for certificate.json, summary.json, radii.csv and report.html
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -163,12 +164,42 @@ impl Certify {
         if let Some(out) = &self.out {
             output::write_json(&out.join("certificate.json"), &certificate)?;
             output::write_json(&out.join("summary.json"), &summary)?;
+            self.picture(out, &certificate, lower, &summary)?;
         }
         match self.common.json {
             true => output::print_json(&summary)?,
             false => output::print(&text(&certificate, lower, &summary))?,
         }
         self.conclude(certificate.verified)
+    }
+
+    /// The report of one certificate: with data their accuracy, else the bound by itself.
+    fn picture(
+        &self,
+        out: &Path,
+        c: &Certificate,
+        lower: Option<f64>,
+        summary: &Map<String, Value>,
+    ) -> Result<()> {
+        let title = format!("{}: {}", self.model.display(), headline(c, lower));
+        match accuracies(summary) {
+            Some((curve, table)) => {
+                let caption = "Certified: no change of this size can alter the answer. Attacked: none was found that does.";
+                report::write(out, &title, &table, ("accuracy", &report::accuracy(curve), caption))
+            }
+            None => {
+                let mut table = Table::new(["method", "bound", "sampled", "seconds"]);
+                let sampled = lower.map_or_else(|| "–".into(), |l| format!("{l:.6}"));
+                table.row([
+                    c.method.clone(),
+                    format!("{:.6}", c.bound),
+                    sampled,
+                    format!("{:.3}", c.seconds),
+                ]);
+                let figure = report::bounds(&[(c.method.clone(), c.bound)], lower);
+                report::write(out, &title, &table, ("bounds", &figure, PROVED))
+            }
+        }
     }
 
     /// A bound that is only the fallback ends the program with a code of its own.
@@ -235,6 +266,10 @@ impl Certify {
         let order = order(&list);
         if let Some(out) = &self.out {
             output::write_json(&out.join("summary.json"), &list)?;
+            let bound = |c: &Value| Some((c["method"].as_str()?.to_string(), c["bound"].as_f64()?));
+            let found: Vec<_> = list.iter().filter_map(bound).collect();
+            let (title, figure) = (self.model.display().to_string(), report::bounds(&found, lower));
+            report::write(out, &title, &table, ("bounds", &figure, PROVED))?;
         }
         match self.common.json {
             true => output::print_json(&list)?,
@@ -349,19 +384,27 @@ fn summary(c: &Certificate, lower: Option<f64>) -> Map<String, Value> {
     }
 }
 
-fn text(c: &Certificate, lower: Option<f64>, summary: &Map<String, Value>) -> String {
+const PROVED: &str = "No two inputs differ by more than this per unit of their distance.";
+
+fn headline(c: &Certificate, lower: Option<f64>) -> String {
     let lower = lower.map_or_else(|| "–".into(), |l| format!("{l:.6}"));
-    let mut text =
-        format!("bound {:.6}   sampled {lower}   by {} in {:.3} s\n", c.bound, c.method, c.seconds);
-    if let Some(Value::Array(curve)) = summary.get("certified_accuracy") {
-        let mut table = Table::new(["eps", "certified %", "attacked %"]);
-        let percent = |v: &Value| format!("{:.2}", 100.0 * v.as_f64().unwrap_or(f64::NAN));
-        for row in curve {
-            table.row([row["eps"].to_string(), percent(&row["certified"]), percent(&row["attacked"])]);
-        }
-        text += &format!("\n{}", table.text());
+    format!("bound {:.6}   sampled {lower}   by {} in {:.3} s", c.bound, c.method, c.seconds)
+}
+
+fn text(c: &Certificate, lower: Option<f64>, summary: &Map<String, Value>) -> String {
+    let table = accuracies(summary).map_or_else(String::new, |(_, table)| format!("\n{}", table.text()));
+    format!("{}\n{table}", headline(c, lower))
+}
+
+/// Certified and attacked accuracy, if there were data.
+fn accuracies(summary: &Map<String, Value>) -> Option<(&[Value], Table)> {
+    let curve = summary.get("certified_accuracy")?.as_array()?;
+    let mut table = Table::new(["eps", "certified %", "attacked %"]);
+    let percent = |v: &Value| format!("{:.2}", 100.0 * v.as_f64().unwrap_or(f64::NAN));
+    for row in curve {
+        table.row([row["eps"].to_string(), percent(&row["certified"]), percent(&row["attacked"])]);
     }
-    text
+    Some((curve, table))
 }
 
 /// The first pair of bounds that is not in its theoretical order.
