@@ -14,7 +14,7 @@ use thalweg::train::Sampling;
 use crate::bench::{self, Finding, Length, Setting, Variant, variant};
 use crate::config::Common;
 use crate::task::{From, Task};
-use crate::{output, prune, train};
+use crate::{certify, output, prune, train};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -38,6 +38,7 @@ const STOPS: &[Stop] = &[
     ("adahessian", |_| bench::trajectories()),
     ("mkor", mkor),
     ("mfac", mfac),
+    ("lipsdp", certify::all_bounds),
 ];
 
 impl Tour {

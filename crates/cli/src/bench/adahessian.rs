@@ -97,7 +97,7 @@ impl Bench {
                 adam >= 0.3,
             ));
         }
-        let signed = rows.iter().find(|r| r.label.contains("signed") && r.lr == 0.15);
+        let signed = rows.iter().find(|r| r.label.contains("signed") && r.lr == Some(0.15));
         let fails = signed.is_some_and(|s| s.mean() < best(&rows, "AdaHessian, abs rows").mean() - 1.0);
         marks.push(("the signed average fails at the rate 0.15, as expected".into(), fails));
         Ok(self.on.finding("averaging", "Block averaging helps", format!("{MLP}, {} images, batch 128, 4 epochs, linear decay; where marked, after a warm-up of 10 steps.", task.train.len()), &rows, marks))

@@ -71,7 +71,7 @@ impl Bench {
         for r in &rows {
             table.row([
                 r.label.clone(),
-                r.lr.to_string(),
+                r.rate(),
                 spread(&r.after(2, accuracy), 2),
                 spread(&r.accuracy, 2),
                 spread(&r.after(2, |e| e.train_loss), 3),

@@ -55,8 +55,8 @@ pub enum Length {
 pub struct Row {
     /// Name of the variant.
     pub label: String,
-    /// Learning rate.
-    pub lr: f64,
+    /// Learning rate, unless it follows from other settings.
+    pub lr: Option<f64>,
     /// Test accuracy in percent; 0 where training diverged.
     pub accuracy: Vec<f64>,
     /// Loss of the last epoch's mini-batches.
@@ -73,6 +73,11 @@ impl Row {
     /// A quantity after that many epochs, one entry per seed; infinite where training diverged.
     pub fn after(&self, epochs: usize, of: impl Fn(&Epoch) -> f64) -> Vec<f64> {
         self.curves.iter().map(|c| c.get(epochs - 1).map_or(f64::INFINITY, &of)).collect()
+    }
+
+    /// The rate in words.
+    pub fn rate(&self) -> String {
+        self.lr.map_or_else(|| "default".into(), |lr| lr.to_string())
     }
 
     /// Mean accuracy.
@@ -93,7 +98,7 @@ pub fn run(task: &Task, variants: &[Variant], setting: &Setting<'_>, common: &Co
         let Value::Object(fields) = &v.fields else { anyhow::bail!("{}: no object", v.label) };
         let mut row = Row {
             label: v.label.clone(),
-            lr: f64::NAN,
+            lr: None,
             accuracy: vec![],
             train_loss: vec![],
             test_loss: vec![],
@@ -114,7 +119,7 @@ pub fn run(task: &Task, variants: &[Variant], setting: &Setting<'_>, common: &Co
             bound.insert("schedule".into(), schedule.into());
             let trainer = Trainer::new(v.method, bound)?.suited(job.net());
             trainer.validate()?;
-            row.lr = trainer.field("lr").and_then(|lr| lr.as_f64()).unwrap_or(f64::NAN);
+            row.lr = trainer.field("lr").and_then(|lr| lr.as_f64());
             match job.try_out(&trainer, common) {
                 Ok(done) if done.reason == StopReason::Interrupted => {
                     return Err(Interrupted { resume: None }.into());
@@ -168,7 +173,7 @@ pub fn table(rows: &[Row]) -> Table {
     for r in rows {
         let (accuracy, train, test) =
             (spread(&r.accuracy, 2), spread(&r.train_loss, 3), spread(&r.test_loss, 3));
-        table.row([r.label.clone(), format!("{}", r.lr), accuracy, train, test, spread(&r.seconds, 2)]);
+        table.row([r.label.clone(), r.rate(), accuracy, train, test, spread(&r.seconds, 2)]);
     }
     table
 }

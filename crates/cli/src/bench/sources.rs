@@ -130,7 +130,7 @@ impl Sources {
             .filter(|r| r.mean() > 50.0)
             .map(|r| {
                 let (mean, sd) = moments(&r.accuracy);
-                (format!("{} {}", r.label, r.lr), mean, sd)
+                (format!("{} {}", r.label, r.rate()), mean, sd)
             })
             .collect();
         let figure = Figure::new(title).y_label("test accuracy %").bars("accuracy", &bars);

@@ -2,6 +2,7 @@
 
 pub mod model;
 mod report;
+mod tour;
 
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,7 @@ use crate::output;
 use crate::subject::Piece;
 use crate::task::{From, Part};
 use model::{How, Subject};
+pub use tour::all_bounds;
 
 #[derive(Args)]
 #[command(after_help = "Examples:

@@ -129,7 +129,7 @@ fn missing(key: &str, arrays: &BTreeMap<String, Array>) -> String {
 }
 
 /// The blocks of a model: chains, with residual additions.
-fn from_graph(model: &Model, preprocess: &Preprocess) -> Result<Network> {
+pub fn from_graph(model: &Model, preprocess: &Preprocess) -> Result<Network> {
     let graph = &model.graph;
     let shapes = graph.shapes()?;
     let size = |i: usize| shapes[i].iter().product::<usize>();
