@@ -294,18 +294,11 @@ impl Bench {
         // Where a preconditioned run first passes the loss that its backend ends with.
         let passes = |row: &Row, backend: &Row| -> String {
             let level = loss(backend);
-            let at = row
-                .curves
-                .iter()
-                .map(|c| c.iter().find(|e| e.test_loss <= level))
-                .collect::<Option<Vec<_>>>();
-            match at {
+            match reached(row, |e| e.test_loss <= level) {
                 None => format!("{}: not in every run.", row.label),
-                Some(at) => format!(
-                    "{}: after {:.0} steps, {:.1} s; {} takes {:.1} s.",
+                Some([_, steps, time]) => format!(
+                    "{}: after {steps:.0} steps, {time:.1} s; {} takes {:.1} s.",
                     row.label,
-                    moments(&at.iter().map(|e| e.step as f64).collect::<Vec<_>>()).0,
-                    moments(&at.iter().map(|e| e.seconds).collect::<Vec<_>>()).0,
                     backend.label,
                     moments(&backend.seconds).0
                 ),
@@ -441,18 +434,20 @@ fn accuracy(e: &Epoch) -> f64 {
     100.0 * e.test_accuracy.unwrap_or(f64::NAN)
 }
 
-/// Epochs until the test accuracy is first reached, and the time, of the seeds that get there.
-fn epochs_to(row: &Row, percent: f64) -> String {
+/// Mean epoch, step and time at which a test first finds what is wanted; none if not for every seed.
+fn reached(row: &Row, wanted: impl Fn(&Epoch) -> bool) -> Option<[f64; 3]> {
     let first = |c: &Vec<Epoch>| {
-        c.iter().enumerate().find(|(_, e)| accuracy(e) >= percent).map(|(i, e)| (i + 1, e.seconds))
+        let (i, e) = c.iter().enumerate().find(|(_, e)| wanted(e))?;
+        Some([i as f64 + 1.0, e.step as f64, e.seconds])
     };
-    let reached: Vec<(usize, f64)> = row.curves.iter().filter_map(first).collect();
-    if reached.len() < row.curves.len() || reached.is_empty() {
-        return "never".into();
-    }
-    let n = reached.len() as f64;
-    let (epochs, time) = reached.iter().fold((0.0, 0.0), |s, r| (s.0 + r.0 as f64 / n, s.1 + r.1 / n));
-    format!("{epochs:.1} ({time:.2} s)")
+    let all: Vec<[f64; 3]> = row.curves.iter().map(first).collect::<Option<_>>()?;
+    Some([0, 1, 2].map(|k| moments(&all.iter().map(|r| r[k]).collect::<Vec<_>>()).0))
+}
+
+/// Epochs until the test accuracy is reached, and the time.
+fn epochs_to(row: &Row, percent: f64) -> String {
+    let reached = reached(row, |e| accuracy(e) >= percent);
+    reached.map_or_else(|| "never".into(), |[epochs, _, time]| format!("{epochs:.1} ({time:.2} s)"))
 }
 
 /// MKOR in its variants and its rivals, SGD first.
