@@ -116,13 +116,8 @@ def pyscnn(data, name, beta):
         device="cpu", unitize_data=False, dtype="float64",
     )[:2]
     seconds = time.perf_counter() - start
-    weights = [np.asarray(p) for p in model.parameters]
-    cols = np.concatenate([weights[0][0].T, weights[1][0].T], axis=1)
-    size = np.linalg.norm(cols, axis=0)
-    keep = size > 0
-    root = np.sqrt(size[keep])
-    u = cols[:, keep] / root
-    alpha = root * np.repeat([1, -1], cols.shape[1] // 2)[keep]
+    # A plain network comes back: hidden weights by neuron, then one row of output weights.
+    u, alpha = np.asarray(model.parameters[0]).T, np.asarray(model.parameters[1])[0]
     return {
         "value": float(objective(u, alpha, x, y, "squared", beta)),
         "seconds": seconds,

@@ -4,9 +4,11 @@
 mod bench;
 mod certify;
 mod config;
+mod dag;
 mod evaluate;
 mod failure;
 mod fit;
+mod linsolve;
 mod minimize;
 mod output;
 mod pictures;
@@ -45,8 +47,12 @@ enum Verb {
     Prune(Box<prune::Prune>),
     /// Score a saved model on data.
     Evaluate(evaluate::Evaluate),
-    /// Minimise a test function and draw the trajectory.
-    Minimize(minimize::Minimize),
+    /// Learn a directed acyclic graph from data.
+    Dag(dag::Dag),
+    /// Solve linear systems; learn the relaxation factor across a sequence of them.
+    Linsolve(linsolve::Linsolve),
+    /// Minimise a function or a program, by gradients or by values alone.
+    Minimize(Box<minimize::Minimize>),
     /// Every system against its baselines on embedded data, into one report.
     Tour(tour::Tour),
     /// Measure the claims of a method: one table per claim.
@@ -73,6 +79,8 @@ fn main() -> ExitCode {
         Verb::Certify(args) => args.run(),
         Verb::Prune(args) => args.run(),
         Verb::Evaluate(args) => args.run(),
+        Verb::Dag(args) => args.run(),
+        Verb::Linsolve(args) => args.run(),
         Verb::Minimize(args) => args.run(),
         Verb::Tour(args) => args.run(),
         Verb::Bench(args) => args.run(),

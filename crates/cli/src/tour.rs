@@ -14,7 +14,7 @@ use thalweg::train::Sampling;
 use crate::bench::{self, Finding, Length, Setting, Variant, variant};
 use crate::config::Common;
 use crate::task::{From, Task};
-use crate::{certify, output, prune, train};
+use crate::{certify, dag, fit, linsolve, minimize, output, prune, train};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -38,7 +38,11 @@ const STOPS: &[Stop] = &[
     ("adahessian", |_| bench::trajectories()),
     ("mkor", mkor),
     ("mfac", mfac),
+    ("convex-relu", fit::certified_gap),
     ("lipsdp", certify::all_bounds),
+    ("topo", dag::tour::stop),
+    ("relax", |_| linsolve::tour::heat()),
+    ("cbo", |_| minimize::tour::stop()),
 ];
 
 impl Tour {

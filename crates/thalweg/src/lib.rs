@@ -27,6 +27,8 @@
 
 #[cfg(feature = "adahessian")]
 pub use thalweg_adahessian as adahessian;
+#[cfg(feature = "cbo")]
+pub use thalweg_cbo as cbo;
 pub use thalweg_comm as comm;
 #[cfg(feature = "convex-relu")]
 pub use thalweg_convex_relu as convex_relu;
@@ -41,6 +43,10 @@ pub use thalweg_mkor as mkor;
 pub use thalweg_net as net;
 pub use thalweg_optim as optim;
 pub use thalweg_plot as plot;
+#[cfg(feature = "relax")]
+pub use thalweg_relax as relax;
+#[cfg(feature = "topo")]
+pub use thalweg_topo as topo;
 
 #[cfg(feature = "mfac")]
 pub mod prune;

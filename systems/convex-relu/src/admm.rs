@@ -5,9 +5,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Method, MethodError, Progress, Seed};
 
-use crate::certificate::certify;
-use crate::cone::Supports;
 use crate::program::Factors;
+use crate::record::{Record, check_stops};
 use crate::samples::{add, norm};
 use crate::{Certified, ConvexError, Program};
 
@@ -54,20 +53,24 @@ pub struct AdmmState {
     r: Vec<f64>,
     eta: Vec<f64>,
     rho: f64,
-    iteration: u64,
-    supports: Supports,
-    best: Option<Certified>,
+    record: Record,
 }
 
 impl AdmmState {
     /// The best certificate so far.
     pub fn best(&self) -> Option<&Certified> {
-        self.best.as_ref()
+        self.record.best.as_ref()
     }
 
     /// The penalised copies (v, w) of now, `[d, patterns · outputs]`: they may break the cones slightly.
     pub fn copies(&self) -> (&[f64], &[f64]) {
         (&self.v[0], &self.v[1])
+    }
+
+    /// Certifies the iterate with its multiplier θ = ρη.
+    fn check(&mut self, program: &Program) -> Result<(), ConvexError> {
+        let theta: Vec<f64> = self.eta.iter().map(|e| self.rho * e).collect();
+        self.record.check(program, [&self.v[0], &self.v[1]], &self.r, &theta)
     }
 }
 
@@ -114,10 +117,9 @@ impl Method<Program> for Admm {
     }
 
     fn validate(&self) -> Result<(), Invalid> {
-        Invalid::check(self.tol >= 0.0, "tol", self.tol, "a number ≥ 0")?;
+        check_stops(self.tol, self.check_every)?;
         Invalid::check(self.rho > 0.0 && self.rho.is_finite(), "rho", self.rho, "a number > 0")?;
-        Invalid::check(self.relax > 0.0 && self.relax < 2.0, "relax", self.relax, "a number in (0, 2)")?;
-        Invalid::check(self.check_every > 0, "check_every", self.check_every, "at least 1")
+        Invalid::check(self.relax > 0.0 && self.relax < 2.0, "relax", self.relax, "a number in (0, 2)")
     }
 
     fn init(&self, program: &mut Program, _: Seed) -> Result<AdmmState, MethodError> {
@@ -132,9 +134,7 @@ impl Method<Program> for Admm {
             r: outputs.clone(),
             eta: outputs,
             rho: self.rho,
-            iteration: 0,
-            supports: Supports::default(),
-            best: None,
+            record: Record::default(),
         })
     }
 
@@ -144,22 +144,26 @@ impl Method<Program> for Admm {
         let (weights, outputs) = solve_outputs(program, factors, state, pushed);
         let mut residuals = self.update_copies(program, factors, state, c, b, &weights);
         residuals = residuals.plus(self.update_outputs(program, state, &outputs));
-        state.iteration += 1;
+        state.record.iteration += 1;
+        let iteration = state.record.iteration;
         let (primal, dual) = residuals.relative();
-        if state.iteration.is_multiple_of(50) && state.iteration <= self.adapt_until {
+        if iteration.is_multiple_of(50) && iteration <= self.adapt_until {
             adapt(state, (primal / dual.max(f64::MIN_POSITIVE)).sqrt());
         }
-        if state.iteration.is_multiple_of(self.check_every) {
-            self.check(program, state)?;
+        if iteration.is_multiple_of(self.check_every) {
+            state.check(program)?;
         }
-        Ok(self.progress(state, primal, dual))
+        let residuals = [("primal_residual", primal), ("dual_residual", dual), ("rho", state.rho)];
+        let progress = state.record.progress(&residuals, self.tol);
+        let tired = self.patience.is_some_and(|most| iteration >= most);
+        Ok(Progress { converged: progress.converged || tired, ..progress })
     }
 
     fn finish(&self, program: &mut Program, mut state: AdmmState) -> Result<Certified, MethodError> {
-        if !state.iteration.is_multiple_of(self.check_every) || state.best.is_none() {
-            self.check(program, &mut state)?;
+        if !state.record.iteration.is_multiple_of(self.check_every) || state.record.best.is_none() {
+            state.check(program)?;
         }
-        state.best.ok_or(MethodError::Empty)
+        state.record.end()
     }
 }
 
@@ -295,37 +299,6 @@ impl Admm {
         total
     }
 
-    /// Certifies the iterate and keeps the best feasible point and the best bound.
-    fn check(&self, program: &Program, state: &mut AdmmState) -> Result<(), ConvexError> {
-        let theta: Vec<f64> = state.eta.iter().map(|e| state.rho * e).collect();
-        let [v, w] = &state.v;
-        let mut now = certify(program, v, w, &state.r, &theta, &mut state.supports)?;
-        if let Some(best) = state.best.take() {
-            now = now.or(best);
-        }
-        state.best = Some(now);
-        Ok(())
-    }
-
-    fn progress(&self, state: &AdmmState, primal: f64, dual: f64) -> Progress {
-        let mut metrics = vec![
-            ("primal_residual".into(), primal),
-            ("dual_residual".into(), dual),
-            ("rho".into(), state.rho),
-        ];
-        let certificate = state.best.as_ref().map(|b| &b.certificate);
-        if let Some(c) = certificate {
-            metrics.extend([("dual_bound".into(), c.dual_bound), ("gap".into(), c.gap)]);
-        }
-        Progress {
-            value: certificate.map_or(f64::NAN, |c| c.objective),
-            evaluations: 1,
-            metrics,
-            converged: certificate.is_some_and(|c| c.gap <= self.tol)
-                || self.patience.is_some_and(|most| state.iteration >= most),
-        }
-    }
-
     /// At most `most` iterations from where a run on a program of the same geometry (another β, say)
     /// ended, or from 0; the solution and where to go on.
     ///
@@ -339,7 +312,10 @@ impl Admm {
     ) -> Result<(Certified, AdmmState), ConvexError> {
         self.validate()?;
         let mut state = match warm {
-            Some(state) => AdmmState { iteration: 0, best: None, ..state },
+            Some(mut state) => {
+                (state.record.iteration, state.record.best) = (0, None);
+                state
+            }
             None => self.init(program, Seed(0))?,
         };
         for _ in 0..most {

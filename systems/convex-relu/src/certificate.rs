@@ -22,6 +22,16 @@ impl Certificate {
         let gap = (objective - dual_bound) / objective.abs().max(f64::MIN_POSITIVE);
         Self { objective, dual_bound, gap, theta }
     }
+
+    /// The better value with the better bound of two; and whether the value is that of `self`.
+    pub(crate) fn or(self, other: Self) -> (Self, bool) {
+        let own = self.objective <= other.objective;
+        let (dual_bound, theta) = match self.dual_bound >= other.dual_bound {
+            true => (self.dual_bound, self.theta),
+            false => (other.dual_bound, other.theta),
+        };
+        (Self::new(self.objective.min(other.objective), dual_bound, theta), own)
+    }
 }
 
 /// A feasible point of (P): non-zero columns v_i and w_i, `[d, patterns · outputs]`, and the
@@ -50,16 +60,8 @@ pub struct Certified {
 impl Certified {
     /// The better feasible point of two with the better bound of two.
     pub(crate) fn or(self, other: Self) -> Self {
-        let (a, b) = (self.certificate, other.certificate);
-        let (dual_bound, theta) = match a.dual_bound >= b.dual_bound {
-            true => (a.dual_bound, a.theta),
-            false => (b.dual_bound, b.theta),
-        };
-        let (objective, solution) = match a.objective <= b.objective {
-            true => (a.objective, self.solution),
-            false => (b.objective, other.solution),
-        };
-        Self { solution, certificate: Certificate::new(objective, dual_bound, theta) }
+        let (certificate, own) = self.certificate.or(other.certificate);
+        Self { solution: if own { self.solution } else { other.solution }, certificate }
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::certificate::certify;
 use crate::cone::Supports;
 use crate::conic::{Conic, Kind};
+use crate::loss::sigmoid;
 use crate::{Certified, ConvexError, Loss, Program, Solution};
 
 /// A gap as good as the solver's accuracy allows.
@@ -37,7 +38,7 @@ pub fn finish(program: &Program, start: &Certified, tol: f64) -> Result<Certifie
     let mut supports = Supports::default();
     for _ in 0..ROUNDS {
         let before = best.certificate.gap;
-        let newton = (program.loss() == Loss::Bce).then(|| best.solution.outputs.clone());
+        let newton = (program.loss() == Loss::Bce).then(|| margins(program, &best.solution.outputs));
         let (now, theta) = restricted(program, &active, newton.as_deref(), &mut supports)?;
         let without_noise = used(program, &now);
         best = now.or(best);
@@ -66,8 +67,13 @@ fn used(program: &Program, certified: &Certified) -> Vec<bool> {
     v.chunks(group).chain(w.chunks(group)).map(|g| g.iter().any(|x| *x != 0.0)).collect()
 }
 
+/// −2yr, the margins that [`margin_rows`] models the cross-entropy at.
+fn margins(program: &Program, r: &[f64]) -> Vec<f64> {
+    r.iter().zip(program.targets()).map(|(r, y)| -2.0 * y * r).collect()
+}
+
 /// The program of the active groups only, certified against all; and its multiplier θ. With
-/// `newton` the loss is replaced by its quadratic model at these outputs.
+/// `newton` the cross-entropy is replaced by its quadratic model at these margins.
 fn restricted(
     program: &Program,
     active: &[bool],
@@ -100,21 +106,30 @@ fn restricted(
         conic.cone(Kind::SecondOrderConeT(group + 1));
     }
 
-    // The output of sample k: terms of r[k, o].
-    let output = |k: usize, o: usize| {
+    // s times output k.
+    let output = |k: usize, s: f64| {
+        let (k, o) = (k % n, k / n);
         let mut terms = Vec::new();
         let mut put = |first: usize, s: f64| {
             terms.extend(samples.row(k).iter().enumerate().map(|(i, x)| (first + o * d + i, s * x)));
         };
         for &(g, first) in groups.iter().filter(|(g, _)| program.patterns().on(g % p, k)) {
-            put(first, if g < p { 1.0 } else { -1.0 });
+            put(first, if g < p { s } else { -s });
         }
-        skip.into_iter().for_each(|first| put(first, 1.0));
+        skip.into_iter().for_each(|first| put(first, s));
         terms
     };
-    let margins = match newton {
-        Some(r) => model_rows(&mut conic, program, r, |k| output(k % n, k / n)),
-        None => loss_rows(&mut conic, program.loss(), program.targets(), |k| output(k % n, k / n)),
+    let y = program.targets();
+    let rows = match program.loss() {
+        Loss::Squared => {
+            // e_k = r_k − y_k
+            let e = conic.variables(y.len(), 0.0, 1.0).start;
+            let row = |k: usize| conic.row(-y[k], output(k, 1.0).into_iter().chain([(e + k, -1.0)]));
+            let rows = (0..y.len()).map(row).collect();
+            conic.cone(Kind::ZeroConeT(y.len()));
+            rows
+        }
+        loss => margin_rows(&mut conic, loss, y, newton, |k, s, _| output(k, s)),
     };
 
     let point = conic.solve()?;
@@ -131,86 +146,64 @@ fn restricted(
             r.iter_mut().zip(linear).for_each(|(r, l)| *r += l);
         }
     }
-    let y = program.targets();
     let theta: Vec<f64> = match program.loss() {
-        Loss::Hinge => margins.iter().zip(y).map(|(row, y)| -y * point.z[*row]).collect(),
+        Loss::Hinge => rows.iter().zip(y).map(|(row, y)| -y * point.z[*row]).collect(),
         loss => r.iter().zip(y).map(|(r, y)| loss.slope(*r, *y)).collect(),
     };
     Ok((certify(program, &v, &w, &r, &theta, supports)?, theta))
 }
 
-/// Adds Σ ℓ'(r⁰_k) e_k + ½ ℓ''(r⁰_k) e_k² for e = r − r⁰, the model of the cross-entropy.
-fn model_rows(
-    conic: &mut Conic,
-    program: &Program,
-    r: &[f64],
-    output: impl Fn(usize) -> Vec<(usize, f64)>,
-) -> Vec<usize> {
-    let e = conic.variables(r.len(), 0.0, 0.0).start;
-    for (k, (r, y)) in r.iter().zip(program.targets()).enumerate() {
-        let slope = program.loss().slope(*r, *y);
-        conic.cost(e + k, slope, slope.abs() * (2.0 - slope.abs()));
-    }
-    let row = |k: usize| output(k).into_iter().chain([(e + k, -1.0)]).collect::<Vec<_>>();
-    let rows = (0..r.len()).map(|k| conic.row(-r[k], row(k))).collect();
-    conic.cone(Kind::ZeroConeT(r.len()));
-    rows
-}
-
-/// Adds Σ ℓ(r_k, y_k) with the terms of r_k to the program; the first row of each sample.
-pub(crate) fn loss_rows(
+/// Adds the hinge or cross-entropy losses of the outputs r_k − y_k·reach_k, the worst of a box around
+/// each sample; `terms(k, s, t)` are those of s·r_k + t·reach_k. With margins `at` the cross-entropy is
+/// replaced by its quadratic model there. The row of each sample whose multiplier is its weight.
+pub(crate) fn margin_rows(
     conic: &mut Conic,
     loss: Loss,
     y: &[f64],
-    output: impl Fn(usize) -> Vec<(usize, f64)>,
+    at: Option<&[f64]>,
+    terms: impl Fn(usize, f64, f64) -> Vec<(usize, f64)>,
 ) -> Vec<usize> {
-    let scaled = |k: usize, s: f64| output(k).into_iter().map(move |(j, a)| (j, s * a)).collect::<Vec<_>>();
-    match loss {
-        Loss::Squared => {
-            // e_k = r_k − y_k
-            let e = conic.variables(y.len(), 0.0, 1.0).start;
-            let row = |k: usize| scaled(k, 1.0).into_iter().chain([(e + k, -1.0)]).collect::<Vec<_>>();
-            let rows = (0..y.len()).map(|k| conic.row(-y[k], row(k))).collect();
-            conic.cone(Kind::ZeroConeT(y.len()));
-            rows
-        }
-        Loss::Hinge => {
-            // ξ_k ≥ 1 − y_k r_k, ξ_k ≥ 0
-            let xi = conic.variables(y.len(), 1.0, 0.0).start;
-            let row = |k: usize| scaled(k, y[k]).into_iter().chain([(xi + k, 1.0)]).collect::<Vec<_>>();
-            let rows = (0..y.len()).map(|k| conic.row(-1.0, row(k))).collect();
-            (0..y.len()).for_each(|k| {
+    let n = y.len();
+    match at {
+        _ if loss == Loss::Hinge => {
+            // ξ_k ≥ 1 − y_k r_k + reach_k, ξ_k ≥ 0
+            let xi = conic.variables(n, 1.0, 0.0).start;
+            let row = |k: usize| conic.row(-1.0, terms(k, y[k], -1.0).into_iter().chain([(xi + k, 1.0)]));
+            let rows = (0..n).map(row).collect();
+            (0..n).for_each(|k| {
                 conic.row(0.0, [(xi + k, 1.0)]);
             });
-            conic.cone(Kind::NonnegativeConeT(2 * y.len()));
+            conic.cone(Kind::NonnegativeConeT(2 * n));
             rows
         }
-        Loss::Bce => {
-            let margin = |k: usize| (0.0, scaled(k, -2.0 * y[k]));
-            softplus_rows(conic, y.len(), margin)
+        Some(at) => {
+            let x = conic.variables(n, 0.0, 0.0).start;
+            for (k, at) in at.iter().enumerate() {
+                let slope = sigmoid(*at);
+                let curvature = (slope * (1.0 - slope)).max(1e-9);
+                conic.cost(x + k, slope - curvature * at, curvature);
+            }
+            let row = |k: usize| conic.row(0.0, terms(k, 2.0 * y[k], -2.0).into_iter().chain([(x + k, 1.0)]));
+            let rows = (0..n).map(row).collect();
+            conic.cone(Kind::NonnegativeConeT(n));
+            rows
         }
+        None => softplus_rows(conic, n, |k| terms(k, -2.0 * y[k], 2.0)),
     }
 }
 
-/// Adds Σ log(1 + exp(x_k)), x_k an affine expression: t with exp(x − t) + exp(−t) ≤ 1.
-pub(crate) fn softplus_rows(
-    conic: &mut Conic,
-    count: usize,
-    x: impl Fn(usize) -> (f64, Vec<(usize, f64)>),
-) -> Vec<usize> {
+/// Adds Σ log(1 + exp(x_k)), x_k given by terms: t with exp(x − t) + exp(−t) ≤ 1.
+fn softplus_rows(conic: &mut Conic, count: usize, x: impl Fn(usize) -> Vec<(usize, f64)>) -> Vec<usize> {
     let t = conic.variables(count, 1.0, 0.0).start;
     let parts = conic.variables(2 * count, 0.0, 0.0).start;
     let mut rows = Vec::with_capacity(count);
     for k in 0..count {
-        let (constant, terms) = x(k);
-        for (part, constant, terms) in [(0, constant, terms), (1, 0.0, Vec::new())] {
-            let row = conic.row(constant, terms.into_iter().chain([(t + k, -1.0)]).collect::<Vec<_>>());
+        rows.push(conic.rows());
+        for (part, terms) in [(2 * k, x(k)), (2 * k + 1, Vec::new())] {
+            conic.row(0.0, terms.into_iter().chain([(t + k, -1.0)]));
             conic.row(1.0, []);
-            conic.row(0.0, [(parts + 2 * k + part, 1.0)]);
+            conic.row(0.0, [(parts + part, 1.0)]);
             conic.cone(Kind::ExponentialConeT());
-            if part == 0 {
-                rows.push(row);
-            }
         }
     }
     for k in 0..count {

@@ -50,6 +50,7 @@ mod path;
 mod patterns;
 mod program;
 mod rbcd;
+mod record;
 mod reduce;
 mod robust;
 mod samples;

@@ -3,9 +3,8 @@ use faer::{Mat, MatMut, Side};
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Method, MethodError, Problem, Progress, Seed};
 
-use crate::certificate::certify;
-use crate::cone::Supports;
 use crate::program::MEMORY;
+use crate::record::{Record, check_stops};
 use crate::samples::norm;
 use crate::{Certified, ConvexError, Loss, Program};
 
@@ -109,9 +108,7 @@ pub struct PaperState {
     lambda: Vec<f64>,
     s: Vec<f64>,
     nu: Vec<f64>,
-    iteration: u64,
-    supports: Supports,
-    best: Option<Certified>,
+    pub(crate) record: Record,
 }
 
 impl PaperState {
@@ -119,15 +116,7 @@ impl PaperState {
         let (d, n, p) = (program.samples().d(), program.samples().n(), program.patterns().len());
         let [v, lambda] = [vec![0.0; 2 * d * p], vec![0.0; 2 * d * p]];
         let [s, nu] = [vec![0.0; 2 * n * p], vec![0.0; 2 * n * p]];
-        Self { v, lambda, s, nu, iteration: 0, supports: Supports::default(), best: None }
-    }
-
-    pub(crate) fn best(self) -> Option<Certified> {
-        self.best
-    }
-
-    pub(crate) fn iteration(&self) -> u64 {
-        self.iteration
+        Self { v, lambda, s, nu, record: Record::default() }
     }
 
     /// v − λ + Gᵀ(s − ν) of a block.
@@ -171,7 +160,7 @@ impl PaperState {
                 residual += (g - self.s[at]).powi(2);
             }
         }
-        self.iteration += 1;
+        self.record.iteration += 1;
         residual.sqrt()
     }
 
@@ -181,27 +170,15 @@ impl PaperState {
         let r = program.predict(v, w);
         let slope = |(r, y): (&f64, &f64)| program.loss().slope(*r, *y);
         let theta: Vec<f64> = r.iter().zip(program.targets()).map(slope).collect();
-        let now = certify(program, v, w, &r, &theta, &mut self.supports)?;
-        self.best = Some(match self.best.take() {
-            Some(best) => now.or(best),
-            None => now,
-        });
-        Ok(())
+        self.record.check(program, [v, w], &r, &theta)
     }
+}
 
-    pub(crate) fn progress(&self, residual: f64, tol: f64) -> Progress {
-        let mut metrics = vec![("primal_residual".into(), residual)];
-        let certificate = self.best.as_ref().map(|b| &b.certificate);
-        if let Some(c) = certificate {
-            metrics.extend([("dual_bound".into(), c.dual_bound), ("gap".into(), c.gap)]);
-        }
-        Progress {
-            value: certificate.map_or(f64::NAN, |c| c.objective),
-            evaluations: 1,
-            metrics,
-            converged: certificate.is_some_and(|c| c.gap <= tol),
-        }
-    }
+/// Refuses settings that neither of the published methods takes.
+pub(crate) fn check_settings(tol: f64, dual_step: f64, check_every: u64) -> Result<(), Invalid> {
+    check_stops(tol, check_every)?;
+    let legal = dual_step > 0.0 && dual_step < 0.5 * (1.0 + 5f64.sqrt());
+    Invalid::check(legal, "dual_step", dual_step, "a number in (0, 1.618)")
 }
 
 impl Method<DenseProgram> for AdmmPaper {
@@ -213,11 +190,7 @@ impl Method<DenseProgram> for AdmmPaper {
     }
 
     fn validate(&self) -> Result<(), Invalid> {
-        Invalid::check(self.tol >= 0.0, "tol", self.tol, "a number ≥ 0")?;
-        let golden = 0.5 * (1.0 + 5f64.sqrt());
-        let legal = self.dual_step > 0.0 && self.dual_step < golden;
-        Invalid::check(legal, "dual_step", self.dual_step, "a number in (0, 1.618)")?;
-        Invalid::check(self.check_every > 0, "check_every", self.check_every, "at least 1")
+        check_settings(self.tol, self.dual_step, self.check_every)
     }
 
     fn init(&self, dense: &mut DenseProgram, _: Seed) -> Result<PaperState, MethodError> {
@@ -235,14 +208,14 @@ impl Method<DenseProgram> for AdmmPaper {
         }
         dense.factor.solve_in_place(MatMut::from_column_major_slice_mut(&mut u, 2 * d * p, 1));
         let residual = state.update(program, &u, rho, self.dual_step);
-        if state.iteration.is_multiple_of(self.check_every) {
+        if state.record.iteration.is_multiple_of(self.check_every) {
             state.check(program)?;
         }
-        Ok(state.progress(residual, self.tol))
+        Ok(state.record.progress(&[("primal_residual", residual)], self.tol))
     }
 
     fn finish(&self, dense: &mut DenseProgram, mut state: PaperState) -> Result<Certified, MethodError> {
         state.check(&dense.program)?;
-        state.best().ok_or(MethodError::Empty)
+        state.record.end()
     }
 }

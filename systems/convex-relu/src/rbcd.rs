@@ -4,7 +4,7 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Method, MethodError, Problem, Progress, Seed};
 
-use crate::paper::{PaperState, check_plain};
+use crate::paper::{PaperState, check_plain, check_settings};
 use crate::samples::{add, dot};
 use crate::{Certified, ConvexError, Loss, Program};
 
@@ -157,14 +157,11 @@ impl Method<BlockProgram> for Rbcd {
     }
 
     fn validate(&self) -> Result<(), Invalid> {
-        Invalid::check(self.tol >= 0.0, "tol", self.tol, "a number ≥ 0")?;
-        let legal = self.dual_step > 0.0 && self.dual_step < 0.5 * (1.0 + 5f64.sqrt());
-        Invalid::check(legal, "dual_step", self.dual_step, "a number in (0, 1.618)")?;
+        check_settings(self.tol, self.dual_step, self.check_every)?;
         Invalid::check(self.threshold > 0.0, "threshold", self.threshold, "a number > 0")?;
         let legal = self.sharpen > 0.0 && self.sharpen <= 1.0;
         Invalid::check(legal, "sharpen", self.sharpen, "a number in (0, 1]")?;
-        Invalid::check(self.sweeps > 0, "sweeps", self.sweeps, "at least 1")?;
-        Invalid::check(self.check_every > 0, "check_every", self.check_every, "at least 1")
+        Invalid::check(self.sweeps > 0, "sweeps", self.sweeps, "at least 1")
     }
 
     fn init(&self, blocks: &mut BlockProgram, seed: Seed) -> Result<RbcdState, MethodError> {
@@ -178,7 +175,7 @@ impl Method<BlockProgram> for Rbcd {
         let program = &blocks.program;
         let p = program.patterns().len();
         let pulls: Vec<Vec<f64>> = (0..2 * p).map(|block| state.copies.pull(program, block)).collect();
-        let iteration = state.copies.iteration();
+        let iteration = state.copies.record.iteration;
         let decay = self.threshold * self.sharpen.powf(iteration as f64);
         let threshold = decay.min(0.1 * state.residual.powi(2));
         let mut rng = state.seed.stream("block", iteration);
@@ -198,15 +195,16 @@ impl Method<BlockProgram> for Rbcd {
         let (u, z) = state.u.split_at(state.u.len() / 2);
         state.outputs = program.predict(u, z); // no drift
         state.residual = state.copies.update(program, &state.u, blocks.rho, self.dual_step);
-        if state.copies.iteration().is_multiple_of(self.check_every) {
+        if state.copies.record.iteration.is_multiple_of(self.check_every) {
             state.copies.check(program)?;
         }
-        Ok(Progress { evaluations, ..state.copies.progress(state.residual, self.tol) })
+        let progress = state.copies.record.progress(&[("primal_residual", state.residual)], self.tol);
+        Ok(Progress { evaluations, ..progress })
     }
 
     fn finish(&self, blocks: &mut BlockProgram, mut state: RbcdState) -> Result<Certified, MethodError> {
         state.copies.check(&blocks.program)?;
-        state.copies.best().ok_or(MethodError::Empty)
+        state.copies.record.end()
     }
 }
 

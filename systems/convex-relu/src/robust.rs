@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use thalweg_core::{Invalid, Seed, normal, rademacher};
 
 use crate::conic::{Conic, Kind};
-use crate::exact::softplus_rows;
+use crate::exact::margin_rows;
 use crate::loss::sigmoid;
 use crate::samples::{add, dot, norm};
 use crate::{Certificate, Certified, ConvexError, Loss, Patterns, Program, Samples, Solution};
@@ -198,78 +198,65 @@ impl RobustProgram {
     /// # Errors
     /// If the solver gives no point.
     pub fn solve(&self) -> Result<Certified, ConvexError> {
-        let first = self.solve_once(None);
+        let (n, d) = (self.program.samples().n(), self.program.samples().d());
+        let all = vec![true; 2 * self.program.patterns().len()];
+        let mut shifts = vec![vec![0.0; d]; all.len()];
+        let first = self.solve_once(None, &all, &mut shifts);
         if self.program.loss() != Loss::Bce {
             return first;
         }
-        // Exponential cones end at reduced accuracy, or fail; Newton's quadratic programs go on.
-        let mut best = first.ok();
+        // Exponential cones end at reduced accuracy, or fail; Newton's quadratic programs go on, near
+        // the end with the groups in use alone.
+        let mut best = first.or_else(|_| self.solve_once(Some(&vec![0.0; n]), &all, &mut shifts))?;
+        let mut active = all.clone();
+        if best.certificate.gap <= 1e-2 {
+            let Solution { v, w, .. } = &best.solution;
+            active = v.chunks(d).chain(w.chunks(d)).map(|v| norm(v) > 0.0).collect();
+        }
         for _ in 0..NEWTON {
-            let n = self.program.samples().n();
-            let y = self.program.targets();
-            let margins: Vec<f64> = match &best {
-                Some(b) => (0..n).map(|k| -2.0 * y[k] * self.worst_output(&b.solution, k)).collect(),
-                None => vec![0.0; n],
-            };
-            let before = best.as_ref().map_or(f64::INFINITY, |b| b.certificate.gap);
-            let next = self.solve_once(Some(&margins))?;
-            let now = match best.take() {
-                Some(b) => next.or(b),
-                None => next,
-            };
-            let gap = now.certificate.gap;
-            best = Some(now);
-            if gap <= 1e-7 || gap > 0.5 * before {
+            let before = best.certificate.gap;
+            let margin = |k: usize| -2.0 * self.program.targets()[k] * self.worst_output(&best.solution, k);
+            let margins: Vec<f64> = (0..n).map(margin).collect();
+            best = self.solve_once(Some(&margins), &active, &mut shifts)?.or(best);
+            if best.certificate.gap <= 1e-7 {
                 break;
             }
+            if best.certificate.gap > 0.5 * before {
+                if active == all {
+                    break;
+                }
+                active.clone_from(&all);
+            }
         }
-        best.ok_or(ConvexError::Solver { status: "no point".into() })
+        Ok(best)
     }
 
-    /// One conic program; with `margins` x_k the softplus of bce is replaced by its model there.
-    fn solve_once(&self, margins: Option<&[f64]>) -> Result<Certified, ConvexError> {
-        let (program, samples, eps) = (&self.program, self.program.samples(), &self.eps);
-        let (n, d, p) = (samples.n(), samples.d(), program.patterns().len());
-        let moved = perturbed(eps);
+    /// One conic program of the active groups (all v, then all w); with `margins`
+    /// bce is its model there.
+    /// `shifts` are Gᵀμ − e of the dual by group, and are replaced for the active ones.
+    fn solve_once(
+        &self,
+        margins: Option<&[f64]>,
+        active: &[bool],
+        shifts: &mut [Vec<f64>],
+    ) -> Result<Certified, ConvexError> {
+        let (program, samples) = (&self.program, self.program.samples());
+        let (n, d, p, y) = (samples.n(), samples.d(), program.patterns().len(), program.targets());
+        let moved = perturbed(&self.eps);
         let mut conic = Conic::default();
+        let groups: Vec<usize> = (0..2 * p).filter(|&g| active[g]).collect();
+        let (v, cones) = self.groups(&mut conic, &groups, &moved);
+        let column = |g: usize| groups.binary_search(&g).ok().map(|at| v + at * d);
 
-        let v = conic.variables(2 * p * d, 0.0, 0.0).start;
-        let lengths = conic.variables(2 * p, program.beta(), 0.0).start;
-        let sizes = conic.variables(2 * p * moved.len(), 0.0, 0.0).start; // |v|
-        let radii = conic.variables(2 * p, 0.0, 0.0).start; // ‖v‖_ε
-        let mut cones = Vec::new();
-        for g in 0..2 * p {
-            let cone = program.geometry().cone(g % p);
-            let size = |m: usize| sizes + g * moved.len() + m;
-            let first = conic.rows();
-            for k in (0..n).filter(|&k| cone.norms[k] > 0.0) {
-                let e = (2.0 * cone.pattern[k] - 1.0) / cone.norms[k];
-                let own = samples.row(k).iter().enumerate().map(|(j, x)| (v + g * d + j, e * x));
-                conic.row(0.0, own.chain([(radii + g, -1.0 / cone.norms[k])]).collect::<Vec<_>>());
-            }
-            for (m, &j) in moved.iter().enumerate() {
-                conic.row(0.0, [(size(m), 1.0), (v + g * d + j, -1.0)]);
-                conic.row(0.0, [(size(m), 1.0), (v + g * d + j, 1.0)]);
-            }
-            let wide = moved.iter().enumerate().map(|(m, &j)| (size(m), -eps[j]));
-            conic.row(0.0, wide.chain([(radii + g, 1.0)]).collect::<Vec<_>>());
-            conic.cone(Kind::NonnegativeConeT(conic.rows() - first));
-            cones.push(first);
-            conic.row(0.0, [(lengths + g, 1.0)]);
-            (0..d).for_each(|j| {
-                conic.row(0.0, [(v + g * d + j, 1.0)]);
-            });
-            conic.cone(Kind::SecondOrderConeT(d + 1));
-        }
-
-        // The local model p_k depends on the sample only through its row of D: p, q ≥ |p| and
-        // reach = ‖p‖_ε once per distinct row.
+        // The local model p_k = Σ_i D_i[k] (v_i − w_i) depends on the sample only through its row of D:
+        // p, q ≥ |p| and reach = ‖p‖_ε once per distinct row.
         let (classes, of) = self.distinct_rows();
         let models = conic.variables(classes.len() * d, 0.0, 0.0).start;
         for (c, on) in classes.iter().enumerate() {
             for j in 0..d {
-                let parts = on.iter().flat_map(|&i| [(v + i * d + j, 1.0), (v + (p + i) * d + j, -1.0)]);
-                conic.row(0.0, parts.chain([(models + c * d + j, -1.0)]).collect::<Vec<_>>());
+                let parts = on.iter().flat_map(|&i| [(column(i), 1.0), (column(p + i), -1.0)]);
+                let parts = parts.filter_map(|(column, s)| Some((column? + j, s)));
+                conic.row(0.0, parts.chain([(models + c * d + j, -1.0)]));
             }
         }
         conic.cone(Kind::ZeroConeT(classes.len() * d));
@@ -277,72 +264,96 @@ impl RobustProgram {
         let reach = conic.variables(classes.len(), 0.0, 0.0).start;
         let bounds = conic.rows();
         for c in 0..classes.len() {
-            for (m, &j) in moved.iter().enumerate() {
-                let (own, model) = (q + c * moved.len() + m, models + c * d + j);
-                conic.row(0.0, [(own, 1.0), (model, -1.0)]);
-                conic.row(0.0, [(own, 1.0), (model, 1.0)]);
-            }
-        }
-        for c in 0..classes.len() {
-            let wide = moved.iter().enumerate().map(|(m, &j)| (q + c * moved.len() + m, -eps[j]));
-            conic.row(0.0, wide.chain([(reach + c, 1.0)]).collect::<Vec<_>>());
+            self.radius_rows(&mut conic, &moved, models + c * d, q + c * moved.len(), reach + c);
         }
         conic.cone(Kind::NonnegativeConeT(conic.rows() - bounds));
-        let y = program.targets();
-        // s r_k + t ‖p_k‖_ε
+
         let terms = |k: usize, s: f64, t: f64| {
             let x = samples.row(k).iter().enumerate();
             let model = x.map(|(j, x)| (models + of[k] * d + j, s * x));
             model.chain([(reach + of[k], t)]).collect::<Vec<_>>()
         };
-        let rows: Vec<usize> = match program.loss() {
-            Loss::Hinge => {
-                let xi = conic.variables(n, 1.0, 0.0).start;
-                let row =
-                    |k: usize| terms(k, y[k], -1.0).into_iter().chain([(xi + k, 1.0)]).collect::<Vec<_>>();
-                let rows = (0..n).map(|k| conic.row(-1.0, row(k))).collect();
-                (0..n).for_each(|k| {
-                    conic.row(0.0, [(xi + k, 1.0)]);
-                });
-                conic.cone(Kind::NonnegativeConeT(2 * n));
-                rows
-            }
-            Loss::Bce if margins.is_some() => {
-                let margins = margins.unwrap_or_default();
-                let x = conic.variables(n, 0.0, 0.0).start;
-                for (k, at) in margins.iter().enumerate() {
-                    let slope = sigmoid(*at);
-                    let curvature = (slope * (1.0 - slope)).max(1e-9);
-                    conic.cost(x + k, slope - curvature * at, curvature);
-                }
-                let row = |k: usize| {
-                    terms(k, 2.0 * y[k], -2.0).into_iter().chain([(x + k, 1.0)]).collect::<Vec<_>>()
-                };
-                let rows = (0..n).map(|k| conic.row(0.0, row(k))).collect();
-                conic.cone(Kind::NonnegativeConeT(n));
-                rows
-            }
-            Loss::Bce => softplus_rows(&mut conic, n, |k| (0.0, terms(k, -2.0 * y[k], 2.0))),
+        let rows = match program.loss() {
             Loss::Squared => {
+                // z_k ≥ ±(r_k − y_k) + reach_k
                 let z = conic.variables(n, 0.0, 1.0).start;
-                let mut rows = Vec::with_capacity(n);
-                for k in 0..n {
-                    for s in [-1.0, 1.0] {
-                        let row = terms(k, s, -1.0).into_iter().chain([(z + k, 1.0)]).collect::<Vec<_>>();
-                        rows.push(conic.row(-s * y[k], row));
-                    }
-                }
+                let row = |i: usize| {
+                    let (k, s) = (i / 2, if i.is_multiple_of(2) { -1.0 } else { 1.0 });
+                    conic.row(-s * y[k], terms(k, s, -1.0).into_iter().chain([(z + k, 1.0)]))
+                };
+                let rows = (0..2 * n).map(row).collect();
                 conic.cone(Kind::NonnegativeConeT(2 * n));
                 rows
             }
+            loss => margin_rows(&mut conic, loss, y, margins, terms),
         };
 
         let point = conic.solve()?;
-        let solution = self.feasible(&point.x[v..v + 2 * p * d]);
+        let mut columns = vec![0.0; 2 * p * d];
+        for (at, (&g, &row)) in groups.iter().zip(&cones).enumerate() {
+            columns[g * d..][..d].copy_from_slice(&point.x[v + at * d..][..d]);
+            shifts[g] = self.shift(g % p, &point.z[row..], &moved);
+        }
+        let solution = self.feasible(&columns);
         let objective = self.objective(&solution);
-        let dual = Dual { rows: &rows, cones: &cones, bounds, classes: &classes, of: &of, moved: &moved };
+        let dual = Dual { rows: &rows, shifts, bounds, classes: &classes, of: &of, moved: &moved };
         let (theta, bound) = self.bound(&dual, &point.z, &solution);
         Ok(Certified { solution, certificate: Certificate::new(objective, bound, theta) })
+    }
+
+    /// Adds the groups with the cost of their norms, in their robust cones: the first variable, and
+    /// the first row of each cone.
+    fn groups(&self, conic: &mut Conic, groups: &[usize], moved: &[usize]) -> (usize, Vec<usize>) {
+        let (program, samples) = (&self.program, self.program.samples());
+        let (d, p, count) = (samples.d(), program.patterns().len(), groups.len());
+        let v = conic.variables(count * d, 0.0, 0.0).start;
+        let lengths = conic.variables(count, program.beta(), 0.0).start;
+        let sizes = conic.variables(count * moved.len(), 0.0, 0.0).start; // |v|
+        let radii = conic.variables(count, 0.0, 0.0).start; // ‖v‖_ε
+        let one = |(at, g): (usize, &usize)| {
+            let (cone, first, v) = (program.geometry().cone(g % p), conic.rows(), v + at * d);
+            for k in (0..samples.n()).filter(|&k| cone.norms[k] > 0.0) {
+                let e = (2.0 * cone.pattern[k] - 1.0) / cone.norms[k];
+                let own = samples.row(k).iter().enumerate().map(|(j, x)| (v + j, e * x));
+                conic.row(0.0, own.chain([(radii + at, -1.0 / cone.norms[k])]));
+            }
+            self.radius_rows(conic, moved, v, sizes + at * moved.len(), radii + at);
+            conic.cone(Kind::NonnegativeConeT(conic.rows() - first));
+            conic.row(0.0, [(lengths + at, 1.0)]);
+            (v..v + d).for_each(|j| {
+                conic.row(0.0, [(j, 1.0)]);
+            });
+            conic.cone(Kind::SecondOrderConeT(d + 1));
+            first
+        };
+        (v, groups.iter().enumerate().map(one).collect())
+    }
+
+    /// Gᵀμ − e of pattern `i` from the multipliers of its cone, clipped to μ ≥ 0, |e| ≤ ε Σ μ.
+    fn shift(&self, i: usize, z: &[f64], moved: &[usize]) -> Vec<f64> {
+        let (cone, samples) = (self.program.geometry().cone(i), self.program.samples());
+        let (mut shift, mut sum, mut row) = (vec![0.0; samples.d()], 0.0, 0);
+        for k in (0..samples.n()).filter(|&k| cone.norms[k] > 0.0) {
+            let mu = z[row].max(0.0) / cone.norms[k];
+            add(&mut shift, mu * (2.0 * cone.pattern[k] - 1.0), samples.row(k));
+            sum += mu;
+            row += 1;
+        }
+        for (m, &j) in moved.iter().enumerate() {
+            let most = self.eps[j] * sum;
+            shift[j] -= (z[row + 2 * m] - z[row + 2 * m + 1]).clamp(-most, most);
+        }
+        shift
+    }
+
+    /// Adds size ≥ |x| by perturbed feature, two rows each, and radius ≥ Σ ε·size.
+    fn radius_rows(&self, conic: &mut Conic, moved: &[usize], x: usize, size: usize, radius: usize) {
+        for (m, &j) in moved.iter().enumerate() {
+            conic.row(0.0, [(size + m, 1.0), (x + j, -1.0)]);
+            conic.row(0.0, [(size + m, 1.0), (x + j, 1.0)]);
+        }
+        let wide = moved.iter().enumerate().map(|(m, &j)| (size + m, -self.eps[j]));
+        conic.row(0.0, wide.chain([(radius, 1.0)]));
     }
 
     /// The distinct rows of D as lists of patterns, and which one each sample has.
@@ -420,8 +431,8 @@ impl RobustProgram {
     /// ‖±(F_iᵀθ + Σ_{c∋i} g_c) − G_iᵀμ + e‖ ≤ β with some μ ≥ 0, |e| ≤ ε Σ μ. The solver's multipliers,
     /// clipped to these ranges and scaled down, do.
     fn bound(&self, dual: &Dual<'_>, z: &[f64], solution: &Solution) -> (Vec<f64>, f64) {
-        let (program, samples) = (&self.program, self.program.samples());
-        let (n, d, p, y) = (samples.n(), samples.d(), program.patterns().len(), program.targets());
+        let program = &self.program;
+        let (n, p, y) = (program.samples().n(), program.patterns().len(), program.targets());
         let (mut theta, mut weight) = (vec![0.0; n], vec![0.0; n]);
         for k in 0..n {
             match program.loss() {
@@ -444,7 +455,7 @@ impl RobustProgram {
         let mut pulled = program.geometry().pull(&theta);
         for (c, on) in dual.classes.iter().enumerate() {
             for (m, &j) in dual.moved.iter().enumerate() {
-                let row = dual.bounds + 2 * (c * dual.moved.len() + m);
+                let row = dual.bounds + c * (2 * dual.moved.len() + 1) + 2 * m;
                 let most = self.eps[j] * sums[c];
                 let g = (z[row] - z[row + 1]).clamp(-most, most);
                 on.iter().for_each(|&i| pulled[(j, i)] += g);
@@ -452,22 +463,9 @@ impl RobustProgram {
         }
         let distance = |g: usize| {
             let (i, sign) = (g % p, if g < p { 1.0 } else { -1.0 });
-            let cone = program.geometry().cone(i);
-            let mut rest: Vec<f64> = pulled.col_as_slice(i).iter().map(|x| sign * x).collect();
-            let (mut row, mut sum) = (dual.cones[g], 0.0);
-            for k in (0..n).filter(|&k| cone.norms[k] > 0.0) {
-                let mu = z[row].max(0.0) / cone.norms[k];
-                add(&mut rest, -mu * (2.0 * cone.pattern[k] - 1.0), samples.row(k));
-                sum += mu;
-                row += 1;
-            }
-            for (m, &j) in dual.moved.iter().enumerate() {
-                let most = self.eps[j] * sum;
-                rest[j] += (z[row + 2 * m] - z[row + 2 * m + 1]).clamp(-most, most);
-            }
-            norm(&rest)
+            let rest = pulled.col_as_slice(i).iter().zip(&dual.shifts[g]);
+            norm(&rest.map(|(x, shift)| sign * x - shift).collect::<Vec<_>>())
         };
-        debug_assert_eq!(pulled.nrows(), d);
         let limit = (0..2 * p).map(distance).fold(f64::MIN_POSITIVE, f64::max) * (1.0 + 1e-12);
         let most = program.beta() / limit;
         let scale = if program.loss() == Loss::Squared {
@@ -490,9 +488,9 @@ impl RobustProgram {
 struct Dual<'a> {
     /// Loss rows by sample.
     rows: &'a [usize],
-    /// First row of each group's cone.
-    cones: &'a [usize],
-    /// First row of the bounds q ≥ |p|, two a feature.
+    /// Gᵀμ − e by group.
+    shifts: &'a [Vec<f64>],
+    /// First row of the bounds q ≥ |p|, two a feature and one more a class.
     bounds: usize,
     classes: &'a [Vec<usize>],
     of: &'a [usize],

@@ -167,8 +167,8 @@ impl Lasso<'_> {
         Certificate::new(self.objective(r, c), bound, theta)
     }
 
-    /// Newton's method with coordinate descent on its quadratic models; for the squared loss the
-    /// model is the problem and the sweeps go on until the gap is small.
+    /// Newton's method, its quadratic models minimised by coordinate descent, which finds the signs,
+    /// and a linear system, which settles the weights; for the squared loss the model is the problem.
     fn newton(&self, tol: f64, most: u64) -> Solved {
         let count = self.a.ncols();
         let (mut c, mut r) = (vec![0.0; count], vec![0.0; self.y.len()]);
@@ -197,7 +197,8 @@ impl Lasso<'_> {
                 Loss::Squared => vec![1.0; r.len()],
                 _ => slopes.iter().map(|g| (g.abs() * (2.0 - g.abs())).max(1e-10)).collect(),
             };
-            let (next, moved, made) = self.sweep(&c, &slopes, &curvature, &alive);
+            let (mut next, mut moved, made) = self.sweep(&c, &slopes, &curvature, &alive);
+            self.settle(&mut next, &mut moved, &slopes, &curvature);
             sweeps += made;
             let before = self.objective(&r, &c);
             let mut step = 1.0;
@@ -208,12 +209,39 @@ impl Lasso<'_> {
                 let tried = mix(&c, &next);
                 let outputs: Vec<f64> = r.iter().zip(&moved).map(|(r, m)| r + step * m).collect();
                 if self.objective(&outputs, &tried) <= before || step < 1e-8 {
-                    (c, r) = (tried, outputs);
+                    c = tried;
                     break;
                 }
                 step *= 0.5;
             }
-            r = if sweeps.is_multiple_of(100) { self.push(&c) } else { r };
+            r = self.push(&c); // no drift
+        }
+    }
+
+    /// Goes on from c with outputs moved by e towards the minimiser of the model for the signs of c,
+    /// up to where a weight would change its sign: it becomes 0.
+    fn settle(&self, c: &mut [f64], e: &mut [f64], slopes: &[f64], curvature: &[f64]) {
+        let n = e.len();
+        let used: Vec<usize> = (0..c.len()).filter(|&j| c[j] != 0.0).collect();
+        let root: Vec<f64> = curvature.iter().map(|h| h.sqrt()).collect();
+        let a = Mat::from_fn(n, used.len(), |k, j| root[k] * self.a[(k, used[j])]);
+        let slope: Vec<f64> = (0..n).map(|k| slopes[k] + curvature[k] * e[k]).collect();
+        let pull = |j: usize| -dot(self.a.col_as_slice(j), &slope) - self.beta * c[j].signum();
+        let mut step = Mat::from_fn(used.len(), 1, |i, _| pull(used[i]));
+        let Ok(factor) = (a.transpose() * &a).llt(Side::Lower) else { return };
+        factor.solve_in_place(&mut step);
+        let crossing = |i: usize| {
+            let (c, s) = (c[used[i]], step[(i, 0)]);
+            ((c + s) * c < 0.0).then(|| (c.abs() / s.abs(), used[i]))
+        };
+        let first = (0..used.len()).filter_map(crossing).min_by(|a, b| a.0.total_cmp(&b.0));
+        let length = first.map_or(1.0, |f| f.0);
+        for (i, &j) in used.iter().enumerate() {
+            c[j] += length * step[(i, 0)];
+            add(e, length * step[(i, 0)], self.a.col_as_slice(j));
+        }
+        if let Some((_, j)) = first {
+            c[j] = 0.0;
         }
     }
 
@@ -251,7 +279,7 @@ impl Lasso<'_> {
                 }
             }
             sweeps += 1;
-            if largest <= 1e-9 || sweeps >= if squared { 10 } else { 200 } {
+            if largest <= 1e-9 || sweeps >= 10 {
                 return (next, e, sweeps);
             }
         }
@@ -334,18 +362,9 @@ impl Lasso<'_> {
                 let now = self.certify(&self.push(&v), &v, &theta);
                 best = Some(match best.take() {
                     None => (v.clone(), now),
-                    Some((old, b)) => {
-                        let (bound, theta) = if b.dual_bound > now.dual_bound {
-                            (b.dual_bound, b.theta)
-                        } else {
-                            (now.dual_bound, now.theta)
-                        };
-                        let (objective, weights) = if b.objective < now.objective {
-                            (b.objective, old)
-                        } else {
-                            (now.objective, v.clone())
-                        };
-                        (weights, Certificate::new(objective, bound, theta))
+                    Some((old, before)) => {
+                        let (certificate, own) = now.or(before);
+                        (if own { v.clone() } else { old }, certificate)
                     }
                 });
                 if let Some((weights, certificate)) = best.take_if(|b| b.1.gap <= tol || iteration >= most) {

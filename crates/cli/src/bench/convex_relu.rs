@@ -19,7 +19,7 @@ use thalweg::plot::{Figure, Table};
 use super::timing::exponent;
 use super::{Entry, Finding, Options, publish};
 use crate::config::shared_data;
-use crate::fit::{arrays, data::Data};
+use crate::fit::data::Data;
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -633,16 +633,9 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 /// The sampled convex program, and its value as neurons are added.
 fn scp() -> Result<Finding> {
-    let file = shared("scp_bc")?;
     let data = load("scp_bc", Loss::Squared)?;
-    let found = arrays::read(&file)?;
-    let u = found.get("U").context("the archive has no array U")?;
+    let directions = data.directions.clone().context("the archive has no array U")?;
     let d = data.train.d();
-    let columns = u.shape.get(1).copied().unwrap_or(d);
-    let directions: Vec<Vec<f64>> = match columns == d {
-        true => u.values.chunks(d).map(<[f64]>::to_vec).collect(),
-        false => (0..columns).map(|j| (0..d).map(|i| u.values[i * columns + j]).collect()).collect(),
-    };
     let mut table =
         Table::new(["loss", "solver", "N", "value", "gap", "neurons", "sweeps", "seconds", "test accuracy"]);
     let (mut marks, mut rows, mut curve) = (Vec::new(), Vec::new(), Vec::new());
@@ -696,6 +689,7 @@ fn scp() -> Result<Finding> {
 fn robust() -> Result<Finding> {
     // CPU seconds that the reference's solver took on the plain formulation; its failure is ∞.
     let reference = [("adv_bc", 0.01, [4.86, 7.62, 9.03]), ("adv_dg38", 0.02, [12.49, 9.40, f64::INFINITY])];
+    let optima = [[10.823604, 1.746620, 3.211599], [9.991838, 0.621611, 1.6967]];
     let mut table = Table::new([
         "set",
         "loss",
@@ -709,8 +703,8 @@ fn robust() -> Result<Finding> {
         "certified",
     ]);
     let (mut marks, mut rows, mut figures) = (Vec::new(), Vec::new(), Vec::new());
-    for (name, eps, times) in reference {
-        for (loss, before) in Loss::ALL.into_iter().zip(times) {
+    for ((name, eps, times), optima) in reference.into_iter().zip(optima) {
+        for ((loss, before), optimum) in Loss::ALL.into_iter().zip(times).zip(optima) {
             let data = load(name, loss)?;
             let program = program(&data, loss, 0.01)?;
             let mut all = vec![eps; data.train.d()];
@@ -749,6 +743,10 @@ fn robust() -> Result<Finding> {
             let broken = show("plain", &network(&program, &plain.solution), c.objective, c.gap, seconds)?;
             let (solved, seconds) = timed(|| RobustProgram::new(&program, all.clone())?.solve())?;
             let c = &solved.certificate;
+            marks.push((
+                format!("{name} {}: {:.5}, as the reference {optimum}", loss.name(), c.objective),
+                (c.objective / optimum - 1.0).abs() <= 1e-4,
+            ));
             let kept = show("robust", &network(&program, &solved.solution), c.objective, c.gap, seconds)?;
             let hidden = network(&program, &solved.solution).neurons.len().max(1);
             let mut training = Training::new(&data.train, &data.y, loss, 0.01, hidden, Seed(1))?

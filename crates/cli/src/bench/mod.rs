@@ -1,15 +1,18 @@
 //! `thalweg bench`: the claims of a method as tables that this machine measures now.
 
 mod adahessian;
+mod cbo;
 mod convex_relu;
 mod cost;
 mod diagonal;
 mod lipsdp;
 mod mfac;
 mod mkor;
+mod relax;
 mod runs;
 mod sources;
 mod timing;
+mod topo;
 
 use std::path::PathBuf;
 
@@ -24,6 +27,7 @@ use crate::output;
 pub use adahessian::trajectories;
 pub use diagonal::diagonal;
 pub use runs::{Length, Setting, Variant, moments, run as train, table, trainer, variant};
+pub use timing::exponent;
 
 #[derive(Args)]
 pub struct Bench {
@@ -41,8 +45,14 @@ enum Which {
     Mfac(mfac::Bench),
     /// Convex two-layer ReLU networks
     ConvexRelu(convex_relu::Bench),
+    /// Consensus-based optimisation: barriers, classic functions, theorem, phase diagram, speed
+    Cbo(cbo::Bench),
     /// Lipschitz certificates
     Lipsdp(lipsdp::Bench),
+    /// Learned relaxation: iterations, time, overhead, kernels
+    Relax(relax::Bench),
+    /// Acyclic graphs by topological swaps
+    Topo(topo::Bench),
 }
 
 impl Bench {
@@ -52,7 +62,10 @@ impl Bench {
             Which::Mkor(bench) => bench.run(),
             Which::Mfac(bench) => bench.run(),
             Which::ConvexRelu(bench) => bench.run(),
+            Which::Cbo(bench) => bench.run(),
             Which::Lipsdp(bench) => bench.run(),
+            Which::Relax(bench) => bench.run(),
+            Which::Topo(bench) => bench.run(),
         }
     }
 }

@@ -22,6 +22,8 @@ pub struct Data {
     pub test: Option<(Samples, Vec<f64>)>,
     /// Patterns that came with the data.
     pub patterns: Option<Patterns>,
+    /// Directions U that came with the data, for scp.
+    pub directions: Option<Vec<Vec<f64>>>,
     /// Names of the classes; none for numbers.
     pub classes: Vec<String>,
     scaling: Option<Scaling>,
@@ -57,10 +59,11 @@ impl Data {
         let (labels, _) = targets(&second.targets, loss, table)?;
         let test = Some((scaled(samples(&second)?)?, labels));
         let (description, shape) = (loaded.description, first.shape.clone());
-        Ok(Self { description, train: scaled(raw_train)?, y, test, patterns: None, classes, scaling, shape })
+        let train = scaled(raw_train)?;
+        Ok(Self { description, train, y, test, patterns: None, directions: None, classes, scaling, shape })
     }
 
-    /// An archive with X, y or Xtrain, ytrain, Xtest, ytest, and perhaps D: taken as it is.
+    /// An archive with X, y or Xtrain, ytrain, Xtest, ytest, and perhaps D or U: taken as it is.
     fn archive(file: &str, found: std::collections::BTreeMap<String, Array>, loss: Loss) -> Result<Self> {
         let get = |names: [&str; 2]| {
             let array = names.iter().find_map(|n| found.get(*n));
@@ -80,7 +83,9 @@ impl Data {
         let listed = patterns.as_ref().map_or_else(String::new, |p| format!(", {} patterns", p.len()));
         let (n, d) = (train.n(), train.d());
         let description = format!("{file}: {n} samples of {d} features, taken as they are{listed}");
-        Ok(Self { description, train, y, test, patterns, classes: Vec::new(), scaling: None, shape: vec![d] })
+        let directions = found.get("U").map(|u| vectors(u, d)).transpose()?;
+        let (classes, scaling, shape) = (Vec::new(), None, vec![d]);
+        Ok(Self { description, train, y, test, patterns, directions, classes, scaling, shape })
     }
 
     /// Outputs of the network.
@@ -132,6 +137,17 @@ pub fn columns(d: &Array, n: usize) -> Result<Patterns> {
         |i: usize| -> Vec<u8> { (0..rows).map(|k| u8::from(d.values[k * count + i] != 0.0)).collect() };
     let columns: Vec<Vec<u8>> = (0..count).map(column).collect();
     Ok(Patterns::from_columns(n, columns.iter().map(Vec::as_slice))?)
+}
+
+/// The rows of length `d` of a matrix, or its columns.
+fn vectors(u: &Array, d: usize) -> Result<Vec<Vec<f64>>> {
+    match u.shape[..] {
+        [_, width] if width == d => Ok(u.values.chunks(d).map(<[f64]>::to_vec).collect()),
+        [height, count] if height == d => {
+            Ok((0..count).map(|j| (0..d).map(|i| u.values[i * count + j]).collect()).collect())
+        }
+        _ => bail!("directions U of shape {:?}; give rows of {d} numbers", u.shape),
+    }
 }
 
 fn matrix(array: &Array) -> Result<Samples> {

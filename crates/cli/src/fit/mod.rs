@@ -3,11 +3,12 @@
 pub mod arrays;
 mod compare;
 pub mod data;
+mod tour;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -25,6 +26,7 @@ use crate::config::{self, Common, Time};
 use crate::failure::Interrupted;
 use crate::output;
 use data::Data;
+pub use tour::certified_gap;
 
 #[derive(Args)]
 pub struct Fit {
@@ -427,17 +429,17 @@ impl Job<'_> {
             bail!("scp fits one output without adversary and linear part; use admm");
         }
         let beta = self.beta()?.0;
-        let count = match self.settings.patterns.as_deref() {
-            None => 400,
-            Some(text) => text
-                .parse::<usize>()
-                .map_err(|_| anyhow::anyhow!("scp samples neurons; give their number with --patterns"))?,
+        let draw = |count| unit_vectors(count, self.data.train.d(), self.seed());
+        let directions = match self.settings.patterns.as_deref() {
+            None => self.data.directions.clone().unwrap_or_else(|| draw(400)),
+            Some(text) => {
+                draw(text.parse().ok().context("scp samples neurons; give their number with --patterns")?)
+            }
         };
         let plain = Scp::default();
         let tol = self.settings.tol.unwrap_or(plain.tol);
         let max_iterations = self.settings.max_iters.unwrap_or(plain.max_iterations);
         let scp = Scp { loss: self.loss, beta, tol, max_iterations, ..plain };
-        let directions = unit_vectors(count, self.data.train.d(), self.seed());
         let sampled = scp.solve(&self.data.train, &self.data.y, &directions)?;
         let mut network = sampled.network;
         if self.settings.prune == Some(true) {
@@ -445,7 +447,7 @@ impl Job<'_> {
         }
         let scored = network.objective(&self.data.train, &self.data.y, self.loss, beta);
         let (certificates, iterations) = (vec![sampled.certificate], sampled.iterations);
-        let drawn = count as u64;
+        let drawn = directions.len() as u64;
         Ok(Trained {
             network,
             certificates,
@@ -613,10 +615,9 @@ impl Drive for Watch<'_, '_> {
             .observe(Recorder::new(job.folder.join("metrics.jsonl"), 100))
             .checkpoint(Checkpointer { path: path.clone(), every })
             .each(1, |tick, _| {
-                if let Some(gap) = tick.progress.metric("gap").filter(|g| g.is_finite() && *g > 0.0) {
-                    if gaps.last().is_none_or(|last| last.1 != gap) {
-                        gaps.push((tick.elapsed.as_secs_f64(), gap));
-                    }
+                let gap = tick.progress.metric("gap").filter(|g| g.is_finite() && *g > 0.0);
+                if let Some(gap) = gap.filter(|gap| gaps.last().is_none_or(|last| last.1 != *gap)) {
+                    gaps.push((tick.elapsed.as_secs_f64(), gap));
                 }
                 Ok(std::ops::ControlFlow::Continue(()))
             });

@@ -1,9 +1,6 @@
-//! `thalweg minimize`: test functions, with the picture of the trajectories.
-
-use std::path::PathBuf;
+//! Minimisation with gradients, and the picture of the trajectories.
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use thalweg::adahessian::AdaHessian;
@@ -12,51 +9,9 @@ use thalweg::optim::functions::named;
 use thalweg::optim::{Adam, Lbfgs, Sgd};
 use thalweg::plot::{Figure, Table};
 
-use crate::config::{Common, Time};
+use super::Options;
 use crate::failure::Interrupted;
 use crate::output;
-
-#[derive(Args)]
-#[command(after_help = "Examples:
-  thalweg minimize --function rosenbrock --start=-1.2,1 --method adahessian
-  thalweg minimize --function rastrigin --start=-2,3.5 --compare adahessian,adam,sgd --out min/ --json")]
-pub struct Minimize {
-    /// rosenbrock or rastrigin
-    #[arg(long)]
-    function: String,
-    /// Start, e.g. -1.2,1
-    #[arg(long, value_delimiter = ',', allow_hyphen_values = true, value_name = "X,X,…")]
-    start: Vec<f64>,
-    /// adahessian, sgd, adam or lbfgs
-    #[arg(long, default_value = "adahessian", conflicts_with = "compare")]
-    method: String,
-    /// Several methods, side by side
-    #[arg(long, value_delimiter = ',', value_name = "M,M,…")]
-    compare: Option<Vec<String>>,
-    /// Steps at most
-    #[arg(long, default_value_t = 1000)]
-    steps: u64,
-    /// Stop at ‖g‖∞ ≤ this
-    #[arg(long, default_value_t = 1e-8)]
-    tol: f64,
-    /// Stop after this time, e.g. 30s
-    #[arg(long)]
-    time: Option<Time>,
-    /// Learning rate [default: adahessian 1, adam 0.2, sgd 0.0005]
-    #[arg(long, allow_negative_numbers = true)]
-    lr: Option<f64>,
-    /// Any field of the method
-    #[arg(long, value_name = "FIELD=VALUE")]
-    set: Vec<String>,
-    /// Seed of the probes
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// Folder for trajectories.svg and summary.json
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    #[command(flatten)]
-    common: Common,
-}
 
 /// A path through the plane and where it ended.
 #[derive(Clone, Debug, Serialize)]
@@ -72,57 +27,51 @@ pub struct Trajectory {
     path: Vec<(f64, f64)>,
 }
 
-impl Minimize {
-    pub fn run(self) -> Result<()> {
-        self.common.start()?;
-        if self.start.is_empty() || self.start.iter().any(|x| !x.is_finite()) {
-            bail!("start = {:?} is not allowed; use finite numbers, e.g. --start=-1.2,1", self.start);
-        }
-        if self.function == "rosenbrock" && self.start.len() < 2 {
-            bail!("rosenbrock needs at least 2 numbers to start from, e.g. --start=-1.2,1");
-        }
-        if let Some(out) = &self.out {
-            output::make_folder(out)?;
-        }
-        let names = self.compare.clone().unwrap_or_else(|| vec![self.method.clone()]);
-        let mut all = Vec::new();
-        for name in &names {
-            let mut fields = Map::new();
-            fields.insert("lr".into(), self.lr.unwrap_or_else(|| rate(name)).into());
-            if name == "lbfgs" {
-                fields.clear();
-            }
-            for entry in &self.set {
-                let (key, value) =
-                    entry.split_once('=').with_context(|| format!("--set {entry} is no FIELD=VALUE pair"))?;
-                let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
-                fields.insert(key.into(), value);
-            }
-            let mut stops = vec![Stop::Steps(self.steps), Stop::Tolerance(self.tol), Stop::Interrupt];
-            stops.extend(self.time.map(|t| Stop::Time(t.0)));
-            let t = minimize(&self.function, &self.start, name, fields, &stops, self.seed)?;
-            if thalweg::core::interrupt::requested() {
-                return Err(Interrupted { resume: None }.into());
-            }
-            all.push(t);
-        }
-        if let Some(out) = &self.out {
-            output::write_json(&out.join("summary.json"), &all)?;
-            if self.start.len() == 2 {
-                let file = out.join("trajectories.svg");
-                picture(&self.function, &all)?.save(&file)?;
-                self.common.note(format!("picture: {}", file.display()));
-            }
-        }
-        if self.common.json {
-            return if self.compare.is_some() {
-                output::print_json(&all)
-            } else {
-                output::print_json(&all[0])
-            };
-        }
-        output::print(&table(&all).text())
+/// Minimises by each method, writes and prints.
+pub fn run(options: &Options) -> Result<()> {
+    let Some(function) = &options.objective.function else {
+        bail!("a program has no gradient; use --method auto, cbo, ch or adaptive");
+    };
+    if options.start.is_empty() || options.start.iter().any(|x| !x.is_finite()) {
+        bail!("start = {:?} is not allowed; use finite numbers, e.g. --start=-1.2,1", options.start);
     }
+    if function == "rosenbrock" && options.start.len() < 2 {
+        bail!("rosenbrock needs at least 2 numbers to start from, e.g. --start=-1.2,1");
+    }
+    let one = || vec![options.method.clone().unwrap_or_default()];
+    let names = options.compare.clone().unwrap_or_else(one);
+    let mut all = Vec::new();
+    for name in &names {
+        let mut fields = Map::new();
+        if name != "lbfgs" {
+            fields.insert("lr".into(), options.lr.unwrap_or_else(|| rate(name)).into());
+        }
+        fields.extend(super::search::fields(&options.set)?);
+        let steps = Stop::Steps(options.steps.unwrap_or(1000));
+        let mut stops = vec![steps, Stop::Tolerance(options.tol.unwrap_or(1e-8)), Stop::Interrupt];
+        stops.extend(options.time.map(|t| Stop::Time(t.0)));
+        let t = minimize(function, &options.start, name, fields, &stops, options.seed)?;
+        if thalweg::core::interrupt::requested() {
+            return Err(Interrupted { resume: None }.into());
+        }
+        all.push(t);
+    }
+    if let Some(out) = &options.out {
+        output::write_json(&out.join("summary.json"), &all)?;
+        if options.start.len() == 2 {
+            let file = out.join("trajectories.svg");
+            picture(function, &all)?.save(&file)?;
+            options.common.note(format!("picture: {}", file.display()));
+        }
+    }
+    if options.common.json {
+        return if options.compare.is_some() {
+            output::print_json(&all)
+        } else {
+            output::print_json(&all[0])
+        };
+    }
+    output::print(&table(&all).text())
 }
 
 /// A rate at which the method goes well on the functions here.
@@ -212,7 +161,7 @@ pub fn picture(function: &str, all: &[Trajectory]) -> Result<Figure> {
 }
 
 /// Results for people.
-pub fn table(all: &[Trajectory]) -> Table {
+fn table(all: &[Trajectory]) -> Table {
     let x = |t: &Trajectory| t.best_x.iter().map(|x| format!("{x:.6}")).collect::<Vec<_>>().join(", ");
     let mut table = Table::new(["method", "f", "x", "steps", "evaluations", "stopped by"]);
     for t in all {

@@ -1,0 +1,135 @@
+//! Systems from files: MatrixMarket matrices and right-hand sides, contexts from a CSV table.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use thalweg::relax::market::{read_matrix, read_vector};
+use thalweg::relax::{Csr, Matrix, Systems};
+
+fn bytes(file: &Path) -> Result<Vec<u8>> {
+    std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+/// The matrix of a MatrixMarket file.
+pub fn matrix(file: &Path) -> Result<Csr> {
+    read_matrix(&bytes(file)?).with_context(|| file.display().to_string())
+}
+
+/// The vector of a MatrixMarket file.
+pub fn vector(file: &Path) -> Result<Vec<f64>> {
+    read_vector(&bytes(file)?).with_context(|| file.display().to_string())
+}
+
+/// The right-hand side of a file, or ones.
+pub fn right_hand_side(file: Option<&Path>, rows: usize) -> Result<Vec<f64>> {
+    match file {
+        None => Ok(vec![1.0; rows]),
+        Some(file) => {
+            let b = vector(file)?;
+            if b.len() != rows {
+                bail!("{} has {} entries where the matrix has {rows} rows", file.display(), b.len());
+            }
+            Ok(b)
+        }
+    }
+}
+
+/// A vector as a MatrixMarket array.
+pub fn to_market(x: &[f64]) -> String {
+    let mut text = format!("%%MatrixMarket matrix array real general\n{} 1\n", x.len());
+    for x in x {
+        text += &format!("{x:?}\n");
+    }
+    text
+}
+
+/// The systems of a folder. Files named b… or rhs… are right-hand sides, all other `.mtx` and
+/// `.mtx.gz` are matrices; both are taken in the order of the numbers in their names. One matrix may
+/// serve all right-hand sides, and without any the right-hand sides are ones.
+pub fn systems(folder: &Path, contexts: Option<&Path>) -> Result<Systems> {
+    let entries = std::fs::read_dir(folder)
+        .with_context(|| format!("cannot read the folder {}", folder.display()))?
+        .collect::<Result<Vec<_>, _>>()
+        .with_context(|| format!("cannot read the folder {}", folder.display()))?;
+    let name = |p: &PathBuf| p.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let is_market = |p: &PathBuf| name(p).ends_with(".mtx") || name(p).ends_with(".mtx.gz");
+    let mut files: Vec<PathBuf> = entries.into_iter().map(|e| e.path()).filter(is_market).collect();
+    files.sort_by_key(|p| natural(&name(p)));
+    let right = |p: &PathBuf| name(p).starts_with('b') || name(p).starts_with("rhs");
+    let (right, matrices): (Vec<_>, Vec<_>) = files.into_iter().partition(right);
+    let count = matrices.len().max(right.len());
+    if matrices.is_empty() {
+        bail!("{} holds no matrix; put .mtx files there, right-hand sides as b*.mtx", folder.display());
+    }
+    if (matrices.len() != count && matrices.len() != 1) || (right.len() != count && !right.is_empty()) {
+        bail!(
+            "{} holds {} matrices and {} right-hand sides (b*.mtx); give as many of both, one matrix for all, or no \
+             right-hand side",
+            folder.display(),
+            matrices.len(),
+            right.len()
+        );
+    }
+    let contexts = match contexts {
+        None => (0..count).map(|t| t as f64).collect(),
+        Some(file) => read_contexts(file)?,
+    };
+    if contexts.len() != count {
+        bail!("{} contexts where {} holds {count} systems", contexts.len(), folder.display());
+    }
+    let matrices = matrices.iter().map(|f| Ok(Arc::new(matrix(f)?))).collect::<Result<Vec<_>>>()?;
+    let system = |(t, context): (usize, f64)| {
+        let a = matrices[t.min(matrices.len() - 1)].clone();
+        let b = right_hand_side(right.get(t).map(PathBuf::as_path), a.rows())?;
+        Ok((a, b, context))
+    };
+    Ok(Systems::new(contexts.into_iter().enumerate().map(system).collect::<Result<_>>()?)?)
+}
+
+/// Sorts a2 before a10: runs of digits count by their value.
+fn natural(name: &str) -> Vec<(u64, String)> {
+    let (mut key, mut rest) = (Vec::new(), name);
+    while !rest.is_empty() {
+        let text = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let (word, tail) = rest.split_at(text);
+        let digits = tail.find(|c: char| !c.is_ascii_digit()).unwrap_or(tail.len());
+        let (number, tail) = tail.split_at(digits);
+        key.push((number.parse().unwrap_or(0), word.to_owned()));
+        rest = tail;
+    }
+    // Words come first, then numbers.
+    key.into_iter().flat_map(|(n, w)| [(0, w), (n, String::new())]).collect()
+}
+
+/// The column `context` of a table, or its last one.
+fn read_contexts(file: &Path) -> Result<Vec<f64>> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let mut rows = text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()).peekable();
+    let last = |l: &str| l.split(',').count() - 1;
+    let mut column = None;
+    if let Some((_, head)) = rows.next_if(|(_, l)| l.split(',').all(|c| c.trim().parse::<f64>().is_err())) {
+        let named = head.split(',').position(|c| c.trim().trim_matches('"').eq_ignore_ascii_case("context"));
+        column = Some(named.unwrap_or(last(head)));
+    }
+    let value = |(i, line): (usize, &str)| {
+        let cell = line.split(',').nth(column.unwrap_or(last(line))).unwrap_or_default().trim();
+        let value = cell.parse::<f64>().ok().filter(|v| v.is_finite());
+        value.with_context(|| {
+            format!("{}: line {}: the context is {cell:?}, which is no number", file.display(), i + 1)
+        })
+    };
+    rows.map(value).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_sort_by_value() {
+        let mut names = ["a10.mtx", "a9.mtx", "a1.mtx", "a001b2.mtx"];
+        names.sort_by_key(|n| natural(n));
+        assert_eq!(names, ["a1.mtx", "a001b2.mtx", "a9.mtx", "a10.mtx"]);
+    }
+}

@@ -1,0 +1,133 @@
+//! `thalweg minimize` by values alone, as people and scripts use it.
+
+mod common;
+
+use std::fs;
+
+use common::{errors, folder, json, run, shared_data, succeed};
+
+#[test]
+fn searches_find_the_minimum_of_a_rugged_function() {
+    let place = folder(&[]);
+    for method in ["auto", "cbo"] {
+        let line = format!(
+            "minimize --function rastrigin --dim 10 --method {method} --max-evals 200000 --target 1e-3 --runs 2 --seed 1 --json"
+        );
+        let found = json(place.path(), &line);
+        assert_eq!(found["successes"], 2, "{found}");
+        assert_eq!((&found["runs"], &found["stop"]), (&2.into(), &"target".into()));
+        assert!(found["best_f"].as_f64() <= Some(1e-3) && found["consensus_f"].is_f64(), "{found}");
+        assert_eq!(found["best_x"].as_array().map(Vec::len), Some(10));
+        let evals = found["evals"].as_u64().expect("a count");
+        assert_eq!(found["ert"].as_f64(), Some(evals as f64 / 2.0));
+        assert!(found["seconds"].is_f64());
+        // One thread or two: the same bits.
+        let again = json(place.path(), &format!("{line} --threads 1"));
+        assert_eq!((&again["best_x"], &again["evals"]), (&found["best_x"], &found["evals"]));
+    }
+    let hop = "minimize --function sphere --dim 3 --method ch --max-evals 40000 --target 1e-3 --json";
+    assert_eq!(json(place.path(), hop)["successes"], 1);
+    let none =
+        json(place.path(), "minimize --function rastrigin --dim 10 --max-evals 500 --target 1e-9 --json");
+    assert!(none["ert"].is_null() && none["successes"] == 0 && none["stop"] == "evaluations", "{none}");
+    assert!(none["evals"].as_u64() <= Some(500), "{none}");
+}
+
+#[test]
+fn shifts_and_rotations_come_from_files() {
+    let place = folder(&[("s.csv", b"s0,s1\n0.5,-1\n2,2\n"), ("q.csv", b"a,b,c,d\n0.6,-0.8,0.8,0.6\n")]);
+    let line = "minimize --function ellipsoid --dim 2 --shift s.csv --rotate q.csv --method adaptive --target 1e-9 \
+                --runs 2 --json --out r/";
+    let found = json(place.path(), line);
+    assert_eq!(found["successes"], 2, "{found}");
+    let x = found["best_x"][0].as_f64().expect("a number");
+    assert!((x - 0.5).abs() < 1e-3 || (x - 2.0).abs() < 1e-3, "{found}");
+    let history = fs::read_to_string(place.path().join("r/history.csv")).expect("a history");
+    assert!(history.starts_with("run,iteration,") && history.lines().count() > 20);
+    for file in ["convergence.svg", "report.html", "summary.json"] {
+        assert!(place.path().join("r").join(file).is_file(), "{file}");
+    }
+    let Some(shifts) = shared_data("cbo/shifts_d10.csv") else { return };
+    let line = format!(
+        "minimize --function rastrigin --dim 10 --shift {} --method cbo --particles 200 --max-evals 200000 --target 1e-3 --runs 3 --json",
+        shifts.display()
+    );
+    assert!(json(place.path(), &line)["successes"].as_u64() >= Some(2));
+}
+
+const BOWL: &[u8] = b"#!/bin/sh\nawk -v x=\"$1\" -v y=\"$2\" 'BEGIN { print (x-1)^2 + (y+2)^2 }'\n";
+
+/// Crashes, hangs, talks nonsense and answers, by turns.
+const NASTY: &[u8] = b"n=0
+while read x y; do
+  n=$((n + 1))
+  if [ $((n % 7)) = 3 ]; then echo 'what?'; continue; fi
+  if [ $((n % 11)) = 5 ]; then echo nan; continue; fi
+  if [ $((n % 60)) = 59 ]; then exit 1; fi
+  if [ $((n % 60)) = 30 ]; then sleep 100; fi
+  awk -v x=$x -v y=$y 'BEGIN { print (x-1)^2 + (y+2)^2 }'
+done
+";
+
+#[test]
+#[cfg(unix)]
+fn programs_are_minimised_and_their_failures_survived() {
+    let place = folder(&[("f.sh", BOWL), ("nasty.sh", NASTY)]);
+    let search = |options: &[&str]| {
+        let mut command = common::command(place.path(), "minimize --box -5:5 --dim 2 --seed 1 --json");
+        let output = command.args(options).output().expect("the program starts");
+        assert!(output.status.success(), "{}", errors(&output));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).expect("JSON")
+    };
+    let found =
+        search(&["--command", "sh f.sh {x}", "--max-evals", "400", "--time", "60s", "--target", "0.1"]);
+    assert!(found["best_f"].as_f64() <= Some(0.1) && found["failures"] == 0, "{found}");
+    let nasty =
+        ["--process", "sh nasty.sh", "--eval-time", "200ms", "--max-evals", "900", "--target", "0.01"];
+    let found = search(&nasty);
+    assert!(found["best_f"].as_f64() <= Some(0.01), "{found}");
+    assert!(found["failures"].as_u64() > Some(0) && found["complaint"].is_string(), "{found}");
+    // What hangs forever ends with the time.
+    let output = common::command(place.path(), "minimize --dim 2 --box -1:1 --time 1s --json")
+        .args(["--command", "sleep 100; echo {x}"])
+        .output()
+        .expect("the program starts");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(errors(&output).contains("no finite objective value"), "{}", errors(&output));
+}
+
+#[test]
+fn bad_input_is_named() {
+    let place = folder(&[("bad.csv", b"s0,s1\n1,x\n")]);
+    for (line, words) in [
+        ("--function nothing --dim 2", &["nothing", "rastrigin"][..]),
+        ("--function sphere --dim 0", &["dim"]),
+        ("--function sphere --dim 2 --box 5:-5", &["coordinate 0"]),
+        ("--function sphere --dim 2 --box 5", &["LO:HI"]),
+        ("--function sphere --dim 2 --runs 0", &["runs"]),
+        ("--function sphere --dim 2 --max-evals 10 --method cbo", &["max-evals", "10"]),
+        ("--function sphere --dim 2 --method cbo --set lambda=-1", &["lambda"]),
+        ("--function sphere --dim 2 --method cbo --set speed=1", &["speed"]),
+        ("--function sphere --dim 2 --method cbo --set alpha=cold", &["alpha", "cold"]),
+        ("--function sphere --dim 2 --method walk", &["walk", "auto"]),
+        ("--function sphere --dim 2 --lr 1", &["--lr"]),
+        ("--function sphere --dim 2 --shift bad.csv", &["bad.csv", "line 2", "x"]),
+        ("--function sphere --dim 3 --shift bad.csv", &["bad.csv", "3"]),
+        ("--function sphere --dim 2 --shift nowhere.csv", &["nowhere.csv"]),
+        ("--function sphere --dim 2 --walls soft", &["walls", "reflect"]),
+        ("--function sphere --dim 2 --surface torus", &["surface", "sphere"]),
+        ("--function grandcanyon3 --dim 3", &["dim", "2"]),
+        ("--command prog --dim 2 --box 0:1", &["{x}"]),
+        ("--process cat --dim 2", &["box"]),
+        ("--dim 2", &["--function"]),
+    ] {
+        let output = run(place.path(), &format!("minimize --quiet {line}"));
+        let said = errors(&output);
+        assert_eq!(output.status.code(), Some(2), "{line}: {said}");
+        for word in words {
+            assert!(said.contains(word), "{line}: {word} is not in {said}");
+        }
+    }
+    let table = succeed(place.path(), "minimize --function sphere --dim 2 --max-evals 2000");
+    assert!(table.contains("consensus f") && table.contains("best f"));
+}

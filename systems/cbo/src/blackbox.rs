@@ -1,0 +1,56 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
+
+/// A function of which only values are known. Closures `|x: &[f64]| value` are one.
+pub trait BlackBox: Sync {
+    /// Overwrites `values` (`[n]`) by the values at `points` (`[n, dim]`, row by row). A failure is
+    /// NaN; it weighs nothing and is counted.
+    fn values(&self, points: &[f64], dim: usize, values: &mut [f64]);
+
+    /// Overwrites `gradients` (`[n, dim]`) by the gradients at `points`, if they are known; else
+    /// `false`, and methods that want them take central differences.
+    fn gradients(&self, _points: &[f64], _dim: usize, _gradients: &mut [f64]) -> bool {
+        false
+    }
+
+    /// What the first failure said.
+    fn complaint(&self) -> Option<String> {
+        None
+    }
+
+    /// Evaluations that took too long.
+    fn timeouts(&self) -> u64 {
+        0
+    }
+}
+
+/// Work below this is not worth waking other threads.
+const WORTH: Duration = Duration::from_micros(50);
+
+impl<F: Fn(&[f64]) -> f64 + Sync> BlackBox for F {
+    /// In parallel where it pays; a panic is a failure of its point alone.
+    fn values(&self, points: &[f64], dim: usize, values: &mut [f64]) {
+        let value = |x: &[f64]| catch_unwind(AssertUnwindSafe(|| self(x))).unwrap_or(f64::NAN);
+        let ([first, rest @ ..], clock) = (values, Instant::now()) else { return };
+        *first = value(&points[..dim]);
+        let points = &points[dim..];
+        if clock.elapsed() * rest.len() as u32 > WORTH {
+            points.par_chunks_exact(dim).zip(rest).for_each(|(x, v)| *v = value(x));
+        } else {
+            points.chunks_exact(dim).zip(rest).for_each(|(x, v)| *v = value(x));
+        }
+    }
+}
+
+/// Many points in one call: `f(points, values)`, as [`BlackBox::values`].
+pub struct Batch<F>(pub F);
+
+impl<F: Fn(&[f64], &mut [f64]) + Sync> BlackBox for Batch<F> {
+    fn values(&self, points: &[f64], _dim: usize, values: &mut [f64]) {
+        if catch_unwind(AssertUnwindSafe(|| (self.0)(points, values))).is_err() {
+            values.fill(f64::NAN);
+        }
+    }
+}

@@ -1,0 +1,599 @@
+//! Consensus-based optimisation: particles drift to their consensus and diffuse the more, the
+//! farther they are from it.
+
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use thalweg_core::{Invalid, Seed, normal};
+
+use crate::eigen::Frame;
+use crate::space::dot;
+use crate::{Alpha, CboError, Facts, Search, Space, StopCause, Surface, Swarm, consensus};
+
+/// How the noise depends on the offset D = X − c from the consensus.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Noise {
+    /// |D| ξ: the same in all directions; contracts only if 2λ > dσ².
+    Isotropic,
+    /// D ⊙ ξ: coordinate by coordinate; contracts in any dimension.
+    #[default]
+    Anisotropic,
+    /// As anisotropic, in the eigenframe of the best quarter of the particles: for rotated problems.
+    Eigenframe,
+}
+
+/// Particles remember their best positions, and are drawn to them (Riedl 2022).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Memory {
+    /// Drift to the own best position; λ₂.
+    pub lambda: f64,
+    /// Noise from the distance to it; σ₂ [default: λ₂ σ].
+    pub sigma: Option<f64>,
+    /// Rate of the smooth update; κ [default: 1/Δt].
+    pub kappa: Option<f64>,
+    /// Steepness of the smooth update by tanh; β [default: the strict one, β = ∞].
+    pub beta: Option<f64>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { lambda: 0.4, sigma: None, kappa: None, beta: None }
+    }
+}
+
+/// A drift along −∇f (Riedl 2022).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GradientDrift {
+    /// Strength γ.
+    pub gamma: f64,
+    /// Learning rate η.
+    pub eta: f64,
+    /// Half the distance of central differences, 2d evaluations per particle; none: the function
+    /// gives its gradient ([`crate::BlackBox::gradients`]).
+    pub difference: Option<f64>,
+}
+
+impl Default for GradientDrift {
+    fn default() -> Self {
+        Self { gamma: 1.0, eta: 0.01, difference: Some(1e-3) }
+    }
+}
+
+/// Random batches of particles (Carrillo, Jin, Li, Zhu): each step sees one batch.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Batches {
+    /// Particles evaluated per step.
+    pub size: usize,
+    /// Move the batch alone; else all particles.
+    pub partial: bool,
+    /// When the consensus moves less than this, all particles get a kick of σ√Δt ξ.
+    pub kick: f64,
+}
+
+impl Default for Batches {
+    fn default() -> Self {
+        Self { size: 10, partial: false, kick: 1e-5 }
+    }
+}
+
+/// Consensus-based optimisation. With λ = 1/Δt it hops; `delta` > 0 is δ-CBO, with `freezing`
+/// consensus freezing.
+///
+/// K. Riedl, T. Klock, C. Geldhauser, M. Fornasier, *Gradient is All You Need?*, arXiv:2306.09778;
+/// R. Pinnau, C. Totzeck, O. Tse, S. Martin, *A consensus-based model for global optimization and its
+/// mean-field limit*, 2017; J. A. Carrillo, S. Jin, L. Li, Y. Zhu, *A consensus-based global
+/// optimization method for high dimensional machine learning problems*, 2021 (anisotropic noise);
+/// δ-CBO and freezing: *From Consensus-Based Optimization to Evolution Strategies*, arXiv:2602.11677.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cbo {
+    /// Number of particles; 0: 20 per dimension, from 50 to 400.
+    pub particles: usize,
+    /// Drift λ.
+    pub lambda: f64,
+    /// Step Δt; λΔt is at most 1.
+    pub dt: f64,
+    /// Noise per step s = σ√Δt, which decides whether the cloud contracts ([`Cbo::exponents`]).
+    pub noise_ratio: f64,
+    /// Noise σ, if given: replaces `noise_ratio`.
+    pub sigma: Option<f64>,
+    /// How noise depends on the distance from the consensus.
+    pub noise: Noise,
+    /// Truncation M: no more noise than from this distance.
+    pub cap: Option<f64>,
+    /// Additive noise δ that does not vanish.
+    pub delta: f64,
+    /// Moves exactly to the law of a step with frozen consensus and additive noise alone.
+    pub freezing: bool,
+    /// The noise sees the particle after its drift, as in the paper's published program.
+    pub noise_after_drift: bool,
+    /// Inverse temperature.
+    pub alpha: Alpha,
+    /// α grows by this factor per step.
+    pub alpha_factor: f64,
+    /// Cooling every that many steps: α doubles, and σ after e coolings is σ/log₂(e + 2). None: no
+    /// cooling.
+    pub cool_every: Option<u64>,
+    /// With cooling, the number of particles shrinks with the variance of the cloud at this rate µ
+    /// in [0, 1]; 0: never.
+    pub reduction: f64,
+    /// Particles remember their best positions.
+    pub memory: Option<Memory>,
+    /// Drift along the gradient.
+    pub gradient: Option<GradientDrift>,
+    /// Random batches of particles.
+    pub batches: Option<Batches>,
+}
+
+impl Default for Cbo {
+    fn default() -> Self {
+        Self {
+            particles: 0,
+            lambda: 1.0,
+            dt: 0.1,
+            noise_ratio: 0.95,
+            sigma: None,
+            noise: Noise::default(),
+            cap: None,
+            delta: 0.0,
+            freezing: false,
+            noise_after_drift: false,
+            alpha: Alpha::INFINITE,
+            alpha_factor: 1.0,
+            cool_every: None,
+            reduction: 0.0,
+            memory: None,
+            gradient: None,
+            batches: None,
+        }
+    }
+}
+
+impl Cbo {
+    /// Noise per step, σ√Δt.
+    pub fn ratio(&self) -> f64 {
+        self.sigma.map_or(self.noise_ratio, |sigma| sigma * self.dt.sqrt())
+    }
+
+    /// Number of particles in `dim` dimensions.
+    pub fn count(&self, dim: usize) -> usize {
+        if self.particles > 0 { self.particles } else { (20 * dim).clamp(50, 400) }
+    }
+
+    /// Growth of |X − c| per step while the consensus stays: of the mean square, log √E|D⁺|²/|D|², and
+    /// of a typical path, E log|D⁺|/|D| (by sampling). Negative: contracts.
+    pub fn exponents(&self, dim: usize) -> (f64, f64) {
+        let (keep, s) = (1.0 - self.lambda * self.dt, self.ratio());
+        let spread = if self.noise == Noise::Isotropic { dim as f64 } else { 1.0 };
+        let square = 0.5 * (keep * keep + spread * s * s).ln();
+        let (n, d) = (20_000, if self.noise == Noise::Isotropic { dim } else { 1 });
+        let mut xi = vec![0.0; n * d];
+        normal(&mut Seed(0).stream("exponent", 0), &mut xi);
+        // D = e₁ without loss of generality.
+        let growth = |z: &[f64]| 0.5 * ((keep + s * z[0]).powi(2) + s * s * dot(&z[1..], &z[1..])).ln();
+        (square, xi.chunks_exact(d).map(growth).sum::<f64>() / n as f64)
+    }
+}
+
+impl Search for Cbo {
+    fn validate(&self, space: &Space) -> Result<(), CboError> {
+        let positive = |name, value: f64| Invalid::check(value > 0.0, name, value, "a number > 0");
+        let least = |name, value: f64| Invalid::check(value >= 0.0, name, value, "a number ≥ 0");
+        let fraction = |name, value: f64| {
+            Invalid::check((0.0..=1.0).contains(&value), name, value, "a number in [0, 1]")
+        };
+        Invalid::check(
+            self.particles != 1,
+            "particles",
+            1,
+            "at least 2, or 0 for a number from the dimension",
+        )?;
+        positive("lambda", self.lambda)?;
+        positive("dt", self.dt)?;
+        fraction("lambda · dt", self.lambda * self.dt)?;
+        least("noise_ratio", self.noise_ratio)?;
+        least("sigma", self.sigma.unwrap_or(0.0))?;
+        least("cap", self.cap.unwrap_or(0.0))?;
+        least("delta", self.delta)?;
+        self.alpha.validate()?;
+        positive("alpha_factor", self.alpha_factor)?;
+        fraction("reduction", self.reduction)?;
+        Invalid::check(self.cool_every != Some(0), "cool_every", 0, "at least 1")?;
+        if let Some(m) = self.memory {
+            least("memory.lambda", m.lambda)?;
+            least("memory.sigma", m.sigma.unwrap_or(0.0))?;
+            least("memory.kappa", m.kappa.unwrap_or(0.0))?;
+            least("memory.beta", m.beta.unwrap_or(0.0))?;
+        }
+        if let Some(g) = self.gradient {
+            least("gradient.gamma", g.gamma)?;
+            least("gradient.eta", g.eta)?;
+            positive("gradient.difference", g.difference.unwrap_or(1.0))?;
+        }
+        if let Some(b) = self.batches {
+            let n = self.count(space.dim);
+            let whole = b.size > 0 && b.size <= n && n.is_multiple_of(b.size);
+            Invalid::check(whole, "batches.size", b.size, &format!("a divisor of the {n} particles"))?;
+            let alone = self.memory.is_none() && self.gradient.is_none();
+            Invalid::check(alone, "batches", b.size, "batches without memory and gradient drift")?;
+        }
+        let point = matches!(space.start, crate::Start::Normal { std: 0.0, .. });
+        if point && self.delta == 0.0 {
+            return Err(CboError::NoSpread);
+        }
+        Ok(())
+    }
+
+    fn swarm(&self, space: &Space, seed: Seed) -> Box<dyn Swarm> {
+        Box::new(CboSwarm::new(self.clone(), space.clone(), seed))
+    }
+}
+
+/// The cloud of [`Cbo`]. Its settings may be changed between steps, which makes any schedule.
+pub struct CboSwarm {
+    /// The hyper-parameters.
+    pub settings: Cbo,
+    space: Space,
+    rng: ChaCha8Rng,
+    /// Positions, `[n, dim]`.
+    x: Vec<f64>,
+    /// What is evaluated: all particles or a batch, and differences.
+    asked: Vec<f64>,
+    /// Particles in a random order; the batch is `order[at..at + size]`.
+    order: Vec<usize>,
+    at: usize,
+    /// Best positions and their values, with memory.
+    memory: Option<(Vec<f64>, Vec<f64>)>,
+    gradients: Vec<f64>,
+    frame: Frame,
+    covariance: Vec<f64>,
+    c: Vec<f64>,
+    step: u64,
+    variance: f64,
+    facts: Facts,
+}
+
+impl CboSwarm {
+    /// The cloud before its first step. The settings must be valid in this space.
+    pub fn new(settings: Cbo, space: Space, seed: Seed) -> Self {
+        let (dim, mut rng) = (space.dim, seed.stream("cbo", 0));
+        let mut x = vec![0.0; settings.count(dim) * dim];
+        x.chunks_exact_mut(dim).for_each(|x| space.sample(&mut rng, x));
+        Self::of(settings, space, x, rng)
+    }
+
+    /// A cloud of given positions, `[n, dim]`.
+    pub fn at(settings: Cbo, space: Space, positions: Vec<f64>, seed: Seed) -> Result<Self, CboError> {
+        let n = positions.len() / space.dim.max(1);
+        CboError::check_length("the cloud", positions.len(), n.max(1) * space.dim)?;
+        Ok(Self::of(settings, space, positions, seed.stream("cbo", 0)))
+    }
+
+    fn of(settings: Cbo, space: Space, x: Vec<f64>, rng: ChaCha8Rng) -> Self {
+        let dim = space.dim;
+        let order = (0..x.len() / dim).collect();
+        let c = x[..dim].to_vec();
+        let mut covariance = vec![0.0; dim * dim];
+        covariance.iter_mut().step_by(dim + 1).for_each(|v| *v = 1.0 / dim as f64);
+        let (frame, facts) = (Frame::axes(dim), Facts::default());
+        let (asked, gradients, memory, at) = Default::default();
+        let (step, variance) = (0, f64::NAN);
+        Self {
+            settings,
+            space,
+            rng,
+            x,
+            asked,
+            order,
+            at,
+            memory,
+            gradients,
+            frame,
+            covariance,
+            c,
+            step,
+            variance,
+            facts,
+        }
+    }
+
+    /// Positions of the particles, `[n, dim]`.
+    pub fn positions(&self) -> &[f64] {
+        &self.x
+    }
+
+    fn n(&self) -> usize {
+        self.x.len() / self.space.dim
+    }
+
+    /// Inverse temperature of this step.
+    fn alpha(&self, values: &[f64]) -> f64 {
+        let s = &self.settings;
+        let doubled = s.cool_every.map_or(1.0, |every| 2f64.powf((self.step / every) as f64));
+        s.alpha.at(values) * doubled * s.alpha_factor.powf(self.step as f64)
+    }
+
+    /// σ√Δt of this step.
+    fn ratio(&self) -> f64 {
+        let cooled = self.settings.cool_every.map_or(1.0, |every| ((self.step / every + 2) as f64).log2());
+        self.settings.ratio() / cooled
+    }
+
+    /// Gradients from the differences that were asked for after the particles.
+    fn differences(&mut self, values: &[f64], h: f64) {
+        self.gradients = values.chunks_exact(2).map(|f| (f[0] - f[1]) / (2.0 * h)).collect();
+    }
+
+    /// The memory takes over what is better.
+    fn remember(&mut self, values: &[f64]) {
+        let Some(m) = self.settings.memory else { return };
+        let dim = self.space.dim;
+        let Some((y, fy)) = &mut self.memory else {
+            self.memory = Some((self.x.clone(), values.to_vec()));
+            return;
+        };
+        let kappa = m.kappa.map_or(1.0, |k| k * self.settings.dt).min(1.0);
+        for (i, &f) in values.iter().enumerate() {
+            let (y, x) = (&mut y[i * dim..(i + 1) * dim], &self.x[i * dim..(i + 1) * dim]);
+            match m.beta {
+                // Between two positions the value is not known; it is taken from the better side.
+                Some(beta) if f.is_finite() && fy[i].is_finite() => {
+                    let rate = 0.5 * kappa * (1.0 + (beta * (fy[i] - f)).tanh());
+                    y.iter_mut().zip(x).for_each(|(y, x)| *y += rate * (x - *y));
+                    fy[i] = if rate > 0.5 * kappa { f.min(fy[i]) } else { fy[i] };
+                }
+                _ if f < fy[i] || fy[i].is_nan() => {
+                    y.copy_from_slice(x);
+                    fy[i] = f;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// C ← 0.9 C + 0.1 cov(best quarter)/trace, and its frame every d/10 steps.
+    fn turn_frame(&mut self, members: &[usize], values: &[f64]) {
+        let dim = self.space.dim;
+        let mut ranked: Vec<usize> = (0..values.len()).filter(|&k| values[k].is_finite()).collect();
+        ranked.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
+        ranked.truncate((values.len() / 4).max(2));
+        let rows = || ranked.iter().map(|&k| &self.x[members[k] * dim..(members[k] + 1) * dim]);
+        let mean: Vec<f64> =
+            (0..dim).map(|j| rows().map(|x| x[j]).sum::<f64>() / ranked.len().max(1) as f64).collect();
+        let mut cov = vec![0.0; dim * dim];
+        for x in rows() {
+            for i in 0..dim {
+                for j in 0..dim {
+                    cov[i * dim + j] += (x[i] - mean[i]) * (x[j] - mean[j]);
+                }
+            }
+        }
+        let trace: f64 = cov.iter().step_by(dim + 1).sum();
+        if trace.is_normal() {
+            self.covariance.iter_mut().zip(&cov).for_each(|(c, new)| *c = 0.9 * *c + 0.1 * new / trace);
+        }
+        if self.step.is_multiple_of((dim as u64 / 10).max(1)) {
+            self.frame = Frame::of(&self.covariance, dim).unwrap_or_else(|| Frame::axes(dim));
+        }
+    }
+
+    /// One Euler–Maruyama step of particle `i`; `xi` and `noise` are buffers of a vector each.
+    fn advance(&mut self, i: usize, s: f64, xi: &mut [f64], noise: &mut [f64]) {
+        let dim = self.space.dim;
+        let set = &self.settings;
+        let (dt, pull) = (set.dt, set.lambda * set.dt);
+        normal(&mut self.rng, xi);
+        let x = &mut self.x[i * dim..(i + 1) * dim];
+        if set.freezing {
+            let (keep, std) =
+                ((-pull).exp(), set.delta * ((1.0 - (-2.0 * pull).exp()) / (2.0 * set.lambda)).sqrt());
+            x.iter_mut().zip(&self.c).zip(&*xi).for_each(|((x, c), xi)| *x = c + keep * (*x - c) + std * xi);
+        } else if self.space.surface == Surface::Sphere {
+            let away = x.iter().zip(&self.c).map(|(x, c)| (x - c).powi(2)).sum::<f64>();
+            let reach = away.sqrt().min(set.cap.unwrap_or(f64::INFINITY));
+            let (along_c, along_xi) = (dot(x, &self.c), dot(x, xi));
+            let curve = 0.5 * s * s * (dim as f64 - 1.0) * reach * reach;
+            for ((x, c), xi) in x.iter_mut().zip(&self.c).zip(&*xi) {
+                *x += pull * (c - along_c * *x) + (s * reach + set.delta * dt.sqrt()) * (xi - along_xi * *x)
+                    - curve * *x;
+            }
+        } else {
+            let shrink = if set.noise_after_drift { 1.0 - pull } else { 1.0 };
+            let law = Law { kind: set.noise, s, shrink, cap: set.cap, additive: set.delta * set.delta * dt };
+            let memory = self.memory.as_ref().zip(set.memory);
+            law.draw(x, &self.c, &self.frame, xi, noise);
+            let (mut toward, mut wander) = (None, 0.0);
+            if let Some(((y, _), m)) = memory {
+                toward = Some((&y[i * dim..(i + 1) * dim], m.lambda * dt));
+                wander = m.sigma.map_or(m.lambda * s, |sigma| sigma * dt.sqrt());
+            }
+            if let Some((y, rate)) = toward {
+                normal(&mut self.rng, xi);
+                let own = Law { s: wander, additive: 0.0, ..law };
+                let mut more = vec![0.0; dim];
+                own.draw(x, y, &self.frame, xi, &mut more);
+                for ((n, m), (x, y)) in noise.iter_mut().zip(&more).zip(x.iter().zip(y)) {
+                    *n += m - rate * (x - y);
+                }
+            }
+            if let Some(g) = set.gradient.filter(|_| !self.gradients.is_empty()) {
+                let gradient = &self.gradients[i * dim..(i + 1) * dim];
+                let rate = g.gamma * g.eta * dt;
+                noise.iter_mut().zip(gradient).filter(|g| g.1.is_finite()).for_each(|(n, g)| *n -= rate * g);
+            }
+            x.iter_mut().zip(&self.c).zip(&*noise).for_each(|((x, c), n)| *x += n - pull * (*x - c));
+        }
+        self.space.confine(&mut self.rng, &mut self.x[i * dim..(i + 1) * dim]);
+    }
+
+    /// Fewer particles when the cloud has become narrower.
+    fn reduce(&mut self) {
+        let (dim, mu, n) = (self.space.dim, self.settings.reduction, self.n());
+        let mean: Vec<f64> =
+            (0..dim).map(|j| self.x.iter().skip(j).step_by(dim).sum::<f64>() / n as f64).collect();
+        let square = |x: &[f64]| x.iter().zip(&mean).map(|(x, m)| (x - m).powi(2)).sum::<f64>();
+        let now = self.x.chunks_exact(dim).map(square).sum::<f64>() / n as f64;
+        let old = std::mem::replace(&mut self.variance, now);
+        if !old.is_normal() {
+            return;
+        }
+        let size = self.settings.batches.map_or(1, |b| b.size);
+        let share = ((mu * now + (1.0 - mu) * old) / old).clamp(1.0 - mu, 1.0);
+        let left = ((n as f64 / size as f64 * share).ceil() as usize).max(1) * size;
+        if left < n && left >= 2 {
+            self.x.truncate(left * dim);
+            self.order = (0..left).collect();
+            self.at = 0;
+            if let Some((y, fy)) = &mut self.memory {
+                y.truncate(left * dim);
+                fy.truncate(left);
+            }
+        }
+    }
+}
+
+impl Swarm for CboSwarm {
+    fn ask(&mut self) -> &[f64] {
+        let dim = self.space.dim;
+        self.asked.clear();
+        match self.settings.batches {
+            None => self.asked.extend_from_slice(&self.x),
+            Some(b) => {
+                if self.at == 0 {
+                    self.order.shuffle(&mut self.rng);
+                }
+                for &i in &self.order[self.at..self.at + b.size] {
+                    self.asked.extend_from_slice(&self.x[i * dim..(i + 1) * dim]);
+                }
+            }
+        }
+        if let Some(GradientDrift { difference: Some(h), .. }) = self.settings.gradient {
+            for x in self.x.chunks_exact(dim) {
+                for j in 0..dim {
+                    for sign in [h, -h] {
+                        let at = self.asked.len();
+                        self.asked.extend_from_slice(x);
+                        self.asked[at + j] += sign;
+                    }
+                }
+            }
+        }
+        &self.asked
+    }
+
+    fn wants_gradients(&self) -> bool {
+        self.settings.gradient.is_some_and(|g| g.difference.is_none())
+    }
+
+    fn tell_gradients(&mut self, gradients: &[f64]) {
+        self.gradients = gradients.to_vec();
+    }
+
+    fn tell(&mut self, values: &[f64]) {
+        let (dim, n) = (self.space.dim, self.n());
+        let size = self.settings.batches.map_or(n, |b| b.size);
+        let members = match self.settings.batches {
+            None => (0..n).collect(),
+            Some(_) => self.order[self.at..self.at + size].to_vec(),
+        };
+        let (values, differences) = values.split_at(members.len());
+        if let Some(GradientDrift { difference: Some(h), .. }) = self.settings.gradient {
+            self.differences(differences, h);
+        }
+        self.remember(values);
+        let (points, weighed) = match &self.memory {
+            Some((y, fy)) => (y.as_slice(), fy.as_slice()),
+            None => (&self.asked[..members.len() * dim], values),
+        };
+        let (alpha, s) = (self.alpha(weighed), self.ratio());
+        let Some(found) = consensus(points, dim, weighed, alpha) else {
+            // Nothing is known of this place: look elsewhere.
+            self.x.chunks_exact_mut(dim).for_each(|x| self.space.sample(&mut self.rng, x));
+            return;
+        };
+        let moved = found.point.iter().zip(&self.c).fold(0.0, |m: f64, (a, b)| m.max((a - b).abs()));
+        self.c = found.point;
+        self.facts = Facts { ess: found.ess, alpha, noise: s };
+        if self.settings.noise == Noise::Eigenframe {
+            self.turn_frame(&members, values);
+        }
+        let (mut xi, mut noise) = (vec![0.0; dim], vec![0.0; dim]);
+        match self.settings.batches.filter(|b| b.partial) {
+            Some(_) => members.iter().for_each(|&i| self.advance(i, s, &mut xi, &mut noise)),
+            None => (0..n).for_each(|i| self.advance(i, s, &mut xi, &mut noise)),
+        }
+        if self.settings.batches.is_some_and(|b| moved < b.kick) {
+            for x in self.x.chunks_exact_mut(dim) {
+                normal(&mut self.rng, &mut xi);
+                x.iter_mut().zip(&xi).for_each(|(x, xi)| *x += s * xi);
+                self.space.confine(&mut self.rng, x);
+            }
+        }
+        self.at = (self.at + size) % n;
+        self.step += 1;
+        let cooled = self.settings.cool_every.is_some_and(|every| self.step.is_multiple_of(every));
+        if cooled && self.settings.reduction > 0.0 && self.at == 0 {
+            self.reduce();
+        }
+    }
+
+    fn consensus(&self) -> &[f64] {
+        &self.c
+    }
+
+    fn spread(&self) -> f64 {
+        let away = |x: &[f64]| x.iter().zip(&self.c).fold(0.0, |m: f64, (x, c)| m.max((x - c).abs()));
+        self.x.chunks_exact(self.space.dim).map(away).fold(0.0, f64::max)
+    }
+
+    fn facts(&self) -> Facts {
+        self.facts
+    }
+
+    fn over(&self) -> Option<StopCause> {
+        let dead = self.settings.delta == 0.0 && self.settings.gradient.is_none();
+        let met = || self.x.chunks_exact(self.space.dim).all(|x| x == self.c);
+        (dead && self.step > 0 && met()).then_some(StopCause::Collapsed)
+    }
+}
+
+/// The law of the noise of one particle.
+#[derive(Clone, Copy)]
+struct Law {
+    kind: Noise,
+    s: f64,
+    shrink: f64,
+    cap: Option<f64>,
+    /// Variance of the additive part.
+    additive: f64,
+}
+
+impl Law {
+    /// Noise of a particle at `x` with the consensus `c` from the normal numbers `xi`, which are used up.
+    /// Independent additive noise enters through the variance, which is the same in law.
+    fn draw(&self, x: &[f64], c: &[f64], frame: &Frame, xi: &mut [f64], out: &mut [f64]) {
+        let (s, cap) = (self.s, self.cap.unwrap_or(f64::INFINITY));
+        let scale = |reach: f64| {
+            let own = s * (self.shrink * reach.abs()).min(cap);
+            if self.additive == 0.0 { own } else { (own * own + self.additive).sqrt() }
+        };
+        out.iter_mut().zip(x).zip(c).for_each(|((d, x), c)| *d = x - c);
+        match self.kind {
+            Noise::Isotropic => {
+                let size = scale(dot(out, out).sqrt());
+                out.iter_mut().zip(&*xi).for_each(|(n, xi)| *n = size * xi);
+            }
+            Noise::Anisotropic => out.iter_mut().zip(&*xi).for_each(|(n, xi)| *n = scale(*n) * xi),
+            Noise::Eigenframe => {
+                for (xi, v) in xi.iter_mut().zip(frame.vectors.chunks_exact(out.len())) {
+                    *xi *= scale(dot(v, out));
+                }
+                frame.vector(xi, out);
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Consensus hopping: every step draws a new Gaussian cloud around the consensus. As α → ∞ with
+//! τ = α σ̃² fixed, a step is the proximal step argmin f(x) + |x − x_k|²/(2τ).
+
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use thalweg_core::{Invalid, Seed, normal};
+
+use crate::{Alpha, CboError, Facts, Search, Space, Swarm, consensus};
+
+/// Consensus hopping (CH) of *Gradient is All You Need?*, arXiv:2306.09778.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Hopping {
+    /// Points per cloud.
+    pub particles: usize,
+    /// Standard deviation σ̃ of the cloud [default: a tenth of the mean side of the box].
+    pub width: Option<f64>,
+    /// σ̃ shrinks by this factor …
+    pub width_factor: f64,
+    /// … every that many steps …
+    pub width_every: u64,
+    /// … down to this.
+    pub width_min: f64,
+    /// Inverse temperature.
+    pub alpha: Alpha,
+}
+
+impl Default for Hopping {
+    fn default() -> Self {
+        Self {
+            particles: 200,
+            width: None,
+            width_factor: 0.98,
+            width_every: 1,
+            width_min: 0.0,
+            alpha: Alpha::INFINITE,
+        }
+    }
+}
+
+impl Search for Hopping {
+    fn validate(&self, _: &Space) -> Result<(), CboError> {
+        Invalid::check(self.particles > 0, "particles", 0, "at least 1")?;
+        let width = self.width.unwrap_or(1.0);
+        Invalid::check(width > 0.0 && width.is_finite(), "width", width, "a number > 0")?;
+        let factor = self.width_factor;
+        Invalid::check(factor > 0.0 && factor <= 1.0, "width_factor", factor, "a number in (0, 1]")?;
+        Invalid::check(self.width_every > 0, "width_every", 0, "at least 1")?;
+        Invalid::check(self.width_min >= 0.0, "width_min", self.width_min, "a number ≥ 0")?;
+        Ok(self.alpha.validate()?)
+    }
+
+    fn swarm(&self, space: &Space, seed: Seed) -> Box<dyn Swarm> {
+        let mut rng = seed.stream("hopping", 0);
+        let mut c = vec![0.0; space.dim];
+        space.sample(&mut rng, &mut c);
+        if let crate::Start::Normal { mean, .. } = &space.start {
+            c.copy_from_slice(mean);
+            space.project(&mut c);
+        }
+        let mean_side = space.widths().iter().sum::<f64>() / space.dim as f64;
+        let width = self.width.unwrap_or(if mean_side > 0.0 { 0.1 * mean_side } else { 1.0 });
+        let (space, facts) = (space.clone(), Facts::default());
+        Box::new(Hopper { settings: self.clone(), space, rng, width, c, cloud: Vec::new(), step: 0, facts })
+    }
+}
+
+struct Hopper {
+    settings: Hopping,
+    space: Space,
+    rng: ChaCha8Rng,
+    width: f64,
+    c: Vec<f64>,
+    cloud: Vec<f64>,
+    step: u64,
+    facts: Facts,
+}
+
+impl Swarm for Hopper {
+    fn ask(&mut self) -> &[f64] {
+        self.cloud.resize(self.settings.particles * self.space.dim, 0.0);
+        normal(&mut self.rng, &mut self.cloud);
+        for x in self.cloud.chunks_exact_mut(self.space.dim) {
+            x.iter_mut().zip(&self.c).for_each(|(x, c)| *x = c + self.width * *x);
+            self.space.confine(&mut self.rng, x);
+        }
+        &self.cloud
+    }
+
+    fn tell(&mut self, values: &[f64]) {
+        let alpha = self.settings.alpha.at(values);
+        if let Some(found) = consensus(&self.cloud, self.space.dim, values, alpha) {
+            self.c = found.point;
+            self.facts = Facts { ess: found.ess, alpha, noise: self.width };
+        }
+        self.step += 1;
+        if self.step.is_multiple_of(self.settings.width_every) {
+            self.width = (self.width * self.settings.width_factor).max(self.settings.width_min);
+        }
+    }
+
+    fn consensus(&self) -> &[f64] {
+        &self.c
+    }
+
+    fn spread(&self) -> f64 {
+        self.width
+    }
+
+    fn facts(&self) -> Facts {
+        self.facts
+    }
+}

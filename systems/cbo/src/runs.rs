@@ -1,0 +1,77 @@
+//! Many independent runs, and what they say together.
+
+use rand::RngExt;
+use rayon::prelude::*;
+use thalweg_core::Seed;
+
+use crate::{Answer, CboError, StopCause};
+
+/// Runs with their statistics.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Runs {
+    /// One per run.
+    pub answers: Vec<Answer>,
+    /// Runs that reached the target.
+    pub successes: usize,
+    /// Expected running time: evaluations of all runs per success. None without success.
+    pub ert: Option<f64>,
+}
+
+impl Runs {
+    /// Makes `runs` runs in parallel; `run` gets the number of the run, from 0, and its seed, which is
+    /// `seed` plus that number.
+    pub fn make(
+        runs: u64,
+        seed: Seed,
+        run: impl Fn(u64, Seed) -> Result<Answer, CboError> + Sync,
+    ) -> Result<Self, CboError> {
+        let one = |k: u64| run(k, Seed(seed.0.wrapping_add(k)));
+        let answers: Vec<Answer> = (0..runs).into_par_iter().map(one).collect::<Result<_, _>>()?;
+        Ok(Self::of(answers))
+    }
+
+    /// Of answers: those that stopped at the target are successes.
+    pub fn of(answers: Vec<Answer>) -> Self {
+        let success = |a: &&Answer| matches!(a.stop, StopCause::Target | StopCause::Unbounded);
+        let successes = answers.iter().filter(success).count();
+        let evals: u64 = answers.iter().map(|a| a.evals).sum();
+        let ert = (successes > 0).then(|| evals as f64 / successes as f64);
+        Self { answers, successes, ert }
+    }
+
+    /// The run with the best value.
+    pub fn best(&self) -> Option<&Answer> {
+        self.answers.iter().min_by(|a, b| a.best_f.total_cmp(&b.best_f))
+    }
+
+    /// 95 % bootstrap interval of the expected running time; its end is infinite where resamples have
+    /// no success. None without success.
+    pub fn ert_interval(&self, seed: Seed) -> Option<(f64, f64)> {
+        const RESAMPLES: usize = 2000;
+        self.ert?;
+        let mut rng = seed.stream("bootstrap", 0);
+        let n = self.answers.len();
+        let mut erts: Vec<f64> = (0..RESAMPLES)
+            .map(|_| {
+                let (mut evals, mut hits) = (0.0, 0.0);
+                for _ in 0..n {
+                    let a = &self.answers[rng.random_range(0..n)];
+                    evals += a.evals as f64;
+                    hits += f64::from(a.stop == StopCause::Target || a.stop == StopCause::Unbounded);
+                }
+                evals / hits
+            })
+            .collect();
+        erts.sort_by(f64::total_cmp);
+        Some((erts[RESAMPLES / 40], erts[RESAMPLES - 1 - RESAMPLES / 40]))
+    }
+}
+
+/// 95 % interval of a rate of `hits` among `n` (Wilson's score interval).
+pub fn rate_interval(hits: usize, n: usize) -> (f64, f64) {
+    const Z: f64 = 1.959964;
+    let (n, p) = (n.max(1) as f64, hits as f64 / n.max(1) as f64);
+    let centre = (p + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
+    let half = Z / (1.0 + Z * Z / n) * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
+    ((centre - half).max(0.0), (centre + half).min(1.0))
+}

@@ -1,0 +1,229 @@
+use crate::{Diagonal, Matrix, Order, RelaxError};
+
+/// A sparse matrix, row by row, with a positive diagonal; nothing is assumed of its symmetry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Csr {
+    /// Where the entries left of the diagonal of each row begin, `[rows + 1]`.
+    start: Vec<usize>,
+    /// Where the entries right of the diagonal begin, `[rows]`.
+    upper: Vec<usize>,
+    col: Vec<u32>,
+    val: Vec<f64>,
+    diag: Vec<f64>,
+}
+
+impl Csr {
+    /// The matrix of these `(row, column, value)`, counted from 0; repeated places are added.
+    pub fn from_triplets(
+        rows: usize,
+        cols: usize,
+        triplets: impl IntoIterator<Item = (usize, usize, f64)>,
+    ) -> Result<Self, RelaxError> {
+        if rows != cols {
+            return Err(RelaxError::NotSquare { rows, cols });
+        }
+        if rows == 0 {
+            return Err(RelaxError::Empty);
+        }
+        let mut entries: Vec<(usize, usize, f64)> = triplets.into_iter().collect();
+        for &(i, j, value) in &entries {
+            if i >= rows || j >= rows {
+                return Err(RelaxError::Outside { row: i + 1, col: j + 1, size: rows });
+            }
+            if !value.is_finite() {
+                return Err(RelaxError::NotFinite { what: "the matrix", row: i + 1, value });
+            }
+        }
+        entries.sort_by_key(|e| (e.0, e.1)); // stable: sums of repeated places do not depend on chance
+        let (mut start, mut upper) = (Vec::with_capacity(rows + 1), Vec::with_capacity(rows));
+        let (mut col, mut val, mut diag) = (Vec::new(), Vec::new(), vec![0.0; rows]);
+        let mut entries = entries.into_iter().peekable();
+        for i in 0..rows {
+            start.push(col.len());
+            upper.push(col.len());
+            while let Some((_, j, mut value)) = entries.next_if(|e| e.0 == i) {
+                while let Some(again) = entries.next_if(|e| (e.0, e.1) == (i, j)) {
+                    value += again.2;
+                }
+                if j == i {
+                    diag[i] = value;
+                } else {
+                    col.push(j as u32);
+                    val.push(value);
+                    if j < i {
+                        upper[i] = col.len();
+                    }
+                }
+            }
+            if diag[i] <= 0.0 || !diag[i].is_finite() {
+                return Err(RelaxError::Diagonal { row: i + 1, value: diag[i] });
+            }
+        }
+        start.push(col.len());
+        Ok(Self { start, upper, col, val, diag })
+    }
+
+    /// The entries as `(row, column, value)`, row by row, the diagonal first.
+    pub fn triplets(&self) -> impl Iterator<Item = (usize, usize, f64)> + '_ {
+        (0..self.rows()).flat_map(move |i| {
+            let row = self.start[i]..self.start[i + 1];
+            let rest = row.map(move |k| (i, self.col[k] as usize, self.val[k]));
+            std::iter::once((i, i, self.diag[i])).chain(rest)
+        })
+    }
+
+    /// The matrix with `shift` added to its diagonal.
+    pub fn shifted(&self, shift: f64) -> Result<Self, RelaxError> {
+        let mut new = self.clone();
+        for (row, d) in new.diag.iter_mut().enumerate() {
+            *d += shift;
+            if *d <= 0.0 || !d.is_finite() {
+                return Err(RelaxError::Diagonal { row: row + 1, value: *d });
+            }
+        }
+        Ok(new)
+    }
+
+    fn lower(&self, i: usize) -> std::ops::Range<usize> {
+        self.start[i]..self.upper[i]
+    }
+
+    fn upper(&self, i: usize) -> std::ops::Range<usize> {
+        self.upper[i]..self.start[i + 1]
+    }
+
+    /// The part of row i that a sweep of that order has yet to reach.
+    fn ahead(&self, order: Order, i: usize) -> std::ops::Range<usize> {
+        match order {
+            Order::Forward => self.upper(i),
+            Order::Backward => self.lower(i),
+        }
+    }
+
+    fn sum(&self, range: std::ops::Range<usize>, x: &[f64]) -> f64 {
+        self.col[range.clone()].iter().zip(&self.val[range]).map(|(j, a)| a * x[*j as usize]).sum()
+    }
+
+    /// Calls `f` with each row in the order of a sweep.
+    fn walk(&self, order: Order, mut f: impl FnMut(usize)) {
+        match order {
+            Order::Forward => (0..self.rows()).for_each(&mut f),
+            Order::Backward => (0..self.rows()).rev().for_each(&mut f),
+        }
+    }
+}
+
+impl Matrix for Csr {
+    fn rows(&self) -> usize {
+        self.diag.len()
+    }
+
+    fn len(&self) -> usize {
+        self.diag.len()
+    }
+
+    fn entries(&self) -> usize {
+        self.col.len()
+    }
+
+    fn pack(&self, natural: &[f64]) -> Vec<f64> {
+        natural.to_vec()
+    }
+
+    fn unpack(&self, own: &[f64]) -> Vec<f64> {
+        own.to_vec()
+    }
+
+    fn diagonal(&self) -> Diagonal<'_> {
+        Diagonal::Entries(&self.diag)
+    }
+
+    fn dominance(&self) -> f64 {
+        let row = |i: usize| {
+            self.val[self.start[i]..self.start[i + 1]].iter().map(|a| a.abs()).sum::<f64>() / self.diag[i]
+        };
+        (0..self.rows()).map(row).fold(0.0, f64::max)
+    }
+
+    fn check_symmetric(&self) -> Result<(), RelaxError> {
+        // Walking the rows in order meets the mirror image of each entry in order too.
+        let differ = |row, col| Err(RelaxError::NotSymmetric { row: row + 1, col: col + 1 });
+        let mut next = self.upper.clone();
+        for i in 0..self.rows() {
+            for k in self.lower(i) {
+                let j = self.col[k] as usize;
+                let at = next[j];
+                let mirrored = at < self.start[j + 1] && self.col[at] as usize == i;
+                if !mirrored || (self.val[at] - self.val[k]).abs() > 1e-10 * self.diag[i].max(self.diag[j]) {
+                    return differ(i, j);
+                }
+                next[j] += 1;
+            }
+        }
+        match (0..self.rows()).find(|&j| next[j] < self.start[j + 1]) {
+            Some(j) => differ(j, self.col[next[j]] as usize),
+            None => Ok(()),
+        }
+    }
+
+    fn residual(&self, b: &[f64], x: &[f64], r: &mut [f64]) -> f64 {
+        let mut norm = 0.0;
+        for i in 0..self.rows() {
+            r[i] = b[i] - self.diag[i] * x[i] - self.sum(self.start[i]..self.start[i + 1], x);
+            norm += r[i] * r[i];
+        }
+        norm
+    }
+
+    fn apply(&self, x: &[f64], y: &mut [f64]) -> f64 {
+        let mut product = 0.0;
+        for i in 0..self.rows() {
+            y[i] = self.diag[i] * x[i] + self.sum(self.start[i]..self.start[i + 1], x);
+            product += x[i] * y[i];
+        }
+        product
+    }
+
+    fn sweep(&self, order: Order, omega: f64, b: &[f64], x: &mut [f64], r: &mut [f64]) -> f64 {
+        self.walk(order, |i| {
+            let lack = b[i] - self.diag[i] * x[i] - self.sum(self.start[i]..self.start[i + 1], x);
+            r[i] = omega * lack / self.diag[i]; // the change of x
+            x[i] += r[i];
+        });
+        // A row's residual: its own under- or overshoot, and what the changes after it did.
+        let (overshoot, mut norm) = (1.0 / omega - 1.0, 0.0);
+        self.walk(order, |i| {
+            r[i] = overshoot * self.diag[i] * r[i] - self.sum(self.ahead(order, i), r);
+            norm += r[i] * r[i];
+        });
+        norm
+    }
+
+    fn solve_triangle(&self, order: Order, omega: f64, v: &[f64], y: &mut [f64]) {
+        self.walk(order, |i| {
+            let behind = self.ahead(order.reverse(), i);
+            y[i] = omega * (v[i] - self.sum(behind, y)) / self.diag[i];
+        });
+    }
+
+    fn split_product(&self, order: Order, omega: f64, p: &[f64], y: &mut [f64], z: &mut [f64]) -> f64 {
+        self.solve_triangle(order.reverse(), omega, p, y);
+        let g = 2.0 / omega - 1.0;
+        let mut product = 0.0;
+        self.walk(order, |i| {
+            let behind = self.ahead(order.reverse(), i);
+            z[i] = omega * ((p[i] - self.sum(behind, z)) / self.diag[i] - g * y[i]);
+            product += p[i] * (y[i] + z[i]);
+        });
+        product
+    }
+
+    fn triangle_product(&self, order: Order, omega: f64, v: &[f64], out: &mut [f64]) -> f64 {
+        let mut norm = 0.0;
+        for i in 0..self.rows() {
+            out[i] = self.diag[i] / omega * v[i] + self.sum(self.ahead(order.reverse(), i), v);
+            norm += out[i] * out[i];
+        }
+        norm
+    }
+}

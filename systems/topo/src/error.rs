@@ -1,0 +1,134 @@
+use thiserror::Error;
+
+/// Why no graph could be learned. Each says what is wrong and what to do.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum TopoError {
+    /// A cell that is not a finite number.
+    #[error(
+        "row {row}, column {column} is {value}; every cell must be a finite number: drop the row, or impute it"
+    )]
+    NotFinite {
+        /// Row of the data, from 1.
+        row: usize,
+        /// Name of the column.
+        column: String,
+        /// What stands there.
+        value: f64,
+    },
+    /// A variable that never changes.
+    #[error("column {0} is constant, so nothing can be learned about it; drop the column")]
+    Constant(String),
+    /// Two columns of one name.
+    #[error("two columns are named {0}; give each variable a name of its own")]
+    Duplicate(String),
+    /// Too little data altogether.
+    #[error("the data have {rows} rows and {columns} columns; at least 2 rows and 1 column are needed")]
+    Empty {
+        /// Rows.
+        rows: usize,
+        /// Columns.
+        columns: usize,
+    },
+    /// A column that others determine.
+    #[error(
+        "column {column} is a linear combination of {others}, so its conditional variance is 0; drop it, or use \
+         --reg l2 --lambda 0.01"
+    )]
+    Collinear {
+        /// Name of the column.
+        column: String,
+        /// Names of the others.
+        others: String,
+    },
+    /// Dense fits need more samples than variables.
+    #[error(
+        "{rows} samples of {columns} variables: a regression on all predecessors needs more samples than variables; \
+         use --score bic, --reg l1, or --reg l2 --lambda 0.01"
+    )]
+    TooFewSamples {
+        /// Samples.
+        rows: usize,
+        /// Variables.
+        columns: usize,
+    },
+    /// Values that a score cannot take.
+    #[error(
+        "row {row}, column {column} is {value}; the logistic score takes 0 and 1 alone, use l2, bic or mlp"
+    )]
+    NotBinary {
+        /// Row of the data, from 1.
+        row: usize,
+        /// Name of the column.
+        column: String,
+        /// What stands there.
+        value: f64,
+    },
+    /// The likelihood with free variances does not depend on the order.
+    #[error(
+        "the Gaussian likelihood with unequal variances and no penalty is ½ log det S for every order; use --score mcp \
+         (the likelihood with a sparsity penalty), --score bic, or --score ev for equal variances"
+    )]
+    OrderFree,
+    /// A matrix or an order that does not fit the data.
+    #[error("{what} has {found} where the data have {needed} variables; use a matching one")]
+    Size {
+        /// What was given.
+        what: String,
+        /// What it has.
+        found: usize,
+        /// What it needs.
+        needed: usize,
+    },
+    /// An order that misses or repeats a variable.
+    #[error("{0} is no order: every variable must stand in it once")]
+    NotAnOrder(String),
+    /// A graph that must have no cycle.
+    #[error("{0} has a directed cycle; remove edges until it has none")]
+    Cyclic(String),
+    /// Knowledge that contradicts itself.
+    #[error("the required edge {from} → {to} is forbidden by {by}; drop one of the two")]
+    Contradiction {
+        /// Tail.
+        from: String,
+        /// Head.
+        to: String,
+        /// What forbids it.
+        by: String,
+    },
+    /// The exact search is exponential.
+    #[error(
+        "the exact search over {found} variables would take 2^{found} subsets; it takes at most {limit} {why}"
+    )]
+    TooMany {
+        /// Variables.
+        found: usize,
+        /// Variables allowed.
+        limit: usize,
+        /// For which score.
+        why: &'static str,
+    },
+    /// A combination that is not defined.
+    #[error("{what} does not go with {with}; {remedy}")]
+    Combination {
+        /// An option.
+        what: String,
+        /// Another.
+        with: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A continuous method left its domain or diverged.
+    #[error("{method} found no finite solution: {cause}; standardise the data, or start from td")]
+    Diverged {
+        /// The method.
+        method: &'static str,
+        /// What happened.
+        cause: String,
+    },
+    /// The watcher asked to stop.
+    #[error("the search was stopped")]
+    Stopped,
+    /// A hyper-parameter outside its range.
+    #[error(transparent)]
+    Invalid(#[from] thalweg_core::Invalid),
+}
