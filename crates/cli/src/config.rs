@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Options of every verb.
 #[derive(Args, Clone, Debug, Default)]
@@ -130,7 +131,26 @@ pub fn to_toml(settings: &impl Serialize) -> Result<String> {
     Ok(toml::to_string(settings)?)
 }
 
+/// Field and value of `--set FIELD=VALUE`.
+pub fn field_value(entry: &str) -> Result<(&str, &str)> {
+    entry.split_once('=').with_context(|| format!("--set {entry} is no FIELD=VALUE pair"))
+}
+
+/// A number, a truth value or a list where it reads as one, else text.
+pub fn value(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
+}
+
 /// The shared data folder: the variable THALWEG_DATA, or `../shared/data`.
 pub fn shared_data() -> PathBuf {
     std::env::var_os("THALWEG_DATA").map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from)
+}
+
+/// A file or folder of the shared data that must be there.
+pub fn shared_file(path: impl AsRef<Path>) -> Result<PathBuf> {
+    let file = shared_data().join(path);
+    if !file.exists() {
+        bail!("{} does not exist; name the folder of shared data with THALWEG_DATA", file.display());
+    }
+    Ok(file)
 }

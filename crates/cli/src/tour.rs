@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use thalweg::core::Seed;
 use thalweg::mfac::Saliency;
+use thalweg::net::Model;
 use thalweg::plot::{Figure, Report};
 use thalweg::train::Sampling;
 
@@ -38,9 +39,9 @@ const STOPS: &[Stop] = &[
     ("adahessian", |_| bench::trajectories()),
     ("mkor", mkor),
     ("mfac", mfac),
-    ("convex-relu", fit::certified_gap),
+    ("convex-relu", |_| fit::certified_gap()),
     ("lipsdp", certify::all_bounds),
-    ("topo", dag::tour::stop),
+    ("topo", |_| dag::tour::stop()),
     ("relax", |_| linsolve::tour::heat()),
     ("cbo", |_| minimize::tour::stop()),
 ];
@@ -78,8 +79,19 @@ impl Tour {
 
 const ARCH: &str = "mlp:64-128-10";
 
-fn digits() -> Result<Task> {
-    Task::load(&From { data: "digits".into(), ..From::default() }, ARCH, None)
+fn digits(arch: &str) -> Result<Task> {
+    Task::load(&From { data: "digits".into(), ..From::default() }, arch, None)
+}
+
+/// The digits, and a network that ten epochs of AdamW have trained on them.
+pub fn trained(arch: &str, mut fields: Value, common: &Common) -> Result<(Task, Model)> {
+    let task = digits(arch)?;
+    let quiet = Common { quiet: true, ..common.clone() };
+    let sampling = Sampling { batch: 64, seed: Seed(1), ..Sampling::default() };
+    (fields["lr"], fields["schedule"]) = (3e-3.into(), "linear:220".into());
+    let job = train::Job::plain(&task, None, sampling, 220)?;
+    let model = job.try_out(&bench::trainer("adamw", fields)?, &quiet)?.model;
+    Ok((task, model))
 }
 
 /// A training comparison on the embedded digits.
@@ -90,7 +102,7 @@ fn compare(
     variants: &[Variant],
     epochs: u64,
 ) -> Result<Finding> {
-    let task = digits()?;
+    let task = digits(ARCH)?;
     let setting = Setting { batch: 64, length: Length::Epochs(epochs), schedule: "linear", seeds: 3 };
     let quiet = Common { quiet: true, ..common.clone() };
     let rows = bench::train(&task, variants, &setting, &quiet)?;
@@ -144,12 +156,8 @@ fn mkor(common: &Common) -> Result<Finding> {
 
 /// One-shot pruning of a small network.
 fn mfac(common: &Common) -> Result<Finding> {
-    let task = digits()?;
+    let (task, model) = trained(ARCH, json!({}), common)?;
     let quiet = Common { quiet: true, ..common.clone() };
-    let sampling = Sampling { batch: 64, seed: Seed(1), ..Sampling::default() };
-    let job = train::Job::plain(&task, None, sampling, 220)?;
-    let fields = json!({ "lr": 3e-3, "schedule": "linear:220" });
-    let model = job.try_out(&bench::trainer("adamw", fields)?, &quiet)?.model;
     let settings = prune::Settings {
         compare: Some(vec![Saliency::Mfac, Saliency::DiagFisher, Saliency::Magnitude]),
         sparsity: Some(vec![0.5, 0.7, 0.8, 0.85, 0.9, 0.95]),

@@ -301,14 +301,13 @@ impl Settings {
             }
         }
         for entry in &self.set {
-            let (key, value) =
-                entry.split_once('=').with_context(|| format!("--set {entry} is no FIELD=VALUE pair"))?;
+            let (key, value) = config::field_value(entry)?;
             let (method, field) = match key.split_once('.') {
                 Some((method, field)) if names.iter().any(|n| n == method) => (Some(method), field),
                 _ => (None, key),
             };
             if method.map_or_else(|| known(field), |m| Ok(m == name))? {
-                fields.insert(field.trim().into(), parse_value(value.trim()));
+                fields.insert(field.trim().into(), config::value(value.trim()));
             }
         }
         if blank.has("schedule") {
@@ -352,11 +351,6 @@ fn schedule_of(fields: &mut Map<String, Value>) -> Option<&mut Value> {
 fn without_null(fields: &mut Map<String, Value>) {
     fields.retain(|_, v| !v.is_null());
     fields.values_mut().filter_map(Value::as_object_mut).for_each(without_null);
-}
-
-/// A number, a truth value or a list where it reads as one, else text.
-fn parse_value(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
 }
 
 /// What `train` says of a finished run.

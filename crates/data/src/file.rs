@@ -8,25 +8,41 @@ use crate::DataError;
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// All bytes of a file, unpacked if it starts as gzip does.
+/// All bytes of a file with data, unpacked if it starts as gzip does.
 pub(crate) fn bytes(file: &Path) -> Result<Vec<u8>, DataError> {
-    let raw = fs::read(file).map_err(|e| DataError::Unreadable { file: file.into(), source: e })?;
-    let mut bytes = Vec::new();
-    if raw.starts_with(&GZIP) {
-        let damaged = |e| DataError::Gzip { file: file.into(), source: e };
-        MultiGzDecoder::new(&raw[..]).read_to_end(&mut bytes).map_err(damaged)?;
-    } else {
-        bytes = raw;
-    }
+    let bytes = unpacked(file)?;
     if bytes.is_empty() {
         return Err(DataError::Empty { file: file.into() });
     }
     Ok(bytes)
 }
 
-/// All of a UTF-8 file, without the byte-order mark.
+fn unpacked(file: &Path) -> Result<Vec<u8>, DataError> {
+    let raw = fs::read(file).map_err(|e| DataError::Unreadable { file: file.into(), source: e })?;
+    if !raw.starts_with(&GZIP) {
+        return Ok(raw);
+    }
+    let mut bytes = Vec::new();
+    let damaged = |e| DataError::Gzip { file: file.into(), source: e };
+    MultiGzDecoder::new(&raw[..]).read_to_end(&mut bytes).map_err(damaged)?;
+    Ok(bytes)
+}
+
+/// All of a UTF-8 file, unpacked if it starts as gzip does, without the byte-order mark; perhaps empty.
+///
+/// # Errors
+/// An unreadable file, damaged gzip, and other encodings, with line and offset.
+pub fn read_text(file: &Path) -> Result<String, DataError> {
+    decoded(file, unpacked(file)?)
+}
+
+/// As [`read_text`], of a file with data.
 pub(crate) fn text(file: &Path) -> Result<String, DataError> {
-    let mut text = String::from_utf8(bytes(file)?).map_err(|e| {
+    decoded(file, bytes(file)?)
+}
+
+fn decoded(file: &Path, bytes: Vec<u8>) -> Result<String, DataError> {
+    let mut text = String::from_utf8(bytes).map_err(|e| {
         let offset = e.utf8_error().valid_up_to();
         let line = e.as_bytes()[..offset].iter().filter(|&&b| b == b'\n').count() + 1;
         DataError::Utf8 { file: file.into(), line, offset }

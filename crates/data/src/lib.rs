@@ -29,5 +29,6 @@ mod text;
 pub use dataset::{Dataset, Targets, Values};
 pub use digits::digits;
 pub use error::DataError;
+pub use file::read_text;
 pub use load::{Loaded, Options, Origin, Source, load};
 pub use text::Text;

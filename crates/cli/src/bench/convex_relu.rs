@@ -16,9 +16,9 @@ use thalweg::data::{self, Source, Targets, Values};
 use thalweg::optim::{Adam, Sgd};
 use thalweg::plot::{Figure, Table};
 
-use super::timing::exponent;
+use super::timing::{exponent, median};
 use super::{Entry, Finding, Options, publish};
-use crate::config::shared_data;
+use crate::config::shared_file;
 use crate::fit::data::Data;
 
 #[derive(Args)]
@@ -66,11 +66,7 @@ impl Bench {
 
 /// One of the shared problems.
 fn shared(name: &str) -> Result<PathBuf> {
-    let file = shared_data().join("convex-relu").join(format!("{name}.npz"));
-    if !file.exists() {
-        bail!("{} does not exist; name the folder of shared data with THALWEG_DATA", file.display());
-    }
-    Ok(file)
+    shared_file(format!("convex-relu/{name}.npz"))
 }
 
 fn load(name: &str, loss: Loss) -> Result<Data> {
@@ -198,10 +194,7 @@ fn threes_and_eights(limit: usize) -> Result<(Samples, Vec<f64>)> {
 
 /// Images as rows of bytes with their labels.
 fn images(file: &str, side: usize, channels: usize) -> Result<(Vec<Vec<f64>>, Vec<u32>)> {
-    let file = shared_data().join(file);
-    if !file.exists() {
-        bail!("{} does not exist; name the folder of shared data with THALWEG_DATA", file.display());
-    }
+    let file = shared_file(file)?;
     let loaded = data::load(&file.display().to_string(), &data::Options::default())?;
     let Source::Examples { train, test } = loaded.source else { bail!("{} holds no images", file.display()) };
     let (mut x, mut labels) = (Vec::new(), Vec::new());
@@ -624,11 +617,6 @@ fn descend(
     let network = training.network(&outcome.solution);
     let value = network.objective(&data.train, &data.y, loss, beta);
     Ok(Descent { value, reached, accuracy: accuracy(&network, data)? })
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// The sampled convex program, and its value as neurons are added.

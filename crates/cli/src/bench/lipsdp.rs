@@ -1,10 +1,9 @@
 //! Lipschitz certificates (Pauli et al., arXiv:2401.14033; Fazlyab et al., arXiv:1906.04893): the
 //! values and times they are held to.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use serde_json::{Value, json};
 use thalweg::core::{Seed, normal};
@@ -17,7 +16,7 @@ use thalweg::plot::{Figure, Table};
 use super::timing::exponent;
 use super::{Entry, Finding, Options, publish};
 use crate::certify::model::{self, How};
-use crate::config::shared_data;
+use crate::config::shared_file;
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -99,10 +98,7 @@ impl Bench {
 
 /// A network of the shared folder; `core` leaves out the first and last layer of a residual one.
 fn shared(name: &str, kind: &str) -> Result<Network> {
-    let file: PathBuf = shared_data().join("lipsdp").join(format!("{name}.npz"));
-    if !file.exists() {
-        bail!("{} is not there; set THALWEG_DATA to the folder with lipsdp/", file.display());
-    }
+    let file = shared_file(format!("lipsdp/{name}.npz"))?;
     let residual = matches!(kind, "residual" | "core");
     let activation = Some(if residual { "maxmin" } else { kind });
     let net = model::load(&file, &How { activation, residual, ..How::default() })?.net;

@@ -8,16 +8,15 @@ use anyhow::Result;
 use clap::Args;
 use rayon::prelude::*;
 use serde_json::{Value, json};
-use thalweg::core::{Outcome, Run, Seed, Stop};
+use thalweg::core::Seed;
 use thalweg::plot::{Figure, Table};
 use thalweg::relax::{
-    Heat, Interval, Matrix, Method, Order, Pilot, Sequence, Shift, Shifted, Steer, Stencil, Taken, arms,
-    compare, omega_grid,
+    Heat, Interval, Matrix, Method, Order, Pilot, Sequence, Shift, Shifted, Stencil, compare, omega_grid,
 };
 
-use super::timing::seconds;
+use super::timing::{median, seconds};
 use super::{Entry, Finding, Options, moments, publish};
-use crate::linsolve;
+use crate::linsolve::tour::{self, solve, steer};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -38,7 +37,7 @@ const ALL: &[Entry<Bench>] = &[
     ("overhead", "d", |_| overhead()),
     ("kernels", "e", |_| kernels()),
     ("joint", "", |b| joint(&b.options)),
-    ("tour", "", |_| linsolve::tour::heat()),
+    ("tour", "", |_| tour::heat()),
 ];
 
 impl Bench {
@@ -46,19 +45,6 @@ impl Bench {
         self.options.common.start()?;
         publish("Learned relaxation", &self.options, &self, &self.which, ALL)
     }
-}
-
-fn steer(policy: &str, method: Method) -> Result<Steer> {
-    Ok(Steer {
-        policy: policy.parse()?,
-        arms: arms(&[method], &omega_grid(1.0, 1.95, 20)),
-        ..Steer::default()
-    })
-}
-
-fn solve(steer: &Steer, sequence: &mut dyn Sequence, seed: u64) -> Result<Outcome<Taken>> {
-    let steps = sequence.steps();
-    Ok(Run::new(steer, sequence).seed(Seed(seed)).stop(Stop::Steps(steps)).run()?)
 }
 
 const SHIFTS: [(&str, Shift, f64); 2] = [("high", Shift::High, 0.70), ("low", Shift::Low, 0.80)];
@@ -197,12 +183,7 @@ fn time() -> Result<Finding> {
             totals[i] = outcome.evaluations;
         }
     }
-    let median = |t: &Vec<f64>| {
-        let mut t = t.clone();
-        t.sort_by(f64::total_cmp);
-        t[t.len() / 2]
-    };
-    let medians: Vec<f64> = times.iter().map(median).collect();
+    let medians: Vec<f64> = times.iter().map(|t| median(t.clone())).collect();
     let fixed = medians[1..4].iter().copied().fold(f64::INFINITY, f64::min);
     let mut table = Table::new(["solver", "iterations", "seconds", "of CG's time"]);
     let mut data = Vec::new();
@@ -322,10 +303,6 @@ fn kernels() -> Result<Finding> {
             }
             ours.push(clock.elapsed().as_secs_f64());
         }
-        let median = |mut t: Vec<f64>| {
-            t.sort_by(f64::total_cmp);
-            t[t.len() / 2]
-        };
         let rate = |t: Vec<f64>| (sweeps * side * side) as f64 / median(t) / 1e6;
         let (slow, fast) = (rate(theirs), rate(ours));
         ratios.push(fast / slow);

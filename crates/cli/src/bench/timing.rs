@@ -73,9 +73,10 @@ pub fn seconds<T>(mut call: impl FnMut() -> Result<T>) -> Result<f64> {
     Ok(median(times))
 }
 
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
+/// The middle of some numbers, the larger of two; NaN of none.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// The exponent k of y ∝ xᵏ: the slope of a straight line through the logarithms.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
 use thalweg::core::{Seed, interrupt};
@@ -13,9 +13,9 @@ use thalweg::topo::{
     thresholded, top_down, topological_order, variance_order,
 };
 
-use super::timing::exponent;
+use super::timing::{exponent, median};
 use super::{Entry, Finding, Options, publish};
-use crate::config::shared_data;
+use crate::config::shared_file;
 use crate::dag::{picture, table, tour};
 use crate::failure::Interrupted;
 
@@ -44,7 +44,7 @@ const ALL: &[Entry<Bench>] = &[
     ("sachs", "B7", |_| proteins()),
     ("nonlinear", "B8", |_| nonlinear()),
     ("exact", "", |b| exact(&b.options)),
-    ("overview", "", |b| tour::stop(&b.options.common)),
+    ("overview", "", |_| tour::stop()),
 ];
 
 impl Bench {
@@ -57,10 +57,7 @@ impl Bench {
 
 /// Data and true graph of the shared folder.
 fn set(name: &str) -> Result<(Sample, Mat<f64>)> {
-    let folder = shared_data().join("topo");
-    if !folder.exists() {
-        bail!("{} is not there; set THALWEG_DATA to the folder with topo/", folder.display());
-    }
+    let folder = shared_file("topo")?;
     let file = |name: String| folder.join(name).display().to_string();
     let sample = table::data(&file(format!("{name}.csv.gz")), false)?.0;
     let network = file(format!("{}_network.csv", name.trim_end_matches("_n1000")));
@@ -101,11 +98,7 @@ fn timed<T>(runs: usize, mut go: impl FnMut() -> Result<T>) -> Result<(T, f64)> 
             return Err(Interrupted { resume: None }.into());
         }
     }
-    times.sort_by(f64::total_cmp);
-    match last {
-        Some(last) => Ok((last, times[times.len() / 2])),
-        None => bail!("nothing was run"),
-    }
+    Ok((last.context("nothing was run")?, median(times)))
 }
 
 /// Least-squares score of an order and the graph of its weights of 0.3 and more.

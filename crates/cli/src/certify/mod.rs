@@ -191,13 +191,8 @@ impl Certify {
             }
             None => {
                 let mut table = Table::new(["method", "bound", "sampled", "seconds"]);
-                let sampled = lower.map_or_else(|| "–".into(), |l| format!("{l:.6}"));
-                table.row([
-                    c.method.clone(),
-                    format!("{:.6}", c.bound),
-                    sampled,
-                    format!("{:.3}", c.seconds),
-                ]);
+                let bound = format!("{:.6}", c.bound);
+                table.row([c.method.clone(), bound, sampled(lower), format!("{:.3}", c.seconds)]);
                 let figure = report::bounds(&[(c.method.clone(), c.bound)], lower);
                 report::write(out, &title, &table, ("bounds", &figure, PROVED))
             }
@@ -248,7 +243,7 @@ impl Certify {
 
     fn all(&self, settings: &LipSdp, net: &Network, lower: Option<f64>) -> Result<()> {
         let mut table = Table::new(["method", "bound", "over the sampled", "verified", "seconds"]);
-        let mut list = Vec::new();
+        let (mut proved, mut list) = (Vec::new(), Vec::new());
         let mut verified = true;
         for (bound, found) in settings.all(net) {
             match found {
@@ -260,6 +255,7 @@ impl Certify {
                     table.row(cells.into_iter().chain(rest));
                     verified &= c.verified;
                     list.push(Value::Object(summary(&c, lower)));
+                    proved.push((c.method, c.bound));
                 }
                 // What does not apply is left out, with the reason for people.
                 Err(e) => self.common.note(format!("{bound}: {e}")),
@@ -268,16 +264,13 @@ impl Certify {
         let order = order(&list);
         if let Some(out) = &self.out {
             output::write_json(&out.join("summary.json"), &list)?;
-            let bound = |c: &Value| Some((c["method"].as_str()?.to_string(), c["bound"].as_f64()?));
-            let found: Vec<_> = list.iter().filter_map(bound).collect();
-            let (title, figure) = (self.model.display().to_string(), report::bounds(&found, lower));
+            let (title, figure) = (self.model.display().to_string(), report::bounds(&proved, lower));
             report::write(out, &title, &table, ("bounds", &figure, PROVED))?;
         }
         match self.common.json {
             true => output::print_json(&list)?,
             false => {
-                let lower = lower.map_or_else(|| "–".into(), |l| format!("{l:.6}"));
-                output::print(&format!("{}\nsampled lower bound {lower}\n", table.text()))?;
+                output::print(&format!("{}\nsampled lower bound {}\n", table.text(), sampled(lower)))?;
             }
         }
         if let Some(broken) = order {
@@ -388,8 +381,13 @@ fn summary(c: &Certificate, lower: Option<f64>) -> Map<String, Value> {
 
 const PROVED: &str = "No two inputs differ by more than this per unit of their distance.";
 
+/// The sampled lower bound in words.
+fn sampled(lower: Option<f64>) -> String {
+    lower.map_or_else(|| "–".into(), |l| format!("{l:.6}"))
+}
+
 fn headline(c: &Certificate, lower: Option<f64>) -> String {
-    let lower = lower.map_or_else(|| "–".into(), |l| format!("{l:.6}"));
+    let lower = sampled(lower);
     format!("bound {:.6}   sampled {lower}   by {} in {:.3} s", c.bound, c.method, c.seconds)
 }
 

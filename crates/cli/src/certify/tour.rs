@@ -2,26 +2,18 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use thalweg::core::Seed;
 use thalweg::lipsdp::{LipSdp, Norm, Sampling as Search, lower_bound};
 use thalweg::plot::Table;
-use thalweg::train::Sampling;
 
 use super::{model, report, summary};
-use crate::bench::{self, Finding};
+use crate::bench::Finding;
 use crate::config::Common;
-use crate::task::{From, Task};
-use crate::train::Job;
+use crate::tour;
 
 /// All bounds of a small MaxMin network that has just been trained on the digits.
 pub fn all_bounds(common: &Common) -> Result<Finding> {
     const ARCH: &str = "mlp:64-16-16-10:maxmin";
-    let task = Task::load(&From { data: "digits".into(), ..From::default() }, ARCH, None)?;
-    let quiet = Common { quiet: true, ..common.clone() };
-    let sampling = Sampling { batch: 64, seed: Seed(1), ..Sampling::default() };
-    let fields = json!({ "lr": 3e-3, "weight_decay": 0.1, "schedule": "linear:220" });
-    let job = Job::plain(&task, None, sampling, 220)?;
-    let trained = job.try_out(&bench::trainer("adamw", fields)?, &quiet)?.model;
+    let (_, trained) = tour::trained(ARCH, json!({ "weight_decay": 0.1 }), common)?;
     let net = model::from_graph(&trained, &trained.preprocess)?;
     let lower = lower_bound(&net, Norm::L2, &[], &Search::default());
 

@@ -8,6 +8,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use thalweg::core::{Seed, interrupt};
+use thalweg::data::read_text;
 use thalweg::plot::{Report, Table};
 use thalweg::topo::{
     Given, Knowledge, Learned, Polished, Sample, TopoError, edges, r2_sortability, varsortability,
@@ -27,12 +28,8 @@ use crate::output;
 
 `sachs` is embedded. Least squares (l2) depends on units: on standardised data use bic.")]
 pub struct Fit {
-    /// CSV with a header (also gzipped), npy or npz; or `sachs`
-    data: Option<String>,
     #[command(flatten)]
-    settings: Settings,
-    #[command(flatten)]
-    rest: Rest,
+    run: Run,
 }
 
 #[derive(Args)]
@@ -43,12 +40,8 @@ pub struct Polish {
     /// The graph to improve: a list of edges or a matrix
     #[arg(long = "w", value_name = "FILE")]
     w: String,
-    /// CSV with a header (also gzipped), npy or npz; or `sachs`
-    data: Option<String>,
     #[command(flatten)]
-    settings: Settings,
-    #[command(flatten)]
-    rest: Rest,
+    run: Run,
 }
 
 #[derive(Args)]
@@ -58,16 +51,17 @@ pub struct Polish {
 
 At most 20 variables (14 for logistic, mcp, mlp and penalised l2).")]
 pub struct Exact {
+    #[command(flatten)]
+    run: Run,
+}
+
+/// What the three of them take.
+#[derive(Args)]
+struct Run {
     /// CSV with a header (also gzipped), npy or npz; or `sachs`
     data: Option<String>,
     #[command(flatten)]
     settings: Settings,
-    #[command(flatten)]
-    rest: Rest,
-}
-
-#[derive(Args)]
-struct Rest {
     /// Settings of an earlier run; flags override them
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
@@ -93,16 +87,18 @@ struct Job {
     whole: Whole,
     sample: Sample,
     knowledge: Knowledge,
-    rest: Rest,
+    out: Option<PathBuf>,
+    common: Common,
 }
 
 impl Job {
-    fn new(data: Option<String>, w: Option<String>, settings: Settings, rest: Rest) -> Result<Self> {
-        rest.common.start()?;
+    fn new(run: Run, w: Option<String>) -> Result<Self> {
+        let Run { data, settings, config, out, common } = run;
+        common.start()?;
         interrupt::install().map_err(Failed)?;
         let mut whole = Whole { data, w, settings };
-        if let Some(file) = &rest.config {
-            let text = table::text(file)?;
+        if let Some(file) = &config {
+            let text = read_text(file)?;
             let named = || file.display().to_string();
             let saved: Whole = toml::from_str(&text).with_context(named)?;
             let mut merged = toml::Table::try_from(&saved.settings)?;
@@ -113,19 +109,19 @@ impl Job {
         }
         let Settings { log, drop_missing, .. } = whole.settings;
         let data = whole.data.clone().context("no data; name a CSV file, or `sachs`")?;
-        let sample = read(&rest.common, &data, log, drop_missing)?;
+        let sample = read(&common, &data, log, drop_missing)?;
         let Settings { forbid, require, tiers, .. } = &whole.settings;
         let knowledge = table::knowledge(forbid.as_ref(), require.as_ref(), tiers.as_ref(), sample.names())?;
-        if let Some(out) = &rest.out {
+        if let Some(out) = &out {
             output::make_folder(out)?;
         }
-        Ok(Self { whole, sample, knowledge, rest })
+        Ok(Self { whole, sample, knowledge, out, common })
     }
 
     /// Runs with a watcher; tells interruptions from failures.
     fn run<T>(&self, go: impl FnOnce(&Given) -> Result<T, TopoError>) -> Result<(T, f64)> {
         let clock = Instant::now();
-        let progress = Progress::new(&self.rest.common);
+        let progress = Progress::new(&self.common);
         let watch = |round: &_| progress.tell(round);
         let seed = Seed(self.whole.settings.seed.unwrap_or(0));
         let done = go(&Given { knowledge: &self.knowledge, seed, watch: &watch });
@@ -135,6 +131,12 @@ impl Job {
             Err(TopoError::Stopped) => Err(Interrupted { resume: None }.into()),
             Err(e @ TopoError::Diverged { .. }) => Err(Failed(e.to_string()).into()),
             Err(e) => Err(e.into()),
+        }
+    }
+
+    fn note_cut(&self, file: &str, cut: f64) {
+        if cut > 0.0 {
+            self.common.note(format!("{file} has a cycle; weights up to {cut} were dropped"));
         }
     }
 
@@ -165,14 +167,14 @@ impl Job {
     /// Prints and writes a result; `extra` goes before it.
     fn publish(&self, learned: &Learned, extra: Map<String, Value>, seconds: f64) -> Result<()> {
         for warning in &learned.warnings {
-            self.rest.common.note(format!("warning: {warning}"));
+            self.common.note(format!("warning: {warning}"));
         }
         let mut summary = extra;
         summary.extend(self.summary(learned, seconds));
-        if let Some(out) = &self.rest.out {
+        if let Some(out) = &self.out {
             self.write(out, learned, &summary)?;
         }
-        if self.rest.common.json {
+        if self.common.json {
             return output::print_json(&summary);
         }
         let mut text = String::new();
@@ -271,16 +273,14 @@ impl Job {
 
 impl Fit {
     pub fn run(self) -> Result<()> {
-        let job = Job::new(self.data, None, self.settings, self.rest)?;
+        let job = Job::new(self.run, None)?;
         let topo = job.whole.settings.method()?;
         let names = job.sample.names();
         let from = match job.whole.settings.init.as_deref().and_then(|i| i.split_once(':')) {
             Some(("order", file)) => Some(table::order(Path::new(file), names)?),
             Some(("w", file)) => {
                 let (w, cut) = thalweg::topo::made_acyclic(&table::graph(file)?.among(names, file)?);
-                if cut > 0.0 {
-                    job.rest.common.note(format!("{file} has a cycle; weights up to {cut} were dropped"));
-                }
+                job.note_cut(file, cut);
                 thalweg::topo::topological_order(&w)
             }
             _ => None,
@@ -295,15 +295,13 @@ impl Fit {
 
 impl Polish {
     pub fn run(self) -> Result<()> {
-        let job = Job::new(self.data, Some(self.w), self.settings, self.rest)?;
+        let job = Job::new(self.run, Some(self.w))?;
         let topo = job.whole.settings.method()?;
         let file = job.whole.w.as_deref().unwrap_or_default();
         let w = table::graph(file)?.among(job.sample.names(), file)?;
         let (polished, seconds) = job.run(|given| topo.polish(&w, &job.sample, given))?;
         let Polished { before, refit, cut, learned } = polished;
-        if cut > 0.0 {
-            job.rest.common.note(format!("{file} has a cycle; weights up to {cut} were dropped"));
-        }
+        job.note_cut(file, cut);
         let mut extra = Map::new();
         extra.insert("score_before".into(), json!(before));
         extra.insert("score_refit".into(), json!(refit));
@@ -314,7 +312,7 @@ impl Polish {
 
 impl Exact {
     pub fn run(self) -> Result<()> {
-        let job = Job::new(self.data, None, self.settings, self.rest)?;
+        let job = Job::new(self.run, None)?;
         let topo = job.whole.settings.method()?;
         let (learned, seconds) = job.run(|given| topo.exact(&job.sample, given))?;
         job.publish(&learned, Map::new(), seconds)

@@ -1,37 +1,22 @@
 //! What the verb reads: data, graphs, knowledge.
 
-use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use csv::{ReaderBuilder, StringRecord, Trim};
-use flate2::read::MultiGzDecoder;
+use thalweg::data::read_text;
 use thalweg::topo::{Knowledge, Mat, Sample, sachs};
 
 use crate::fit::arrays;
-
-/// Text of a file, unpacked if it is gzipped.
-pub fn text(file: &Path) -> Result<String> {
-    let named = || format!("cannot read {}", file.display());
-    let raw = fs::read(file).with_context(named)?;
-    if !raw.starts_with(&[0x1f, 0x8b]) {
-        return String::from_utf8(raw).with_context(named);
-    }
-    let mut text = String::new();
-    MultiGzDecoder::new(&raw[..]).read_to_string(&mut text).with_context(named)?;
-    Ok(text)
-}
 
 /// Number of a line and its cells.
 type Line = (u64, Vec<String>);
 
 /// Header and rows with their line numbers.
 fn rows(file: &Path) -> Result<(Vec<String>, Vec<Line>)> {
-    let text = text(file)?;
+    let text = read_text(file)?;
     let named = || file.display().to_string();
-    let mut reader =
-        ReaderBuilder::new().trim(Trim::All).from_reader(text.trim_start_matches('\u{feff}').as_bytes());
+    let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(text.as_bytes());
     let header: Vec<String> = reader.headers().with_context(named)?.iter().map(str::to_owned).collect();
     let mut rows = Vec::new();
     let mut row = StringRecord::new();
@@ -183,7 +168,7 @@ impl Graph {
 
 /// The variables named in a file, one a line (also after commas).
 pub fn order(file: &Path, names: &[String]) -> Result<Vec<usize>> {
-    let text = text(file)?;
+    let text = read_text(file)?;
     let words = text.split(['\n', ',']).map(str::trim).filter(|w| !w.is_empty());
     words.map(|w| number(w, names, file)).collect()
 }

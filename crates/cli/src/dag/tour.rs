@@ -13,7 +13,6 @@ use thalweg::topo::{
 
 use super::picture;
 use crate::bench::Finding;
-use crate::config::Common;
 
 /// Weights of a method on a covariance matrix.
 type Fit = fn(&Mat<f64>) -> Result<Mat<f64>, TopoError>;
@@ -26,7 +25,7 @@ const CONTINUOUS: [(&str, Fit); 3] = [
 ];
 
 /// Topological swaps beside the continuous methods on one simulated graph, raw and standardised.
-pub fn stop(_common: &Common) -> Result<Finding> {
+pub fn stop() -> Result<Finding> {
     let simulation = Simulation {
         family: "er:2".parse()?,
         dim: 12,

@@ -7,14 +7,11 @@ use anyhow::{Result, bail};
 use serde_json::json;
 use thalweg::convex_relu::{Choice, ConvexRelu, Fit, Loss, Samples, Scaling, Training};
 use thalweg::core::{Objective, Run, Seed, Stop};
-use thalweg::data::{Targets, Values};
+use thalweg::data::{Targets, Values, digits};
 use thalweg::optim::{Adam, Schedule};
 use thalweg::plot::{Figure, Table};
 
 use crate::bench::Finding;
-use crate::config::Common;
-use crate::subject::Piece;
-use crate::task::From;
 
 const LOSS: Loss = Loss::Bce;
 const BETA: f64 = 0.1;
@@ -22,7 +19,7 @@ const BETA: f64 = 0.1;
 const SAMPLES: usize = 30;
 
 /// The certified optimum of a small problem, and where Adam ends from several seeds.
-pub fn certified_gap(_: &Common) -> Result<Finding> {
+pub fn certified_gap() -> Result<Finding> {
     let (samples, y) = threes_and_eights()?;
     let clock = Instant::now();
     let settings = ConvexRelu { loss: LOSS, beta: BETA, patterns: Choice::All, ..ConvexRelu::default() };
@@ -100,8 +97,7 @@ fn adam(samples: &Samples, y: &[f64], hidden: usize, seed: Seed) -> Result<(Vec<
 
 /// Two features of the first digits of two classes, scaled, with a constant; labels −1 and +1.
 fn threes_and_eights() -> Result<(Samples, Vec<f64>)> {
-    let loaded = From { data: "digits".into(), ..From::default() }.load()?;
-    let Piece::Set(data) = Piece::both(loaded.source).0 else { bail!("the digits are images") };
+    let (data, _) = digits();
     let (Targets::Classes { labels, .. }, Values::Bytes(pixels)) = (&data.targets, &data.x) else {
         bail!("the digits are bytes with classes")
     };

@@ -7,8 +7,11 @@ mod sequence;
 mod solve;
 pub mod tour;
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use thalweg::relax::{Csr, Matrix, Method, Solver};
 
 #[derive(Args)]
 pub struct Linsolve {
@@ -33,6 +36,36 @@ impl Linsolve {
             Task::Scan(scan) => scan.run(),
             Task::Sequence(sequence) => sequence.run(),
         }
+    }
+}
+
+/// One system and how exactly it is solved.
+#[derive(Args)]
+struct System {
+    /// MatrixMarket file, perhaps packed with gzip
+    #[arg(long, value_name = "FILE")]
+    matrix: PathBuf,
+    /// MatrixMarket file with one column [default: ones]
+    #[arg(long, value_name = "FILE")]
+    rhs: Option<PathBuf>,
+    /// Relative tolerance: of the first residual (sor, ssor) or of the right-hand side (cg)
+    #[arg(long, default_value_t = 1e-8, allow_negative_numbers = true)]
+    tol: f64,
+    /// Iterations at most
+    #[arg(long, default_value_t = 10_000)]
+    max_iters: usize,
+}
+
+impl System {
+    /// Matrix and right-hand side.
+    fn read(&self) -> Result<(Csr, Vec<f64>)> {
+        let a = files::matrix(&self.matrix)?;
+        let b = files::right_hand_side(self.rhs.as_deref(), a.rows())?;
+        Ok((a, b))
+    }
+
+    fn solver(&self, method: Method, omega: f64) -> Solver {
+        Solver { method, omega, tol: self.tol, cap: self.max_iters }
     }
 }
 

@@ -6,9 +6,9 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 use thalweg::plot::{Figure, Report, Table};
-use thalweg::relax::{Csr, Matrix, Method, Reason, Solver, Surrogates, theory};
+use thalweg::relax::{Csr, Matrix, Method, Reason, Surrogates, theory};
 
-use super::{files, parse_omegas};
+use super::{System, parse_omegas};
 use crate::config::Common;
 use crate::output;
 
@@ -20,24 +20,14 @@ use crate::output;
 Bounds are computed for symmetric matrices of up to 600 rows: near-asymptotic and energy norm for sor,
 Axelsson's for ssor-cg.")]
 pub struct Scan {
-    /// MatrixMarket file, perhaps packed with gzip
-    #[arg(long, value_name = "FILE")]
-    matrix: PathBuf,
-    /// MatrixMarket file with one column [default: ones]
-    #[arg(long, value_name = "FILE")]
-    rhs: Option<PathBuf>,
+    #[command(flatten)]
+    system: System,
     /// sor, sor-backward, ssor, ssor-cg or ssor-cg-plain
     #[arg(long, default_value = "sor")]
     method: Method,
     /// FROM:TO:COUNT, or a list
     #[arg(long, default_value = "1:1.95:20")]
     omegas: String,
-    /// Relative tolerance
-    #[arg(long, default_value_t = 1e-8, allow_negative_numbers = true)]
-    tol: f64,
-    /// Iterations at most
-    #[arg(long, default_value_t = 10_000)]
-    max_iters: usize,
     /// Folder for scan.json, scan.svg and report.html
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -55,10 +45,9 @@ impl Scan {
         if let Some(out) = &self.out {
             output::make_folder(out)?;
         }
-        let a = files::matrix(&self.matrix)?;
-        let b = files::right_hand_side(self.rhs.as_deref(), a.rows())?;
+        let (a, b) = self.system.read()?;
         let solve = |&omega: &f64| {
-            let solver = Solver { method: self.method, omega, tol: self.tol, cap: self.max_iters };
+            let solver = self.system.solver(self.method, omega);
             Ok(solver.solve(&a, &b)?.1)
         };
         let solved = omegas.iter().map(solve).collect::<Result<Vec<_>>>()?;
@@ -90,7 +79,7 @@ impl Scan {
             figure.save(&out.join("scan.svg"))?;
             output::write_json(&out.join("scan.json"), &summary)?;
             let mut report = Report::new("A scan over ω");
-            report.lead(&format!("{}, {} rows, {}.", self.matrix.display(), a.rows(), self.method));
+            report.lead(&format!("{}, {} rows, {}.", self.system.matrix.display(), a.rows(), self.method));
             report.section("Counts").figure(&figure, "Counts and their bounds.").table(&table);
             report.save(&out.join("report.html"))?;
         }
@@ -105,13 +94,15 @@ impl Scan {
             Method::Sor => {
                 let transient = omegas.iter().zip(costs).map(|(o, k)| s.transient(*o, *k as usize));
                 let tau = transient.collect::<Result<Vec<_>, _>>()?.into_iter().fold(0.0, f64::max);
-                let near = omegas.iter().map(|o| s.near_asymptotic(*o, tau, self.tol));
+                let near = omegas.iter().map(|o| s.near_asymptotic(*o, tau, self.system.tol));
                 vec![
                     ("near-asymptotic", near.collect::<Result<Vec<_>, _>>()?),
-                    ("energy", each(&|o| s.energy(o, self.tol))),
+                    ("energy", each(&|o| s.energy(o, self.system.tol))),
                 ]
             }
-            Method::SsorCg | Method::SsorCgPlain => vec![("axelsson", each(&|o| s.axelsson(o, self.tol)))],
+            Method::SsorCg | Method::SsorCgPlain => {
+                vec![("axelsson", each(&|o| s.axelsson(o, self.system.tol)))]
+            }
             _ => Bounds::new(),
         };
         Ok((s.beta, bounds))

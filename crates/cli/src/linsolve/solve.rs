@@ -7,9 +7,9 @@ use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::json;
 use thalweg::plot::{Figure, Table};
-use thalweg::relax::{Matrix, Method, Reason, Solver};
+use thalweg::relax::{Matrix, Method, Reason};
 
-use super::files;
+use super::{System, files};
 use crate::config::Common;
 use crate::failure::Failed;
 use crate::output;
@@ -19,24 +19,14 @@ use crate::output;
   thalweg linsolve solve --matrix A.mtx --rhs b.mtx --method ssor-cg --omega 1.6
   thalweg linsolve solve --matrix A.mtx --method sor --omega 1.8 --tol 1e-10 --out x/ --json")]
 pub struct Solve {
-    /// MatrixMarket file, perhaps packed with gzip
-    #[arg(long, value_name = "FILE")]
-    matrix: PathBuf,
-    /// MatrixMarket file with one column [default: ones]
-    #[arg(long, value_name = "FILE")]
-    rhs: Option<PathBuf>,
+    #[command(flatten)]
+    system: System,
     /// sor, sor-backward, ssor, ssor-cg, ssor-cg-plain, jacobi-cg or cg
     #[arg(long, default_value = "ssor-cg")]
     method: Method,
     /// Relaxation factor in (0, 2)
     #[arg(long, default_value_t = 1.5, allow_negative_numbers = true)]
     omega: f64,
-    /// Relative tolerance: of the first residual (sor, ssor) or of the right-hand side (cg)
-    #[arg(long, default_value_t = 1e-8, allow_negative_numbers = true)]
-    tol: f64,
-    /// Iterations at most
-    #[arg(long, default_value_t = 10_000)]
-    max_iters: usize,
     /// Folder for x.mtx, summary.json and residuals.svg
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -47,13 +37,12 @@ pub struct Solve {
 impl Solve {
     pub fn run(self) -> Result<()> {
         self.common.start()?;
-        let solver = Solver { method: self.method, omega: self.omega, tol: self.tol, cap: self.max_iters };
+        let solver = self.system.solver(self.method, self.omega);
         solver.validate()?;
         if let Some(out) = &self.out {
             output::make_folder(out)?;
         }
-        let a = files::matrix(&self.matrix)?;
-        let b = files::right_hand_side(self.rhs.as_deref(), a.rows())?;
+        let (a, b) = self.system.read()?;
         let clock = Instant::now();
         let (x, solved) = solver.solve(&a, &b)?;
         let seconds = clock.elapsed().as_secs_f64();

@@ -2,15 +2,27 @@
 
 use anyhow::Result;
 use serde_json::json;
-use thalweg::core::{Run, Seed, Stop};
+use thalweg::core::{Outcome, Run, Seed, Stop};
 use thalweg::plot::{Figure, Table};
-use thalweg::relax::{Heat, Method, Steer, arms, omega_grid};
+use thalweg::relax::{Heat, Method, Sequence, Steer, Taken, arms, omega_grid};
 
 use crate::bench::Finding;
 
 /// Cells per side and steps: seconds for all policies together.
 const NX: usize = 50;
 const STEPS: u64 = 5000;
+
+/// The paper's grid of ω under a policy.
+pub fn steer(policy: &str, method: Method) -> Result<Steer> {
+    let arms = arms(&[method], &omega_grid(1.0, 1.95, 20));
+    Ok(Steer { policy: policy.parse()?, arms, ..Steer::default() })
+}
+
+/// A whole sequence.
+pub fn solve(steer: &Steer, sequence: &mut dyn Sequence, seed: u64) -> Result<Outcome<Taken>> {
+    let steps = sequence.steps();
+    Ok(Run::new(steer, sequence).seed(Seed(seed)).stop(Stop::Steps(steps)).run()?)
+}
 
 /// Heat in a square, conjugate gradients and fixed ω beside four pilots.
 pub fn heat() -> Result<Finding> {
@@ -27,13 +39,7 @@ pub fn heat() -> Result<Finding> {
         ("Young", Method::SsorCg, "young"),
     ];
     for (name, method, policy) in rows {
-        let steer = Steer {
-            policy: policy.parse()?,
-            arms: arms(&[method], &omega_grid(1.0, 1.95, 20)),
-            ..Steer::default()
-        };
-        let run =
-            Run::new(&steer, &mut Heat::new(NX, STEPS)?).seed(Seed(1)).stop(Stop::Steps(STEPS)).run()?;
+        let run = solve(&steer(policy, method)?, &mut Heat::new(NX, STEPS)?, 1)?;
         let total = run.evaluations;
         if method == Method::Cg {
             cg = total;

@@ -415,18 +415,17 @@ impl Phase {
         }
         let ((fx, xs), (fy, ys)) = (axis(&self.x)?, axis(&self.y)?);
         let f = TestFunction::named(&self.function, self.dim)?;
+        let start = Space::around(vec![1.0; self.dim], self.variance.sqrt());
+        let mut settings = json!({ "noise": "isotropic", "dt": 0.01, "alpha": 1e5, "particles": 100 });
+        for (key, value) in fields(&self.set)? {
+            settings[key] = value;
+        }
         let (mut cells, mut csv) = (Vec::new(), format!("{fx},{fy},success_rate\n"));
         for &y in &ys {
             for &x in &xs {
-                let mut settings =
-                    json!({ "noise": "isotropic", "dt": 0.01, "alpha": 1e5, "particles": 100 });
-                let fields = fields(&self.set)?;
-                let own = [(fx.clone(), number(x)), (fy.clone(), number(y))];
-                for (key, value) in fields.into_iter().chain(own) {
-                    settings[key] = value;
-                }
-                let cbo: Cbo = serde_json::from_value(settings).context("settings of cbo")?;
-                let rate = success_rate(&cbo, &f, self.dim, &self)?;
+                (settings[&fx], settings[&fy]) = (number(x), number(y));
+                let cbo: Cbo = serde_json::from_value(settings.clone()).context("settings of cbo")?;
+                let rate = rate(&cbo, &f, &start, self.horizon, self.below, self.runs, self.seed)?;
                 csv += &format!("{x},{y},{rate}\n");
                 cells.push((x, y, rate));
             }
@@ -472,11 +471,6 @@ fn axis(text: &str) -> Result<(String, Vec<f64>)> {
     // Rounded, so that 0.1 · 3 prints as 0.3.
     let value = |k: usize| ((from + step * k as f64) * 1e9).round() / 1e9;
     Ok((field.into(), (0..=count as usize).map(value).collect()))
-}
-
-fn success_rate(cbo: &Cbo, f: &TestFunction, dim: usize, phase: &Phase) -> Result<f64> {
-    let start = Space::around(vec![1.0; dim], phase.variance.sqrt());
-    rate(cbo, f, &start, phase.horizon, phase.below, phase.runs, phase.seed)
 }
 
 /// Share of runs whose consensus ends below `below`.

@@ -2,7 +2,7 @@
 
 mod descent;
 pub mod lab;
-mod objective;
+pub mod objective;
 mod search;
 pub mod tour;
 

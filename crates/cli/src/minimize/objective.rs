@@ -181,7 +181,7 @@ impl Goal {
 }
 
 /// Rows of `count` numbers; of the rows that name a function, those of `function`.
-fn rows(file: &Path, count: usize, function: Option<&str>) -> Result<Vec<Vec<f64>>> {
+pub fn rows(file: &Path, count: usize, function: Option<&str>) -> Result<Vec<Vec<f64>>> {
     let place = file.display();
     let mut reader = csv::Reader::from_path(file).with_context(|| format!("cannot read {place}"))?;
     let header = reader.headers().with_context(|| format!("cannot read {place}"))?.clone();

@@ -16,7 +16,7 @@ use thalweg::plot::{Figure, Report, Table};
 use super::Options;
 use super::objective::Objective;
 use crate::failure::{Failed, Interrupted};
-use crate::output;
+use crate::{config, output};
 
 #[derive(Args, Clone)]
 pub struct Budget {
@@ -97,13 +97,11 @@ pub fn method(name: &str, fields: Map<String, Value>) -> Result<Box<dyn Search>>
 
 /// `FIELD=VALUE` pairs; a value is JSON, or else a word.
 pub fn fields(pairs: &[String]) -> Result<Map<String, Value>> {
-    let mut fields = Map::new();
-    for pair in pairs {
-        let (key, value) =
-            pair.split_once('=').with_context(|| format!("--set {pair} is no FIELD=VALUE pair"))?;
-        fields.insert(key.into(), serde_json::from_str(value).unwrap_or_else(|_| Value::from(value)));
-    }
-    Ok(fields)
+    let field = |pair: &String| {
+        let (key, value) = config::field_value(pair)?;
+        Ok((key.to_owned(), config::value(value)))
+    };
+    pairs.iter().map(field).collect()
 }
 
 pub fn run(options: &Options) -> Result<()> {

@@ -4,22 +4,23 @@
 mod learning;
 mod sensing;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
-use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 use thalweg::cbo::{
     Adaptive, Alpha, Auto, Cbo, CboSwarm, Limits, Noise, Runs, Search, Space, Swarm, TestFunction,
 };
 use thalweg::core::Seed;
+use thalweg::data::read_text;
 use thalweg::plot::{Figure, Table};
 
 use super::{Entry, Finding, Options, publish};
-use crate::config::shared_data;
+use crate::config::shared_file;
 use crate::minimize::lab::{self, Laboratory};
+use crate::minimize::objective::rows;
 use crate::minimize::tour;
 
 #[derive(Args)]
@@ -126,7 +127,7 @@ const CLASSIC: &[(&str, Option<f64>)] = &[
 ];
 
 fn classic(options: &Options) -> Result<Finding> {
-    let file = shared("shifts_d10.csv")?;
+    let file = shared_file("cbo/shifts_d10.csv")?;
     let plain = Cbo { particles: 200, ..Cbo::default() };
     let ess = Cbo { alpha: Alpha::Ess(0.1), ..plain.clone() };
     let frame = Cbo { noise: Noise::Eigenframe, noise_ratio: 0.63, ..plain.clone() };
@@ -194,18 +195,10 @@ fn classic(options: &Options) -> Result<Finding> {
     })
 }
 
-fn shared(name: &str) -> Result<PathBuf> {
-    let file = shared_data().join("cbo").join(name);
-    if !file.exists() {
-        bail!("{} is not there; set THALWEG_DATA to the folder with cbo/", file.display());
-    }
-    Ok(file)
-}
-
 /// Rows of a published table.
 fn published(file: &Path) -> Result<Vec<Vec<f64>>> {
-    let open = std::fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let mut reader = csv::Reader::from_reader(GzDecoder::new(open));
+    let text = read_text(file)?;
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
     let numbers = |row: csv::StringRecord| row.iter().map(|x| Ok(x.parse()?)).collect();
     reader.records().map(|row| numbers(row?)).collect()
 }
@@ -219,16 +212,8 @@ fn cell(rows: &[Vec<f64>], x: f64, y: f64) -> Result<f64> {
 
 /// The ten shifted versions of a function.
 fn shifted(file: &Path, function: &str) -> Result<Vec<TestFunction>> {
-    let mut reader = csv::Reader::from_path(file)?;
-    let mut all = Vec::new();
-    for row in reader.records() {
-        let row = row?;
-        if &row[0] == function {
-            let shift = row.iter().skip(3).map(str::parse).collect::<Result<Vec<f64>, _>>()?;
-            all.push(TestFunction::named(function, shift.len())?.shifted(shift)?);
-        }
-    }
-    Ok(all)
+    let one = |shift: Vec<f64>| Ok(TestFunction::named(function, shift.len())?.shifted(shift)?);
+    rows(file, 10, Some(function))?.into_iter().map(one).collect()
 }
 
 fn theorem() -> Result<Finding> {
@@ -271,7 +256,7 @@ const SIGMAS: [&str; 6] = ["0.50", "0.70", "0.90", "1.20", "1.60", "2.00"];
 const CAPS: [&str; 5] = ["0.5", "1.0", "2.0", "5.0", "inf"];
 
 fn phase(options: &Options) -> Result<Finding> {
-    let file = shared("phase_truncated_rastrigin_d4.csv.gz")?;
+    let file = shared_file("cbo/phase_truncated_rastrigin_d4.csv.gz")?;
     let rows = published(&file)?;
     let f = TestFunction::named("rastrigin25", 4)?;
     let space = Space::around(vec![1.0; 4], 2000f64.sqrt());

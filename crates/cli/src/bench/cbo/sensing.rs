@@ -83,7 +83,9 @@ impl BlackBox for Sensing {
 
 /// Success rates by measurements and drift for three sparsities, of which the file records none.
 pub fn sensing(options: &Options) -> Result<Finding> {
-    let file = super::shared("phase_cs_p10div10_d50_anisotropic11_alpha100_beta-1_N10_sigma10div100.csv.gz")?;
+    let file = crate::config::shared_file(
+        "cbo/phase_cs_p10div10_d50_anisotropic11_alpha100_beta-1_N10_sigma10div100.csv.gz",
+    )?;
     let rows = super::published(&file)?;
     let mut table = Table::new(["measurements", "γ", "published", "s = 2", "s = 3", "s = 4"]);
     let (mut data, mut errors) = (Vec::new(), [0.0f64; 3]);
