@@ -32,19 +32,25 @@ pub fn consensus(points: &[f64], dim: usize, values: &[f64], alpha: f64) -> Opti
         }
     }
     let point = base.iter().zip(&offset).map(|(b, o)| b + o / sum).collect();
-    Some(Consensus { point, ess: sum * sum / squares, softmin: soft_minimum(values, alpha)?, best })
+    let softmin = softened(values, low, alpha, || sum);
+    Some(Consensus { point, ess: sum * sum / squares, softmin, best })
 }
 
 /// The soft minimum −(1/α) log mean exp(−αf): the mean at α = 0, the minimum at α = ∞; `None`
 /// without a finite value.
 pub fn soft_minimum(values: &[f64], alpha: f64) -> Option<f64> {
     let low = values[lowest(values)?];
-    let mean = |of: &dyn Fn(f64) -> f64| values.iter().map(|&f| of(f)).sum::<f64>() / values.len() as f64;
-    Some(match alpha {
-        0.0 => mean(&|f| f),
+    Some(softened(values, low, alpha, || values.iter().map(|&f| weight(f, low, alpha)).sum()))
+}
+
+/// The soft minimum, given the smallest value and, where it is asked for, the sum of the weights.
+fn softened(values: &[f64], low: f64, alpha: f64, weights: impl Fn() -> f64) -> f64 {
+    let n = values.len() as f64;
+    match alpha {
+        0.0 => values.iter().sum::<f64>() / n,
         _ if alpha.is_infinite() || low.is_infinite() => low,
-        _ => low - mean(&|f| weight(f, low, alpha)).ln() / alpha,
-    })
+        _ => low - (weights() / n).ln() / alpha,
+    }
 }
 
 /// The α at which the effective sample size is `ess`: it falls from the number of finite values to

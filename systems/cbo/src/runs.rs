@@ -4,7 +4,7 @@ use rand::RngExt;
 use rayon::prelude::*;
 use thalweg_core::Seed;
 
-use crate::{Answer, CboError, StopCause};
+use crate::{Answer, CboError};
 
 /// Runs with their statistics.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,8 +32,7 @@ impl Runs {
 
     /// Of answers: those that stopped at the target are successes.
     pub fn of(answers: Vec<Answer>) -> Self {
-        let success = |a: &&Answer| matches!(a.stop, StopCause::Target | StopCause::Unbounded);
-        let successes = answers.iter().filter(success).count();
+        let successes = answers.iter().filter(|a| a.stop.is_success()).count();
         let evals: u64 = answers.iter().map(|a| a.evals).sum();
         let ert = (successes > 0).then(|| evals as f64 / successes as f64);
         Self { answers, successes, ert }
@@ -57,7 +56,7 @@ impl Runs {
                 for _ in 0..n {
                     let a = &self.answers[rng.random_range(0..n)];
                     evals += a.evals as f64;
-                    hits += f64::from(a.stop == StopCause::Target || a.stop == StopCause::Unbounded);
+                    hits += f64::from(a.stop.is_success());
                 }
                 evals / hits
             })

@@ -126,6 +126,13 @@ pub enum StopCause {
     Interrupt,
 }
 
+impl StopCause {
+    /// Whether the search found what it was to find.
+    pub fn is_success(self) -> bool {
+        matches!(self, Self::Target | Self::Unbounded)
+    }
+}
+
 /// One line of the history.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Record {
@@ -217,6 +224,11 @@ const HOPELESS: u64 = 1000;
 /// Iterations in a row with more than half of the evaluations failing.
 const FAILING: u64 = 10;
 
+/// NaN and +∞ are failures of the function.
+fn failed(f: f64) -> bool {
+    f.is_nan() || f == f64::INFINITY
+}
+
 /// Moves a swarm until a rule of `limits` holds.
 pub fn search(
     swarm: &mut dyn Swarm,
@@ -250,9 +262,9 @@ pub fn search(
             }
         }
         (evals, iteration) = (evals + n, iteration + 1);
-        let failed = values.iter().filter(|v| v.is_nan() || **v == f64::INFINITY).count() as u64;
-        failures += failed;
-        failing = if 2 * failed > n { failing + 1 } else { 0 };
+        let lost = values.iter().filter(|f| failed(**f)).count() as u64;
+        failures += lost;
+        failing = if 2 * lost > n { failing + 1 } else { 0 };
         if let Some(i) = crate::consensus::lowest(&values).filter(|&i| values[i] < best_f) {
             best_f = values[i];
             best_x.copy_from_slice(&points[i * dim..(i + 1) * dim]);
@@ -294,7 +306,7 @@ pub fn search(
     let mut value = [f64::NAN];
     f.values(&consensus, dim, &mut value);
     let [consensus_f] = value;
-    failures += u64::from(consensus_f.is_nan() || consensus_f == f64::INFINITY);
+    failures += u64::from(failed(consensus_f));
     if consensus_f < best_f {
         (best_f, best_x) = (consensus_f, consensus.clone());
     }

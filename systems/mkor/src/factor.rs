@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use thalweg_core::{MethodError, Real};
 use thalweg_optim::chunks::{CHUNK, dot};
 
-use crate::product::{Matrix, product};
+use crate::product::{Matrix, identity, product};
 use crate::store::Store;
 use crate::{Form, Rule, Storage, spectra};
 
@@ -58,11 +58,7 @@ impl<T: Real> Factor<T> {
                 let q = Store::new(Vec::new(), storage);
                 Inverse::LowRank { rank, q, omega: Vec::new() }
             }
-            None => {
-                let mut j = vec![T::ZERO; dim * dim];
-                j.iter_mut().step_by(dim + 1).for_each(|x| *x = T::ONE);
-                Inverse::Dense { j: Store::new(j, storage), max: 1.0 }
-            }
+            None => Inverse::Dense { j: Store::new(identity(dim), storage), max: 1.0 },
         };
         Self { dim, inverse }
     }

@@ -5,7 +5,7 @@ use thalweg_core::{Invalid, Iterate, Layered, Method, MethodError, Progress, Rea
 use crate::layer::{Layers, Seen, admit};
 use crate::mkor::no_moments;
 use crate::precondition::{self, Curvature, Plan};
-use crate::product::{Matrix, product};
+use crate::product::{Matrix, identity, product};
 use crate::spectra::eigen;
 use crate::{Backend, Rescale, State};
 
@@ -163,10 +163,6 @@ impl<P: Layered + ?Sized> Method<P> for Kfac {
     fn finish(&self, _problem: &mut P, state: Self::State) -> Result<Self::Solution, MethodError> {
         Ok(state.theta().to_vec())
     }
-}
-
-fn identity(d: usize) -> Vec<f64> {
-    (0..d * d).map(|i| if i % (d + 1) == 0 { 1.0 } else { 0.0 }).collect()
 }
 
 pub(crate) fn positive(field: &str, x: f64) -> Result<(), Invalid> {

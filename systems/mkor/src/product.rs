@@ -11,6 +11,13 @@ use thalweg_core::Real;
 /// Rows per task: fixed, so that threads do not change the bits.
 pub(crate) const PANEL: usize = 64;
 
+/// The identity of `d` rows.
+pub(crate) fn identity<T: Real>(d: usize) -> Vec<T> {
+    let mut one = vec![T::ZERO; d * d];
+    one.iter_mut().step_by(d + 1).for_each(|x| *x = T::ONE);
+    one
+}
+
 /// A row-major matrix or the transpose of one.
 #[derive(Debug)]
 pub(crate) struct Matrix<'a, T> {

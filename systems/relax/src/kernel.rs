@@ -45,48 +45,34 @@ pub fn combine(a: f64, x: &[f64], b: f64, y: &mut [f64]) {
 
 /// x ← x + α p and r ← r − α w; gives ‖r‖².
 pub fn descend(alpha: f64, p: &[f64], w: &[f64], x: &mut [f64], r: &mut [f64]) -> f64 {
-    vectorised(|| {
-        let n = x.len();
-        let (p, w, r) = (&p[..n], &w[..n], &mut r[..n]);
-        let mut sums = [0.0; LANES];
-        let whole = n - n % LANES;
-        let mut step = |i: usize, l: usize| {
-            x[i] += alpha * p[i];
-            r[i] -= alpha * w[i];
-            sums[l] += r[i] * r[i];
-        };
-        for c in (0..whole).step_by(LANES) {
-            for l in 0..LANES {
-                step(c + l, l);
-            }
-        }
-        for i in whole..n {
-            step(i, i - whole);
-        }
-        sums.iter().sum()
-    })
+    let w = &w[..x.len()];
+    vectorised(|| descend_along(alpha, p, |i| w[i], x, r))
 }
 
 /// x ← x + α p and r ← r − α (y + z); gives ‖r‖².
 pub fn descend_split(alpha: f64, p: &[f64], y: &[f64], z: &[f64], x: &mut [f64], r: &mut [f64]) -> f64 {
-    vectorised(|| {
-        let n = x.len();
-        let (p, y, z, r) = (&p[..n], &y[..n], &z[..n], &mut r[..n]);
-        let mut sums = [0.0; LANES];
-        let whole = n - n % LANES;
-        let mut step = |i: usize, l: usize| {
-            x[i] += alpha * p[i];
-            r[i] -= alpha * (y[i] + z[i]);
-            sums[l] += r[i] * r[i];
-        };
-        for c in (0..whole).step_by(LANES) {
-            for l in 0..LANES {
-                step(c + l, l);
-            }
+    let (y, z) = (&y[..x.len()], &z[..x.len()]);
+    vectorised(|| descend_along(alpha, p, |i| y[i] + z[i], x, r))
+}
+
+#[inline(always)]
+fn descend_along(alpha: f64, p: &[f64], w: impl Fn(usize) -> f64, x: &mut [f64], r: &mut [f64]) -> f64 {
+    let n = x.len();
+    let (p, r) = (&p[..n], &mut r[..n]);
+    let mut sums = [0.0; LANES];
+    let whole = n - n % LANES;
+    let mut step = |i: usize, l: usize| {
+        x[i] += alpha * p[i];
+        r[i] -= alpha * w(i);
+        sums[l] += r[i] * r[i];
+    };
+    for c in (0..whole).step_by(LANES) {
+        for l in 0..LANES {
+            step(c + l, l);
         }
-        for i in whole..n {
-            step(i, i - whole);
-        }
-        sums.iter().sum()
-    })
+    }
+    for i in whole..n {
+        step(i, i - whole);
+    }
+    sums.iter().sum()
 }

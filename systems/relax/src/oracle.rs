@@ -32,7 +32,7 @@ pub fn instance_optimal<P: Sequence + ?Sized>(sequence: &P, steer: &Steer) -> Re
 }
 
 fn young<P: Sequence + ?Sized>(sequence: &P, steer: &Steer) -> Result<Option<Best>, RelaxError> {
-    let sor = steer.arms.iter().all(|a| matches!(a.method, Method::Sor | Method::SorBackward));
+    let sor = steer.arms.iter().all(|a| a.method.is_sor());
     let Some(omega) = sequence.optimal_omega().filter(|_| sor) else { return Ok(None) };
     let arm = Arm { method: steer.arms[0].method, omega };
     let cost = sequence.try_out(&steer.solver(arm))?.cost();

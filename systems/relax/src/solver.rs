@@ -49,9 +49,14 @@ impl Method {
         !matches!(self, Self::JacobiCg | Self::Cg)
     }
 
+    /// Whether the method is SOR, in either direction.
+    pub fn is_sor(self) -> bool {
+        matches!(self, Self::Sor | Self::SorBackward)
+    }
+
     /// Whether the method is one of the stationary iterations.
     pub fn is_stationary(self) -> bool {
-        matches!(self, Self::Sor | Self::SorBackward | Self::Ssor)
+        self.is_sor() || self == Self::Ssor
     }
 
     /// Floating-point operations per iteration on a matrix with `rows` rows and `entries` entries off

@@ -112,6 +112,12 @@ impl Rules {
         legal
     }
 
+    /// Whether, of these nodes, number v may come right after those of the bit set t, before the rest.
+    pub fn allows_next(&self, nodes: &[usize], v: usize, t: usize) -> bool {
+        let may_wait = |u: usize| t >> u & 1 == 1 || u == v || self.may_follow(nodes[u], nodes[v]);
+        !self.orders || (0..nodes.len()).all(may_wait)
+    }
+
     /// Whether the order stays legal when two positions change places.
     pub fn allows_exchange(&self, order: &[usize], a: usize, b: usize) -> bool {
         let (u, v) = (order[a], order[b]);

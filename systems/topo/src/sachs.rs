@@ -30,22 +30,26 @@ const TRUTH: [(&str, &str); 17] = [
     ("pkc", "p38"),
 ];
 
+/// The columns' names.
+fn names() -> impl Iterator<Item = &'static str> {
+    CELLS.lines().next().unwrap_or_default().split(',')
+}
+
 /// The embedded data: amounts of 11 proteins in 853 single cells, raw, observational (Sachs et al.,
 /// Science 308, 2005; CC0-1.0). Their logarithms ([`Sample::log`]) are nearer to normal.
 pub fn sachs() -> Sample {
-    let mut lines = CELLS.lines();
-    let names: Vec<String> = lines.next().unwrap_or_default().split(',').map(str::to_owned).collect();
+    let names: Vec<String> = names().map(str::to_owned).collect();
     let cell = |c: &str| c.parse().unwrap_or(f64::NAN);
-    let rows: Vec<Vec<f64>> = lines.map(|l| l.split(',').map(cell).collect()).collect();
+    let rows: Vec<Vec<f64>> = CELLS.lines().skip(1).map(|l| l.split(',').map(cell).collect()).collect();
     let x = Mat::from_fn(rows.len(), names.len(), |i, j| rows[i][j]);
     Sample::new(names, x).expect("the embedded data are finite")
 }
 
 /// Its consensus network of 17 edges from the literature, with weights 1; others list 20.
 pub fn sachs_truth() -> Mat<f64> {
-    let sample = sachs();
-    let at = |name: &str| sample.names().iter().position(|n| n == name);
-    let mut w = Mat::zeros(sample.d(), sample.d());
+    let at = |name: &str| names().position(|n| n == name);
+    let d = names().count();
+    let mut w = Mat::zeros(d, d);
     for (from, to) in TRUTH {
         if let (Some(u), Some(v)) = (at(from), at(to)) {
             w[(u, v)] = 1.0;

@@ -62,6 +62,11 @@ impl<'a> Walk<'a> {
     /// A round ended at `sum` after so many moves.
     fn round(&mut self, sum: f64, moves: usize) -> Result<(), TopoError> {
         self.trace.push(sum);
+        self.tell(sum, moves)
+    }
+
+    /// Tells the watcher, who may stop the search, after a round and within a long one.
+    fn tell(&self, sum: f64, moves: usize) -> Result<(), TopoError> {
         let round = self.trace.len() - 1;
         let told = Round { start: self.start, round, score: (self.total)(sum), moves };
         match (self.watch)(&told) {
@@ -146,8 +151,7 @@ fn reorder_windows(f: &Factor, rules: &Rules, order: &mut [usize], size: usize, 
         let table = conditional_variances(&f.window(a..a + size));
         let nodes = &order[a..a + size];
         let last = |v: usize, t: usize| {
-            let late = |u: usize| t >> u & 1 == 0 && u != v && !rules.may_follow(nodes[u], nodes[v]);
-            if rules.orders && (0..size).any(late) { f64::INFINITY } else { 0.5 * table[t * size + v] }
+            if rules.allows_next(nodes, v, t) { 0.5 * table[t * size + v] } else { f64::INFINITY }
         };
         let (within, score) = best_order(size, last);
         let gain = score - 0.5 * variances[a..a + size].iter().sum::<f64>();
@@ -186,7 +190,7 @@ pub(crate) fn insertions(
             if let Some(to) = best_position(memo, &walk.order, at) {
                 Move::Insert(at, to).apply(&mut walk.order);
                 moves += 1;
-                ask(walk.watch, &walk, sum)?;
+                walk.tell(sum, 0)?;
             }
         }
         if moves == 0 {
@@ -201,15 +205,6 @@ pub(crate) fn insertions(
         }
         sum = now;
         walk.round(sum, moves)?;
-    }
-}
-
-/// Lets the watcher stop a long round.
-fn ask(watch: Watch, walk: &Walk, sum: f64) -> Result<(), TopoError> {
-    let told = Round { start: walk.start, round: walk.trace.len() - 1, score: (walk.total)(sum), moves: 0 };
-    match watch(&told) {
-        ControlFlow::Break(()) => Err(TopoError::Stopped),
-        ControlFlow::Continue(()) => Ok(()),
     }
 }
 
@@ -260,8 +255,7 @@ fn reorder(memo: &Memo, order: &mut [usize], size: usize) -> usize {
         let nodes = order[a..a + size].to_vec();
         let before = Set::of(d, &order[..a]);
         let behind = |v: usize, t: usize| {
-            let late = |u: usize| t >> u & 1 == 0 && u != v && !memo.rules().may_follow(nodes[u], nodes[v]);
-            if memo.rules().orders && (0..size).any(late) {
+            if !memo.rules().allows_next(&nodes, v, t) {
                 return f64::INFINITY;
             }
             let mut set = before.clone();

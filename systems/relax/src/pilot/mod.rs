@@ -298,39 +298,36 @@ impl Pilot {
     /// Chooses an arm; Young's pilot also wants the matrix's dominance and the method.
     pub fn choose_for(&mut self, context: f64, dominance: Option<f64>, method: Method) -> Choice {
         self.outside += u64::from(!self.interval.contains(context));
-        let (arm, probability, predicted) = match &self.mind {
-            Mind::Fixed(_) => (0, 1.0, None),
-            Mind::Tsallis(t) => {
-                let (arm, p) = t.choose(&mut self.rng);
-                (arm, p, None)
-            }
-            Mind::Binned(b) => {
-                let (arm, p) = b.choose(context, &mut self.rng);
-                (arm, p, None)
-            }
-            Mind::ChebCb(c) => {
-                let (arm, p, predicted) = c.choose(context, &mut self.rng);
-                (arm, p, Some(predicted))
-            }
-            Mind::Joint(j) | Mind::Young(_, j) => {
-                let (arm, predicted) = j.choose(context);
-                (arm, 1.0, Some(predicted))
-            }
-        };
-        let own = match (&self.mind, dominance) {
-            (Mind::Fixed(omega), _) => Some(*omega),
+        let (arm, own, probability, predicted) = match (&self.mind, dominance) {
+            (Mind::Fixed(omega), _) => (self.nearest(*omega), Some(*omega), 1.0, None),
             (Mind::Young(young, _), Some(dominance)) if !young.disagrees() => {
-                Some(young.choose(dominance, method))
+                let omega = young.choose(dominance, method);
+                (self.nearest(omega), Some(omega), 1.0, None)
             }
-            _ => None,
+            (Mind::Joint(j) | Mind::Young(_, j), _) => {
+                let (arm, predicted) = j.choose(context);
+                (arm, None, 1.0, Some(predicted))
+            }
+            (Mind::Tsallis(t), _) => {
+                let (arm, p) = t.choose(&mut self.rng);
+                (arm, None, p, None)
+            }
+            (Mind::Binned(b), _) => {
+                let (arm, p) = b.choose(context, &mut self.rng);
+                (arm, None, p, None)
+            }
+            (Mind::ChebCb(c), _) => {
+                let (arm, p, predicted) = c.choose(context, &mut self.rng);
+                (arm, None, p, Some(predicted))
+            }
         };
-        let nearest = |omega: f64| {
-            let gap = |i: &usize| (self.places[*i] - omega).abs();
-            (0..self.places.len()).min_by(|a, b| gap(a).total_cmp(&gap(b))).unwrap_or(0)
-        };
-        let arm = own.map_or(arm, nearest);
-        let predicted = predicted.filter(|_| own.is_none());
         Choice { arm, omega: own.unwrap_or(self.places[arm]), probability, predicted, context, dominance }
+    }
+
+    /// The arm whose ω is nearest.
+    fn nearest(&self, omega: f64) -> usize {
+        let gap = |i: &usize| (self.places[*i] - omega).abs();
+        (0..self.places.len()).min_by(|a, b| gap(a).total_cmp(&gap(b))).unwrap_or(0)
     }
 
     /// Learns what a choice cost, e.g. its iterations, and gives the cost it learnt: at least 1, and

@@ -26,18 +26,17 @@ impl Young {
     /// comes from β ≤ dominance alone.
     pub fn choose(&self, dominance: f64, method: Method) -> f64 {
         let beta = |gamma: f64| (gamma * dominance).clamp(0.0, 1.0 - 1e-6);
-        match method {
+        if method.is_sor() {
             // From below: an ω that is too small shows in the rate, one that is too large does not.
-            Method::Sor | Method::SorBackward => {
-                self.belief.map_or(1.0, |b| theory::optimal_omega(beta(b.gamma - b.error)))
-            }
-            _ => theory::ssor_omega(beta(1.0)),
+            self.belief.map_or(1.0, |b| theory::optimal_omega(beta(b.gamma - b.error)))
+        } else {
+            theory::ssor_omega(beta(1.0))
         }
     }
 
     /// Learns from a solve with this ω.
     pub fn learn(&mut self, omega: f64, dominance: f64, (method, tol): (Method, f64), solved: &Solved) {
-        let (true, Some(rate)) = (matches!(method, Method::Sor | Method::SorBackward), solved.rate()) else {
+        let (true, Some(rate)) = (method.is_sor(), solved.rate()) else {
             return;
         };
         let (k, floor) = (solved.iterations as f64, omega - 1.0);
