@@ -27,6 +27,8 @@
 
 #[cfg(feature = "adahessian")]
 pub use thalweg_adahessian as adahessian;
+#[cfg(feature = "bilevel")]
+pub use thalweg_bilevel as bilevel;
 #[cfg(feature = "cbo")]
 pub use thalweg_cbo as cbo;
 pub use thalweg_comm as comm;

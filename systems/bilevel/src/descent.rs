@@ -47,10 +47,18 @@ pub(crate) fn stationarity(v: &[f64], grad: &[f64], set: &Set, t: f64) -> f64 {
 }
 
 /// What the steps remember.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Memory {
     /// Steps, gradient differences and their products, oldest first.
     pairs: VecDeque<(Vec<f64>, Vec<f64>, f64)>,
+    /// How far to go while nothing is known of the curvature.
+    reach: f64,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { pairs: VecDeque::new(), reach: 1.0 }
+    }
 }
 
 /// One step from `at`; `false` if no better point was found.
@@ -77,9 +85,12 @@ pub(crate) fn step(
             }
             v
         };
-        // Without any idea of the scale, the first step is of length 1 at most.
-        let plain = fresh && scale.is_none();
-        let mut t = if plain { (1.0 / norm2(&direction).sqrt()).min(1.0) } else { 1.0 };
+        // Without any idea of the scale, the first step is of length `reach` at most.
+        let mut t = match fresh && bounds.is_some() {
+            true if scale.is_none() => memory.reach * (1.0 / norm2(&direction).sqrt()).min(1.0),
+            true => memory.reach,
+            false => 1.0,
+        };
         for _ in 0..40 {
             let v = along(t);
             let s: Vec<f64> = v.iter().zip(&at.v).map(|(a, b)| a - b).collect();
@@ -124,6 +135,10 @@ impl Memory {
                 self.pairs.pop_front();
             }
             self.pairs.push_back((s, y, sy));
+        } else {
+            // Flat or curved downwards: what lies behind says nothing of what comes.
+            self.pairs.clear();
+            self.reach *= 4.0;
         }
     }
 
@@ -175,7 +190,7 @@ impl Memory {
 
     /// From `at` to the projection of a Barzilai–Borwein step.
     fn spectral(&self, at: &Point, set: &Set) -> Vec<f64> {
-        let length = self.pairs.back().map_or(1.0, |(s, y, sy)| match self.pairs.len() % 2 {
+        let length = self.pairs.back().map_or(self.reach, |(s, y, sy)| match self.pairs.len() % 2 {
             0 => norm2(s) / sy,
             _ => sy / norm2(y),
         });
@@ -206,27 +221,22 @@ pub(crate) fn minimise(
     tolerance: f64,
     limit: u64,
 ) -> Result<Solved, BilevelError> {
-    let mut at = Point::at(std::mem::take(v), f)?;
+    let mut at = Point::at(v.clone(), f)?;
     let mut memory = Memory::default();
     let begin = norm2(&at.v).sqrt();
-    let mut iterations = 0;
-    let residual = loop {
+    for iterations in 0.. {
         let residual = at.stationarity(set, 1.0);
-        if residual <= tolerance {
-            break residual;
-        }
-        if iterations == limit {
-            return Err(BilevelError::Inner { residual, iterations, tolerance });
+        if residual <= tolerance || (iterations < limit && !step(f, set, scale, &mut memory, &mut at)?) {
+            v.copy_from_slice(&at.v);
+            return Ok(Solved { value: at.value, residual, iterations });
         }
         let norm = norm2(&at.v).sqrt();
         if norm > 1e8 * (1.0 + begin) {
             return Err(BilevelError::Unbounded { norm, residual });
         }
-        if !step(f, set, scale, &mut memory, &mut at)? {
-            break residual;
+        if iterations == limit {
+            return Err(BilevelError::Inner { residual, iterations, tolerance });
         }
-        iterations += 1;
-    };
-    *v = at.v;
-    Ok(Solved { value: at.value, residual, iterations })
+    }
+    unreachable!("the limit is reached before the numbers end")
 }

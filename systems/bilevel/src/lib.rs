@@ -1,13 +1,70 @@
-//! Bilevel optimisation by penalties, with first-order oracles alone.
+//! Bilevel optimisation by penalties: `min_x f(x, y)` where y minimises g(x,·), with gradients alone.
+//!
+//! The lower level enters through `ψ_σ(x) = min_y { f(x,y) + (g(x,y) − min g(x,·))/σ }`, whose gradient needs two
+//! lower-level solutions and no second derivatives. J. Kwon, D. Kwon, S. Wright, R. Nowak, *On Penalty Methods for
+//! Nonconvex Bilevel Optimization and First-Order Stochastic Approximation*, ICLR 2024, arXiv:2309.01753, shows when
+//! it approaches ψ: the lower level may be nonconvex, constrained and have many solutions (of which the best for f
+//! counts; pessimistic problems are not supported).
+//!
+//! ```
+//! use thalweg_bilevel::{Batch, Bilevel, Continuation, Grad, Oracle, report};
+//! use thalweg_core::Run;
+//!
+//! /// The best ridge weight eˣ for the line through (1, 2) and (2, 3), judged at (3, 3).
+//! struct Ridge;
+//! impl Bilevel for Ridge {
+//!     fn dims(&self) -> (usize, usize) {
+//!         (1, 1)
+//!     }
+//!     fn upper(&self, _: &[f64], y: &[f64], _: Batch<'_>, grad: Grad<'_>) -> f64 {
+//!         grad.x.into_iter().for_each(|g| g[0] = 0.0);
+//!         grad.y.into_iter().for_each(|g| g[0] = 3.0 * (3.0 * y[0] - 3.0));
+//!         0.5 * (3.0 * y[0] - 3.0).powi(2)
+//!     }
+//!     fn lower(&self, x: &[f64], y: &[f64], _: Batch<'_>, grad: Grad<'_>) -> f64 {
+//!         let (y, weight) = (y[0], x[0].exp());
+//!         grad.x.into_iter().for_each(|g| g[0] = 0.5 * weight * y * y);
+//!         grad.y.into_iter().for_each(|g| g[0] = (y - 2.0) + 2.0 * (2.0 * y - 3.0) + weight * y);
+//!         0.5 * ((y - 2.0).powi(2) + (2.0 * y - 3.0).powi(2) + weight * y * y)
+//!     }
+//! }
+//!
+//! let mut oracle = Oracle::new(&Ridge)?;
+//! let outcome = Run::new(&Continuation::default(), &mut oracle).run()?;
+//! assert!((outcome.solution.x[0] - 3f64.ln()).abs() < 1e-4); // y = 8/(5 + eˣ) = 1
+//! let report = report(&mut oracle, &outcome.solution, 1e-3)?;
+//! assert!(report.psi < 1e-8 && report.warnings.is_empty());
+//! # Ok::<(), thalweg_bilevel::BilevelError>(())
+//! ```
+//!
+//! **Where to read:** `penalty` ψ_σ and its limit, `double` and `single` the paper's algorithms, `continuation` the
+//! deterministic method for smooth problems, `explicit` the hyper-gradient with many lower solutions, `diagnose` the
+//! theory's assumptions as measurements, [`baselines`] other people's methods, [`tasks`] problems.
 #![forbid(unsafe_code)]
 
+mod algorithm;
+pub mod baselines;
+mod continuation;
 mod descent;
+mod diagnose;
+mod double;
 mod error;
+mod explicit;
+mod first;
 mod penalty;
 mod problem;
 mod set;
+mod single;
+pub mod tasks;
 
+pub use algorithm::{Algorithm, Drive};
+pub use continuation::{Continuation, ContinuationState, Difference};
+pub use diagnose::{Check, Report, check, report};
+pub use double::DoubleLoop;
 pub use error::BilevelError;
+pub use explicit::{hypergradient, optimistic};
+pub use first::Sampled;
 pub use penalty::{Limit, Penalty, limit, lower, penalty};
 pub use problem::{At, Batch, Bilevel, Calls, Draw, Grad, Oracle, Solution};
 pub use set::{Active, Set};
+pub use single::{Estimators, SingleLoop};

@@ -155,7 +155,8 @@ impl Set {
             Self::Free => Vec::new(),
             Self::Box { lo, hi } => (0..n)
                 .filter_map(|i| {
-                    let near = |bound: f64| (v[i] - bound).abs() <= AT * bound.abs().max(1.0);
+                    let near =
+                        |bound: f64| bound.is_finite() && (v[i] - bound).abs() <= AT * bound.abs().max(1.0);
                     if near(lo[i]) { Some(unit(i, -1.0)) } else { near(hi[i]).then(|| unit(i, 1.0)) }
                 })
                 .collect(),

@@ -1,0 +1,3 @@
+//! Problems to solve: closed forms, and tasks of the field.
+
+pub mod toys;
