@@ -10,9 +10,9 @@ pub enum DataError {
     /// A file or folder that is missing or may not be read.
     #[error("{file}: cannot be read: {source}; check the path and the permissions")]
     Unreadable { file: PathBuf, source: io::Error },
-    /// A gzip stream that ends early or fails its checksum.
-    #[error("{file}: damaged gzip: {source}; fetch the file again")]
-    Gzip { file: PathBuf, source: io::Error },
+    /// A packed stream that ends early or fails its checksum.
+    #[error("{file}: damaged {format}: {source}; fetch the file again")]
+    Packed { file: PathBuf, format: &'static str, source: io::Error },
     /// A file without content, or a header without examples.
     #[error("{file}: empty: there is no example in it; pass a file with data")]
     Empty { file: PathBuf },
@@ -89,12 +89,22 @@ pub enum DataError {
     /// No label column.
     #[error("{file}: line 1: no column {wanted}; name the label column, one of: {columns}")]
     NoLabelColumn { file: PathBuf, wanted: String, columns: String },
+    /// A column that is needed and missing.
+    #[error("{file}: line 1: no column {wanted:?} among {columns}; add it or rename the one that holds it")]
+    NoColumn { file: PathBuf, wanted: &'static str, columns: String },
     /// Nothing but labels.
     #[error("{file}: no inputs beside the labels; add at least one column")]
     NoInputs { file: PathBuf },
     /// Columns that differ between training and test file.
     #[error("{file}: line 1: columns {found}, but the training file has {expected}; bring them in line")]
     Columns { file: PathBuf, found: String, expected: String },
+
+    /// A word of svmlight that is not what it must be.
+    #[error("{file}: line {line}: {word:?} is not {expected}; correct or drop it")]
+    Word { file: PathBuf, line: usize, word: String, expected: &'static str },
+    /// Features of svmlight out of order or twice.
+    #[error("{file}: line {line}: index {index} after {last}; sort the row and keep each index once")]
+    Order { file: PathBuf, line: usize, index: u32, last: u32 },
 
     /// A damaged npz archive.
     #[error("{file}: damaged npz archive: {cause}; write it again with numpy.savez")]
@@ -118,4 +128,4 @@ pub enum DataError {
 }
 
 const KINDS: &str = "MNIST IDX files (…-images-idx3-ubyte), CIFAR binary (.bin), .csv, .npz, .npy or .txt, \
-                     each also as .gz";
+                     each also as .gz or .bz2";

@@ -2,13 +2,27 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
+use bzip2::read::MultiBzDecoder;
 use flate2::read::MultiGzDecoder;
 
 use crate::DataError;
 
-const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// What packed streams start with.
+const GZIP: &[u8] = &[0x1f, 0x8b];
+const BZIP2: &[u8] = b"BZh";
+/// The first block or the end of a bzip2 stream, behind `BZh` and a digit.
+const BLOCK: [&[u8]; 2] = [&[0x31, 0x41, 0x59, 0x26, 0x53, 0x59], &[0x17, 0x72, 0x45, 0x38, 0x50, 0x90]];
 
-/// All bytes of a file with data, unpacked if it starts as gzip does.
+/// A reader that unpacks `raw` and the name of its format, if `start`, its first bytes, are those of one.
+fn unpacker<'a>(start: &[u8], raw: impl Read + 'a) -> Option<(&'static str, Box<dyn Read + 'a>)> {
+    if start.starts_with(GZIP) {
+        return Some(("gzip", Box::new(MultiGzDecoder::new(raw))));
+    }
+    let bzip2 = start.starts_with(BZIP2) && start.get(4..10).is_some_and(|block| BLOCK.contains(&block));
+    bzip2.then(|| ("bzip2", Box::new(MultiBzDecoder::new(raw)) as Box<dyn Read>))
+}
+
+/// All bytes of a file with data, unpacked if it starts as gzip or bzip2 does.
 pub(crate) fn bytes(file: &Path) -> Result<Vec<u8>, DataError> {
     let bytes = unpacked(file)?;
     if bytes.is_empty() {
@@ -19,19 +33,20 @@ pub(crate) fn bytes(file: &Path) -> Result<Vec<u8>, DataError> {
 
 fn unpacked(file: &Path) -> Result<Vec<u8>, DataError> {
     let raw = fs::read(file).map_err(|e| DataError::Unreadable { file: file.into(), source: e })?;
-    if !raw.starts_with(&GZIP) {
+    let Some((format, mut unpacked)) = unpacker(&raw, &raw[..]) else {
         return Ok(raw);
-    }
+    };
     let mut bytes = Vec::new();
-    let damaged = |e| DataError::Gzip { file: file.into(), source: e };
-    MultiGzDecoder::new(&raw[..]).read_to_end(&mut bytes).map_err(damaged)?;
+    let damaged = |e| DataError::Packed { file: file.into(), format, source: e };
+    unpacked.read_to_end(&mut bytes).map_err(damaged)?;
+    drop(unpacked);
     Ok(bytes)
 }
 
-/// All of a UTF-8 file, unpacked if it starts as gzip does, without the byte-order mark; perhaps empty.
+/// All of a UTF-8 file, unpacked if it starts as gzip or bzip2 does, without the byte-order mark; perhaps empty.
 ///
 /// # Errors
-/// An unreadable file, damaged gzip, and other encodings, with line and offset.
+/// An unreadable file, a damaged packed one, and other encodings, with line and offset.
 pub fn read_text(file: &Path) -> Result<String, DataError> {
     decoded(file, unpacked(file)?)
 }
@@ -57,20 +72,24 @@ fn decoded(file: &Path, bytes: Vec<u8>) -> Result<String, DataError> {
 pub(crate) fn start(file: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
     let Ok(mut raw) = File::open(file) else { return bytes };
-    let mut magic = [0; 2];
-    if raw.read_exact(&mut magic).is_ok() {
-        let all = magic.chain(raw);
-        // What is damaged is reported when the file is read.
-        let _ = match magic {
-            GZIP => MultiGzDecoder::new(all).take(8).read_to_end(&mut bytes),
-            _ => all.take(8).read_to_end(&mut bytes),
-        };
-    }
+    let mut magic = Vec::new();
+    // What is damaged is reported when the file is read.
+    let _ = raw.by_ref().take(10).read_to_end(&mut magic);
+    let _ = match unpacker(&magic, (&magic[..]).chain(raw)) {
+        Some((_, unpacked)) => unpacked.take(8).read_to_end(&mut bytes),
+        None => (&magic[..]).take(8).read_to_end(&mut bytes),
+    };
     bytes
 }
 
-/// File name in lower case without `.gz`.
+/// Endings of packed files.
+pub(crate) const PACKED: [&str; 2] = ["gz", "bz2"];
+
+/// File name in lower case without `.gz` or `.bz2`.
 pub(crate) fn name(file: &Path) -> String {
     let name = file.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    name.strip_suffix(".gz").unwrap_or(&name).to_owned()
+    match name.rsplit_once('.') {
+        Some((plain, ending)) if PACKED.contains(&ending) => plain.to_owned(),
+        _ => name,
+    }
 }

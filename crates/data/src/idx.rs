@@ -30,12 +30,14 @@ pub(crate) fn test_beside(images: &Path) -> Option<PathBuf> {
         .find_map(|test| beside(images, &name.replace("train-images", test)))
 }
 
-/// The file `name` in the folder of `file`, with `.gz` or without.
+/// The file `name` in the folder of `file`, packed or not.
 fn beside(file: &Path, name: &str) -> Option<PathBuf> {
-    let plain = name.strip_suffix(".gz").unwrap_or(name);
-    [name.to_owned(), plain.to_owned(), format!("{plain}.gz")]
-        .map(|n| file.with_file_name(n))
+    let plain = file::PACKED.iter().find_map(|p| name.strip_suffix(p)?.strip_suffix('.')).unwrap_or(name);
+    let packed = file::PACKED.iter().map(|p| format!("{plain}.{p}"));
+    [name.to_owned(), plain.to_owned()]
         .into_iter()
+        .chain(packed)
+        .map(|n| file.with_file_name(n))
         .find(|f| f.is_file())
 }
 

@@ -50,15 +50,19 @@ impl Kind {
 }
 
 /// The one kind of data in a folder and its training and test files, by name; sub-folders are not
-/// searched, of a file and its `.gz` the plain one is taken.
+/// searched, of a file and its packed ones the plain one is taken.
 pub(crate) fn survey(folder: &Path) -> Result<(Kind, Vec<PathBuf>, Vec<PathBuf>), DataError> {
     let unreadable = |e| DataError::Unreadable { file: folder.into(), source: e };
     let entries = fs::read_dir(folder).map_err(unreadable)?;
     let mut files: Vec<PathBuf> =
         entries.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>().map_err(unreadable)?;
     files.retain(|f| f.is_file());
-    files.sort(); // a name before the same name with .gz
-    files.dedup_by(|b, a| *b == a.with_added_extension("gz"));
+    files.sort(); // a name before the same name with .gz or .bz2
+    files.dedup_by(|b, a| {
+        let packed = |f: &PathBuf| file::PACKED.iter().any(|p| f.extension().is_some_and(|e| e == *p));
+        let plain = |f: &PathBuf| if packed(f) { f.with_extension("") } else { f.clone() };
+        packed(b) && plain(a) == plain(b)
+    });
     let mut kinds = BTreeMap::<Kind, Vec<PathBuf>>::new();
     for file in files.iter().filter(|f| !is_note(f)) {
         if let Some(kind) = Kind::of(file) {

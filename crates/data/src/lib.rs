@@ -1,4 +1,4 @@
-//! Readers for the field's data formats, each seen through gzip, and the embedded digits.
+//! Readers for the field's data formats, each seen through gzip and bzip2, and the embedded digits.
 //!
 //! [`load`] takes what a user names (`digits`, a file or a folder) and gives training and test
 //! parts; every [`DataError`] names the file, the place in it and the remedy.
@@ -23,6 +23,8 @@ mod idx;
 mod kind;
 mod load;
 mod npy;
+mod split;
+mod svmlight;
 mod table;
 mod text;
 
@@ -31,4 +33,6 @@ pub use digits::digits;
 pub use error::DataError;
 pub use file::read_text;
 pub use load::{Loaded, Options, Origin, Source, load};
+pub use split::{Part, Split, read_split};
+pub use svmlight::{Svmlight, read_svmlight};
 pub use text::Text;

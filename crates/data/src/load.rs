@@ -52,7 +52,7 @@ pub struct Options {
     pub label: Option<String>,
 }
 
-/// Reads `digits` (the embedded ones), a file or a folder. Each file may be gzipped.
+/// Reads `digits` (the embedded ones), a file or a folder. Each file may be packed, `.gz` or `.bz2`.
 ///
 /// | kind | files | test part, unless `options.test` names it |
 /// |---|---|---|

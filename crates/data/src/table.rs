@@ -32,13 +32,7 @@ pub(crate) fn read(
 fn read_file(file: &Path, label: Option<&str>) -> Result<(Dataset, Vec<String>), DataError> {
     let text = file::text(file)?;
     let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(text.as_bytes());
-    let failed = |e: csv::Error| match *e.kind() {
-        ErrorKind::UnequalLengths { ref pos, expected_len, len } => {
-            let line = pos.as_ref().map_or(0, |p| p.line());
-            DataError::Ragged { file: file.into(), line, found: len, expected: expected_len }
-        }
-        _ => DataError::Unreadable { file: file.into(), source: e.into() },
-    };
+    let failed = |e| failed(file, e);
     let mut columns: Vec<String> = reader.headers().map_err(failed)?.iter().map(str::to_owned).collect();
     let at = header(file, &columns, label)?;
 
@@ -72,6 +66,17 @@ fn read_file(file: &Path, label: Option<&str>) -> Result<(Dataset, Vec<String>),
         expected,
     })?;
     Ok((Dataset { x: Values::Floats(x), shape: vec![columns.len()], targets }, columns))
+}
+
+/// What the CSV reader found wrong with the file.
+pub(crate) fn failed(file: &Path, e: csv::Error) -> DataError {
+    match *e.kind() {
+        ErrorKind::UnequalLengths { ref pos, expected_len, len } => {
+            let line = pos.as_ref().map_or(0, |p| p.line());
+            DataError::Ragged { file: file.into(), line, found: len, expected: expected_len }
+        }
+        _ => DataError::Unreadable { file: file.into(), source: e.into() },
+    }
 }
 
 /// Where the label column is, after a check of the header.

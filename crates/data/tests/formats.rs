@@ -1,12 +1,15 @@
 //! What is written comes back, and no bytes make a reader panic.
 
 mod common;
-use common::{cifar, doubles, gzip, idx, longs, npy, npz};
+use common::{bzip2, cifar, doubles, gzip, idx, longs, npy, npz};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::fs;
 use std::path::{Path, PathBuf};
-use thalweg_data::{DataError, Dataset, Loaded, Options, Origin, Source, Targets, Text, Values, load};
+use thalweg_data::{
+    DataError, Dataset, Loaded, Options, Origin, Part, Source, Split, Svmlight, Targets, Text, Values, load,
+    read_split, read_svmlight,
+};
 
 fn read(files: &[(&str, Vec<u8>)], name: &str, options: Options) -> Result<Loaded, DataError> {
     let folder = tempfile::tempdir().unwrap();
@@ -110,6 +113,39 @@ proptest! {
     }
 
     #[test]
+    fn svmlight_round_trip(rows in vec((-9i32..9, vec((0u32..4, -1e6f64..1e6), 0..6)), 1..12), from in 0u32..2) {
+        // Steps to the next index and values; column `from` occurs, so that the first index is known.
+        let mut text = format!("0 qid:7 {from}:1 # first\n\n");
+        let mut whole = Svmlight { labels: vec![0.], indptr: vec![0, 1], indices: vec![0], values: vec![1.], columns: 1 };
+        for (label, steps) in &rows {
+            let mut index = 0;
+            text += &format!("{label:+}.0");
+            for (step, value) in steps {
+                index += step + 1;
+                text += &format!(" {}:{value:e}", index + from);
+                whole.indices.push(index);
+                whole.values.push(*value);
+                whole.columns = whole.columns.max(index as usize + 1);
+            }
+            text += "\r\n";
+            whole.labels.push(f64::from(*label));
+            whole.indptr.push(whole.indices.len());
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let files = [folder.path().join("a.svm.bz2"), folder.path().join("b.svm.gz")];
+        fs::write(&files[0], bzip2(text.as_bytes())).unwrap();
+        fs::write(&files[1], gzip(format!("2 {}:5\n", 9 + from).as_bytes())).unwrap();
+        if from == 1 { // alone, the second file is no different
+            let [alone] = read_svmlight([&files[1]]).unwrap();
+            prop_assert_eq!((alone.columns, alone.indices), (10, vec![9]));
+        }
+        let [first, second] = read_svmlight(files).unwrap();
+        whole.columns = whole.columns.max(10);
+        prop_assert_eq!((second.columns, second.indices, second.labels), (whole.columns, vec![9], vec![2.]));
+        prop_assert_eq!(first, whole);
+    }
+
+    #[test]
     fn text_round_trip(text in "\\PC{2,200}") {
         let (train, test) = texts(read(&[("t.txt", text.clone().into())], "t.txt", Options::default()).unwrap());
         prop_assert_eq!(train.tokens.len(), text.chars().count() * 9 / 10);
@@ -127,7 +163,7 @@ proptest! {
         let mut csv = b"a,y\n".to_vec();
         csv.extend(text.as_bytes());
         let x = npz(&[("x", doubles(&[2, 2], &[1., 2., 3., 4.])), ("y", longs(&[0, 1]))]);
-        let starts: [(&str, Vec<u8>); 7] = [
+        let starts: [(&str, Vec<u8>); 8] = [
             ("train-images-idx3-ubyte", idx(&[2, 2, 2], &[0; 8])),
             ("c.bin", cifar(1, 9)),
             ("t.csv", csv),
@@ -135,6 +171,7 @@ proptest! {
             ("x.npy", doubles(&[2, 2], &[1., 2., 3., 4.])),
             ("t.txt", text.into_bytes()),
             ("t.txt.gz", gzip(b"packed text")),
+            ("t.txt.bz2", bzip2(b"packed text")),
         ];
         let labels = ("train-labels-idx1-ubyte", idx(&[2], &[0, 1]));
         for (name, good) in starts {
@@ -221,6 +258,42 @@ fn cifar_100_shows_in_the_size() {
 }
 
 #[test]
+fn packed_files_may_be_of_several_streams() {
+    for (name, packed) in [
+        ("t.txt.gz", [gzip(b"one "), gzip(b"and two")].concat()),
+        ("t.txt.bz2", [bzip2(b"one "), bzip2(b"and two")].concat()),
+    ] {
+        for named in [name, ""] {
+            // In a folder the plain file goes first.
+            let files = [(name, packed.clone())];
+            let (train, test) = texts(read(&files, named, Options::default()).unwrap());
+            assert_eq!(train.decode(&train.tokens) + &test.decode(&test.tokens), "one and two");
+        }
+        let both = [("t.txt", b"plain".to_vec()), (name, packed)];
+        let (train, _) = texts(read(&both, "", Options::default()).unwrap());
+        assert_eq!(train.decode(&train.tokens), "plai");
+    }
+    // No stream, whatever its first bytes say.
+    let (train, _) = texts(read(&[("t.txt", b"BZh9 a text".to_vec())], "t.txt", Options::default()).unwrap());
+    assert_eq!(train.decode(&train.tokens), "BZh9 a te");
+}
+
+#[test]
+fn splits_are_read_by_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("s.csv.gz");
+    fs::write(
+        &file,
+        gzip(b"part,index,given_label,note,clean_label\ntrain,4,1,,0\nval,2,3,,3\ntrain,0,5,,5\n"),
+    )
+    .unwrap();
+    let split = read_split(&file).unwrap();
+    let (index, part) = (vec![4, 2, 0], vec![Part::Train, Part::Val, Part::Train]);
+    assert_eq!(split, Split { index, part, clean: vec![0, 3, 5], given: vec![1, 3, 5] });
+    assert_eq!(split.of(Part::Train).collect::<Vec<_>>(), [(4, 0, 1), (0, 5, 5)]);
+}
+
+#[test]
 fn arrays_are_taken_by_name_shape_and_type() {
     let pixels = npy("|u1", false, &[2, 2, 1], &[1, 2, 3, 4]);
     let given = npz(&[
@@ -302,6 +375,25 @@ fn the_real_sets_are_read() {
     let (train, test) = texts(load("text/tinyshakespeare-train.txt.gz").unwrap());
     assert_eq!((train.tokens.len(), test.tokens.len()), (903_468, 100_386));
     assert!(train.decode(&train.tokens[..14]).starts_with("First Citizen:"));
+
+    let bilevel = |name: &str| shared.join("bilevel").join(name);
+    let pair = |name: &str| {
+        read_svmlight(["train", "test"].map(|part| bilevel(&format!("{name}.{part}.svm.bz2")))).unwrap()
+    };
+    let started = std::time::Instant::now();
+    let [train, test] = pair("ijcnn1");
+    eprintln!("ijcnn1 read in {:?}", started.elapsed());
+    assert_eq!((train.labels.len(), train.columns, train.values.len()), (49_990, 22, 649_870));
+    assert_eq!((test.labels.len(), test.columns, test.values.len()), (91_701, 22, 1_192_113));
+    assert_eq!((train.labels[0], &train.indices[..3], train.values[1]), (-1., &[5, 10, 11][..], -0.731854));
+    let [train, test] = pair("reuters");
+    assert_eq!((train.labels.len(), train.columns, train.values.len()), (7770, 8315, 339_837));
+    assert_eq!((test.labels.len(), test.columns, test.values.len()), (3299, 8315, 136_821));
+    let split = read_split(&bilevel("hyperclean_mnist10k_p50.csv.gz")).unwrap();
+    let counts = [Part::Train, Part::Val, Part::Test].map(|part| split.of(part).count());
+    let wrong = split.of(Part::Train).filter(|(_, clean, given)| clean != given).count();
+    assert_eq!((counts, wrong), ([5000, 1000, 4000], 2550));
+
     let (train, _, _) = parts(load("stsl/digits8x8_train.csv.gz").unwrap());
     assert_eq!((train.len(), &train.shape[..], train.classes()), (1080, [64].as_slice(), Some(10)));
 }

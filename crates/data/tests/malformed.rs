@@ -1,9 +1,10 @@
 //! Every malformed input is refused with a message that names the file and the fault.
 
 mod common;
-use common::{cifar, doubles, gzip, idx, longs, npy, npz};
+use common::{bzip2, cifar, doubles, gzip, idx, longs, npy, npz};
 use std::fs;
-use thalweg_data::{Options, load};
+use std::path::Path;
+use thalweg_data::{DataError, Options, load, read_split, read_svmlight};
 
 struct Case {
     /// Files to write.
@@ -43,6 +44,10 @@ fn cases() -> Vec<Case> {
     zipped.truncate(15);
     let mut checksum = gzip(b"some text to pack");
     *checksum.iter_mut().nth_back(5).unwrap() ^= 1;
+    let mut cut = bzip2(b"some text to pack");
+    cut.truncate(30);
+    let mut flipped = bzip2(b"some text to pack");
+    flipped[12] ^= 1; // in the checksum of the block
     let mut archive = npz(&[("x", x()), ("y", y())]);
     archive.truncate(archive.len() / 2);
     let mut huge = idx(&[u32::MAX, u32::MAX, u32::MAX], &[1; 8]);
@@ -74,6 +79,10 @@ fn cases() -> Vec<Case> {
         case(&[("t.txt.gz", zipped)], "t.txt.gz", &["t.txt.gz", "damaged gzip"]),
         case(&[("t.txt.gz", checksum)], "t.txt.gz", &["t.txt.gz", "damaged gzip"]),
         case(&[("t.txt.gz", gzip(b""))], "t.txt.gz", &["t.txt.gz", "empty"]),
+        // bzip2
+        case(&[("t.txt.bz2", cut)], "t.txt.bz2", &["t.txt.bz2", "damaged bzip2", "fetch"]),
+        case(&[("t.txt.bz2", flipped)], "t.txt.bz2", &["t.txt.bz2", "damaged bzip2"]),
+        case(&[("t.txt.bz2", bzip2(b""))], "t.txt.bz2", &["t.txt.bz2", "empty"]),
         // IDX
         images(good()[..20].to_vec(), labels(), &["train-images", "byte 16", "promises 8 bytes", "has 4"]),
         images(good()[..10].to_vec(), labels(), &["train-images", "byte 0", "has 10"]),
@@ -191,6 +200,53 @@ fn malformed_inputs_are_refused_by_name_and_fault() {
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// Each text is refused by `read` with these words.
+fn refused<T>(read: impl Fn(&Path) -> Result<T, DataError>, cases: &[(&str, &[&str])]) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rows");
+    for (text, clues) in cases {
+        fs::write(&file, text).unwrap();
+        let Err(error) = read(&file) else { panic!("read: {text:?}") };
+        let message = error.to_string();
+        let named = message.starts_with(file.to_str().unwrap()) && !message.contains('\n');
+        assert!(named && clues.iter().all(|c| message.contains(c)), "{text:?}: {message}");
+    }
+}
+
+#[test]
+fn malformed_svmlight_is_refused_by_line_and_fault() {
+    let cases: &[(&str, &[&str])] = &[
+        ("", &["empty"]),
+        ("# nothing\n\n", &["empty"]),
+        ("1 1:2\nspam 1:2\n", &["line 2", "\"spam\"", "label"]),
+        ("nan 1:2\n", &["line 1", "\"nan\"", "finite"]),
+        ("1 1:2\n\n1,2 1:2\n", &["line 3", "\"1,2\""]),
+        ("1 1:2 2\n", &["line 1", "\"2\"", "index:value"]),
+        ("1 -1:2\n", &["line 1", "\"-1:2\"", "whole number ≥ 0"]),
+        ("1 1:inf\n", &["line 1", "\"1:inf\""]),
+        ("1 1:\n", &["line 1", "\"1:\""]),
+        ("1 1:2:3\n", &["\"1:2:3\""]),
+        ("1 9999999999:2\n", &["\"9999999999:2\""]),
+        ("1 1:2\n-1 3:1 2:1\n", &["line 2", "index 2 after 3", "sort the row"]),
+        ("1 3:1 3:1\n", &["line 1", "index 3 after 3", "once"]),
+    ];
+    refused(|file| read_svmlight([file]), cases);
+}
+
+#[test]
+fn malformed_splits_are_refused_by_line_and_fault() {
+    let cases: &[(&str, &[&str])] = &[
+        ("", &["empty"]),
+        ("index,part,clean_label,given_label\n", &["empty"]),
+        ("index,part,clean_label\n0,val,1\n", &["line 1", "\"given_label\"", "index, part, clean_label"]),
+        ("index,part,clean_label,given_label\n0,dev,1,1\n", &["line 2", "\"dev\"", "train, val or test"]),
+        ("index,part,clean_label,given_label\n-1,val,1,1\n", &["\"-1\"", "\"index\""]),
+        ("index,part,clean_label,given_label\n0,val,1,x\n", &["\"x\"", "\"given_label\"", "class"]),
+        ("index,part,clean_label,given_label\n0,val,1\n", &["line 2", "3 cells where the header has 4"]),
+    ];
+    refused(read_split, cases);
 }
 
 #[test]
