@@ -37,6 +37,21 @@
 //! # Ok::<(), thalweg_bilevel::BilevelError>(())
 //! ```
 //!
+//! # What the theory asks, and how to see whether it holds
+//!
+//! | assumption | see |
+//! |---|---|
+//! | f and g smooth | [`check`]: gradients against differences |
+//! | proximal error bound near the lower solutions | [`Check::error_bound`]: μ estimated from above at σ = 0 and 0.01 |
+//! | lower solutions that move smoothly with x and σ | [`Limit::jumps`], [`Report::warnings`]: ∇ψ_σ growing as 1/σ |
+//! | strict complementarity and independent constraints | [`hypergradient`] refuses where a multiplier is 0 |
+//! | y and z on one branch of solutions | [`Report::gap`] ≥ 0; `swaps` in the log count a z found in a worse basin |
+//! | lower solves precise beside σ | `inner_residual/sigma` in the log: an error e of y or z is e/σ in the gradient |
+//!
+//! Where they hold, |ψ_σ − ψ| is O(σ/μ) and ‖∇ψ_σ − ∇ψ‖ is O(σ/μ³), so a point that is ε-stationary for ψ_σ with σ of
+//! the order of ε is O(ε)-stationary for the bilevel problem. Where they fail it may mean nothing: the toys `jump` and
+//! `active` (at 0) show how.
+//!
 //! **Where to read:** `penalty` ψ_σ and its limit, `double` and `single` the paper's algorithms, `continuation` the
 //! deterministic method for smooth problems, `explicit` the hyper-gradient with many lower solutions, `diagnose` the
 //! theory's assumptions as measurements, [`baselines`] other people's methods, [`tasks`] problems.
@@ -55,6 +70,7 @@ mod penalty;
 mod problem;
 mod set;
 mod single;
+mod sparse;
 pub mod tasks;
 
 pub use algorithm::{Algorithm, Drive};
@@ -68,3 +84,4 @@ pub use penalty::{Limit, Penalty, limit, lower, penalty};
 pub use problem::{At, Batch, Bilevel, Calls, Draw, Grad, Oracle, Solution};
 pub use set::{Active, Set};
 pub use single::{Estimators, SingleLoop};
+pub use sparse::Sparse;

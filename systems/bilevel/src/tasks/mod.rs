@@ -1,3 +1,7 @@
-//! Problems to solve: closed forms, and tasks of the field.
+//! Problems to solve: closed forms, random quadratics, choosing regularisation, cleaning labels.
 
+pub mod classify;
+pub mod cleaning;
+pub mod quadratic;
+pub mod regularisation;
 pub mod toys;
