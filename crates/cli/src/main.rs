@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod bilevel;
 mod certify;
 mod config;
 mod dag;
@@ -53,6 +54,8 @@ enum Verb {
     Linsolve(linsolve::Linsolve),
     /// Minimise a function or a program, by gradients or by values alone.
     Minimize(Box<minimize::Minimize>),
+    /// Optimise one problem subject to the solution of another.
+    Bilevel(bilevel::Bilevel),
     /// Every system against its baselines on embedded data, into one report.
     Tour(tour::Tour),
     /// Measure the claims of a method: one table per claim.
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Verb::Dag(args) => args.run(),
         Verb::Linsolve(args) => args.run(),
         Verb::Minimize(args) => args.run(),
+        Verb::Bilevel(args) => args.run(),
         Verb::Tour(args) => args.run(),
         Verb::Bench(args) => args.run(),
     };

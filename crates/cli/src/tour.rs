@@ -15,7 +15,7 @@ use thalweg::train::Sampling;
 use crate::bench::{self, Finding, Length, Setting, Variant, variant};
 use crate::config::Common;
 use crate::task::{From, Task};
-use crate::{certify, dag, fit, linsolve, minimize, output, prune, train};
+use crate::{bilevel, certify, dag, fit, linsolve, minimize, output, prune, train};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -44,6 +44,7 @@ const STOPS: &[Stop] = &[
     ("topo", |_| dag::tour::stop()),
     ("relax", |_| linsolve::tour::heat()),
     ("cbo", |_| minimize::tour::stop()),
+    ("bilevel", |_| bilevel::tour::cleaning()),
 ];
 
 impl Tour {

@@ -1,6 +1,7 @@
 //! `thalweg bench`: the claims of a method as tables that this machine measures now.
 
 mod adahessian;
+mod bilevel;
 mod cbo;
 mod convex_relu;
 mod cost;
@@ -25,6 +26,7 @@ use crate::config::Common;
 use crate::output;
 
 pub use adahessian::trajectories;
+pub use bilevel::Bench as Bilevel;
 pub use diagonal::diagonal;
 pub use runs::{Length, Setting, Variant, moments, run as train, table, trainer, variant};
 pub use timing::exponent;
@@ -43,6 +45,8 @@ enum Which {
     Mkor(mkor::Bench),
     /// M-FAC: training, fine-tuning, one-shot and gradual pruning, scaling, memory bandwidth
     Mfac(mfac::Bench),
+    /// Bilevel optimisation: toys, rates, regularisation, hyper-cleaning, quadratics
+    Bilevel(bilevel::Bench),
     /// Convex two-layer ReLU networks
     ConvexRelu(convex_relu::Bench),
     /// Consensus-based optimisation: barriers, classic functions, theorem, phase diagram, speed
@@ -61,6 +65,7 @@ impl Bench {
             Which::Adahessian(bench) => bench.run(),
             Which::Mkor(bench) => bench.run(),
             Which::Mfac(bench) => bench.run(),
+            Which::Bilevel(bench) => bench.run(),
             Which::ConvexRelu(bench) => bench.run(),
             Which::Cbo(bench) => bench.run(),
             Which::Lipsdp(bench) => bench.run(),

@@ -1,0 +1,367 @@
+//! `thalweg bilevel hyperclean`: which training labels to trust, learned from a few clean ones.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use thalweg::bilevel::tasks::classify::Examples;
+use thalweg::bilevel::tasks::cleaning::{Cleaning, corrupt, f1};
+use thalweg::bilevel::{Batch, Bilevel, Grad, Oracle, Solution, lower};
+use thalweg::core::Seed;
+use thalweg::data::{Dataset, Part, Source, Targets, read_split};
+use thalweg::plot::{Figure, Report, Table};
+
+use super::inputs;
+use super::job::{Job, Seen, algorithm};
+use super::regularisation::precise;
+use crate::config::{self, Common, Time};
+use crate::output;
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  thalweg bilevel hyperclean
+  thalweg bilevel hyperclean --corrupt 0.3 --method pbo-double --out clean/ --json
+  thalweg bilevel hyperclean --data t10k-images-idx3-ubyte.gz --split split.csv.gz --json
+
+Each training example has a weight; a classifier is trained on the weighted examples, and the weights are chosen so
+that it does well on the validation part. The split's CSV has the columns index, part (train, val, test),
+clean_label, given_label. Without a split: the embedded digits, some training labels replaced by wrong ones.")]
+pub struct Hyperclean {
+    #[command(flatten)]
+    settings: Settings,
+    /// TOML file with settings named as the flags; flags override it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder for the weights, their log, pictures, report and checkpoint
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Go on with an interrupted run of that folder
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "out"])]
+    resume: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What decides the result.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct Settings {
+    /// Images: a file or folder as of `train --data` [default: digits]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<String>,
+    /// CSV that divides them and has the labels
+    #[arg(long, value_name = "FILE", conflicts_with = "corrupt")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    split: Option<PathBuf>,
+    /// Share of the training labels to replace by wrong ones [default: 0.5]
+    #[arg(long, value_name = "P")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    corrupt: Option<f64>,
+    /// Weight C of C‖y‖² in the classifier's training [default: 0.001]
+    #[arg(long, value_name = "C", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reg: Option<f64>,
+    /// Hidden units of the classifier; 0 for a linear one [default: 0]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hidden: Option<usize>,
+    /// Put a third of the validation part aside and keep the weights that do best on it
+    #[arg(long, num_args = 0, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hold_out: Option<bool>,
+    /// pbo, pbo-double, pbo-single, f2sa, pbgd, g-pbgd, bome, aid, stocbio, soba, saba, amigo, implicit [default:
+    /// pbo-double]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<String>,
+    /// A field of the method
+    #[arg(long, value_name = "FIELD=VALUE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    set: Option<Vec<String>>,
+    /// Steps [default: 100; 20000 of sampled single-loop methods]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    steps: Option<u64>,
+    /// Stop after this time, e.g. 30s, 5m
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<Time>,
+    /// Seed of corruption, hidden weights and batches [default: 0]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+}
+
+/// A cleaning problem with what only the judge may know.
+pub struct Task {
+    pub problem: Cleaning,
+    /// True classes of the training examples.
+    clean: Vec<u32>,
+    test: Examples,
+}
+
+impl Task {
+    fn new(parts: [(Examples, Vec<u32>); 3], classes: usize, ridge: f64) -> Result<Self> {
+        let [(train, clean), (val, _), (test, _)] = parts;
+        Ok(Self { problem: Cleaning::new(train, val, classes, ridge)?, clean, test })
+    }
+
+    /// Images with a split; pixels are divided by `white`.
+    pub fn of_split(images: &Dataset, split: &Path, ridge: f64, white: f64) -> Result<Self> {
+        let split = read_split(split)?;
+        if let Some(index) = split.index.iter().find(|i| **i >= images.len()) {
+            bail!(
+                "the split names example {index}, the data has {}; give files that belong together",
+                images.len()
+            );
+        }
+        let part = |part: Part| -> Result<(Examples, Vec<u32>)> {
+            let rows: Vec<(usize, u32, u32)> = split.of(part).collect();
+            let index: Vec<usize> = rows.iter().map(|r| r.0).collect();
+            let clean: Vec<u32> = rows.iter().map(|r| r.1).collect();
+            // Wrong labels are for training alone.
+            let given = if part == Part::Train { rows.iter().map(|r| r.2).collect() } else { clean.clone() };
+            Ok((Examples::new(inputs(&images.select(&index), white)?, given)?, clean))
+        };
+        let classes = split.clean.iter().chain(&split.given).max().map_or(0, |&c| c as usize + 1);
+        Self::new([part(Part::Train)?, part(Part::Val)?, part(Part::Test)?], classes, ridge)
+    }
+
+    /// The embedded digits: a fifth of the training images for validation, wrong labels among the others.
+    pub fn of_digits(corrupted: f64, ridge: f64, seed: Seed) -> Result<Self> {
+        let loaded = thalweg::data::load("digits", &thalweg::data::Options::default())?;
+        let Source::Examples { train, test } = loaded.source else { bail!("the digits are images") };
+        let labels = |d: &Dataset| match &d.targets {
+            Targets::Classes { labels, .. } => labels.clone(),
+            Targets::Values { .. } => Vec::new(),
+        };
+        let cut = train.len() * 4 / 5;
+        let (val, train) = (train.slice(cut..train.len()), train.slice(0..cut));
+        let part = |d: &Dataset, given: Vec<u32>| -> Result<(Examples, Vec<u32>)> {
+            Ok((Examples::new(inputs(d, 16.0)?, given)?, labels(d)))
+        };
+        let given = corrupt(&labels(&train), 10, corrupted, seed);
+        Self::new([part(&train, given)?, part(&val, labels(&val))?, part(&test, labels(&test))?], 10, ridge)
+    }
+
+    pub fn test_accuracy(&self, y: &[f64]) -> f64 {
+        self.problem.classifier().accuracy(y, &self.test)
+    }
+
+    pub fn f1(&self, x: &[f64]) -> f64 {
+        f1(x, self.problem.train().classes(), &self.clean)
+    }
+
+    /// Test accuracies of training on: the given labels, the validation part, both, the true labels with the
+    /// validation part.
+    pub fn baselines(&self) -> Result<[f64; 4]> {
+        let (train, val) = (self.problem.train(), self.problem.val());
+        let truth = Examples::new(train.rows().clone(), self.clean.clone())?;
+        let fit =
+            |parts: &[&Examples]| -> Result<f64> { Ok(self.test_accuracy(&self.problem.fit(parts, 1e-6)?)) };
+        Ok([fit(&[train])?, fit(&[val])?, fit(&[train, val])?, fit(&[&truth, val])?])
+    }
+
+    /// Numbers of a solution that no method sees, and the loss on what was held out.
+    fn look(&self, at: &Solution) -> Vec<(&'static str, f64)> {
+        let classifier = self.problem.classifier();
+        let mut numbers = vec![
+            ("upper", classifier.loss(&at.y, self.problem.val())),
+            ("test_accuracy", self.test_accuracy(&at.y)),
+            ("f1", self.f1(&at.x)),
+        ];
+        if let Some(held) = self.problem.held() {
+            numbers.push(("held_out_accuracy", classifier.accuracy(&at.y, held)));
+        }
+        numbers
+    }
+
+    /// A whole run: what was seen on the way, and the solution: the last one, or the best on what was held out.
+    pub fn solve(&self, job: Job<'_>, name: &str, set: &[String]) -> Result<Solved> {
+        let n = self.problem.dims().0 as f64;
+        let algorithm = algorithm(name, set, &usual(name, n, self.problem.classifier().hidden > 0))?;
+        let mut best: Option<(f64, Solution)> = None;
+        let mut watch = |at: &Solution| {
+            let numbers = self.look(at);
+            if let Some((_, held)) = numbers.iter().find(|n| n.0 == "held_out_accuracy") {
+                if best.as_ref().is_none_or(|b| *held > b.0) {
+                    best = Some((*held, at.clone()));
+                }
+            }
+            Ok((numbers, ControlFlow::Continue(())))
+        };
+        let mut job = Job { watch: &mut watch, ..job };
+        let mut oracle = Oracle::new(&self.problem)?;
+        let outcome = job.run(&algorithm, &mut oracle, "hyperclean")?;
+        let seen = std::mem::take(&mut job.seen);
+        let solution = best.map_or(outcome.solution, |b| b.1);
+        let seconds = seen.last().map_or(outcome.elapsed.as_secs_f64(), |s| s.seconds);
+        Ok(Solved { solution, seen, calls: oracle.calls().total(), steps: outcome.steps, seconds })
+    }
+}
+
+/// What came of it.
+pub struct Solved {
+    pub solution: Solution,
+    pub seen: Vec<Seen>,
+    pub calls: u64,
+    pub steps: u64,
+    pub seconds: f64,
+}
+
+/// Settings that suit the task: steps on x of the order of the number of examples, since each has a share of 1/n of
+/// the gradient.
+fn usual(method: &str, n: f64, hidden: bool) -> Vec<(&'static str, Value)> {
+    // The curvature of the linear classifier is known by coordinate; without it, a plain step.
+    let gamma = if hidden { 0.3 } else { 0.5 };
+    match method {
+        "pbo" => vec![("sigma", 0.1.into()), ("sigma_min", 0.1.into()), ("difference", "forward".into())],
+        "pbo-double" => {
+            let sigma = [("sigma", json!(0.1)), ("sigma_power", json!(0.0)), ("inner", json!(5))];
+            let alpha = [("alpha", json!(500.0 * n)), ("alpha_power", json!(0.0)), ("gamma", json!(gamma))];
+            [sigma.as_slice(), &alpha].concat()
+        }
+        "pbo-single" => vec![("alpha", (n).into()), ("gamma", gamma.into()), ("sigma", 0.1.into())],
+        "f2sa" => vec![("alpha", (10.0 * n).into()), ("lambda", 10.0.into())],
+        "aid" | "stocbio" | "amigo" | "soba" | "saba" => vec![("alpha", (10.0 * n).into())],
+        _ => Vec::new(),
+    }
+}
+
+impl Hyperclean {
+    pub fn run(self) -> Result<()> {
+        self.common.start()?;
+        let folder = self.resume.as_ref().or(self.out.as_ref());
+        let place = folder.cloned().unwrap_or_default();
+        let (_, settings) =
+            config::of_run(&self.settings, self.resume.as_deref(), &place, self.config.as_deref())?;
+        let seed = settings.seed.unwrap_or(0);
+        let ridge = settings.reg.unwrap_or(1e-3);
+        let corrupted = settings.corrupt.unwrap_or(0.5);
+        if !(0.0..1.0).contains(&corrupted) {
+            bail!("corrupt = {corrupted} is not allowed; use a number in [0, 1)");
+        }
+        let data = settings.data.as_deref().unwrap_or("digits");
+        let mut task = match &settings.split {
+            None if data == "digits" => Task::of_digits(corrupted, ridge, Seed(seed))?,
+            None => bail!("--data {data} needs --split with a CSV of index, part, clean_label, given_label"),
+            Some(split) => {
+                let loaded = thalweg::data::load(data, &thalweg::data::Options::default())?;
+                let Source::Examples { train, test } = loaded.source else {
+                    bail!("{data} is text; hyper-cleaning needs examples with classes")
+                };
+                // In the order of the file, or training file before test file.
+                let images = train.concat(&test)?;
+                Task::of_split(&images, split, ridge, if data == "digits" { 16.0 } else { 255.0 })?
+            }
+        };
+        let hidden = settings.hidden.unwrap_or(0);
+        task.problem = task.problem.hidden(hidden, Seed(seed));
+        if settings.hold_out == Some(true) {
+            task.problem = task.problem.hold_out();
+        }
+        if let Some(folder) = folder {
+            output::make_folder(folder)?;
+            output::write(&folder.join("config.toml"), config::to_toml(&settings)?.as_bytes())?;
+        }
+
+        let name = settings.method.as_deref().unwrap_or("pbo-double");
+        let few = precise(name) || matches!(name, "pbo-double" | "aid" | "f2sa");
+        let steps = settings.steps.unwrap_or(if few { 100 } else { 20_000 });
+        let mut nothing = |_: &Solution| Ok((Vec::new(), ControlFlow::Continue(())));
+        let job = Job {
+            time: settings.time,
+            folder: folder.map(PathBuf::as_path),
+            resume: self.resume.is_some(),
+            configuration: serde_json::to_value(&settings)?,
+            spacing: if few { 1.0 } else { 1.1 },
+            ..Job::plain(steps, seed, &self.common, &mut nothing)
+        };
+        let Solved { solution, seen, calls, steps, seconds } =
+            task.solve(job, name, settings.set.as_deref().unwrap_or_default())?;
+
+        let problem = &task.problem;
+        let mut judge = Oracle::new(problem)?;
+        let mut z = solution.z.clone();
+        let tolerance = if hidden > 0 { 1e-4 } else { 1e-7 };
+        let least = lower(&mut judge, &solution.x, &mut z, tolerance)?;
+        let gap = judge.lower(&solution.x, &solution.y, Batch::Full, Grad::NONE)? - least;
+        let summary = json!({
+            "method": name,
+            "test_accuracy": task.test_accuracy(&solution.y),
+            "f1": task.f1(&solution.x),
+            "upper": problem.classifier().loss(&solution.y, problem.val()),
+            "lower_gap": gap,
+            "kept": solution.x.iter().filter(|x| **x > 0.0).count(),
+            "examples": solution.x.len(),
+            "gradient_calls": calls,
+            "steps": steps,
+            "seconds": seconds,
+        });
+        if let Some(folder) = folder {
+            output::write_json(&folder.join("summary.json"), &summary)?;
+            let rows = solution.x.iter().enumerate().map(|(i, x)| format!("{i},{x}\n")).collect::<String>();
+            output::write(&folder.join("weights.csv"), format!("example,x\n{rows}").as_bytes())?;
+            let mut report = Report::new("Data hyper-cleaning");
+            let section = report.section(format!("Method {name}"));
+            section.text(&format!(
+                "Test accuracy {} and F1 {} of kept = clean after {steps} steps.",
+                summary["test_accuracy"], summary["f1"]
+            ));
+            for (file, picture) in
+                [("curves.svg", curves(&seen)), ("weights.svg", task.histogram(&solution.x))]
+            {
+                picture.save(&folder.join(file))?;
+                section.figure(&picture, "");
+            }
+            report.save(&folder.join("report.html"))?;
+            let _ = std::fs::remove_file(folder.join(super::job::CHECKPOINT));
+        }
+        if self.common.json {
+            return output::print_json(&summary);
+        }
+        let mut table = Table::new(["trained on", "test accuracy", "F1 of kept = clean"]);
+        let row = |name: &str, accuracy: f64, f1: Option<f64>| {
+            [name.to_owned(), format!("{accuracy:.4}"), f1.map_or(String::new(), |f| format!("{f:.4}"))]
+        };
+        let [noisy, val, both, truth] = task.baselines()?;
+        table.row(row("all training examples as given", noisy, None));
+        table.row(row("the validation part", val, None));
+        table.row(row("both", both, None));
+        table.row(row(
+            &format!("weighted training examples ({name})"),
+            task.test_accuracy(&solution.y),
+            Some(task.f1(&solution.x)),
+        ));
+        table.row(row("true labels and validation part", truth, None));
+        output::print(&format!("{}{steps} steps, {calls} gradients, {seconds:.2} s\n", table.text()))
+    }
+}
+
+/// Accuracy and F1 over the steps.
+pub fn curves(seen: &[Seen]) -> Figure {
+    let of = |name: &str| -> Vec<(f64, f64)> {
+        seen.iter().filter_map(|s| Some((s.step as f64, s.number(name)?))).collect()
+    };
+    let figure = Figure::new("Cleaning").x_label("steps on the weights").y_label("share").log_x();
+    let figure = figure.line("test accuracy", &of("test_accuracy")).line("F1 of kept = clean", &of("f1"));
+    let held = of("held_out_accuracy");
+    if held.is_empty() { figure } else { figure.line("accuracy on held-out validation", &held) }
+}
+
+impl Task {
+    /// Learned weights of rightly and wrongly labelled examples.
+    pub fn histogram(&self, x: &[f64]) -> Figure {
+        let given = self.problem.train().classes();
+        let of = |right: bool| -> Vec<f64> {
+            (0..x.len()).filter(|&i| (given[i] == self.clean[i]) == right).map(|i| x[i]).collect()
+        };
+        let figure =
+            Figure::new("Learned weights").x_label("x (kept where > 0)").y_label("training examples");
+        figure.histogram("label right", &of(true), 40).histogram("label wrong", &of(false), 40)
+    }
+}

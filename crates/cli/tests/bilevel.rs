@@ -1,0 +1,157 @@
+//! `thalweg bilevel`: the commands, their JSON, what they write, what they refuse.
+
+mod common;
+
+use std::fs;
+
+use common::{command, errors, folder, json, run, shared_data, succeed};
+use serde_json::Value;
+
+fn number(value: &Value, key: &str) -> f64 {
+    value[key].as_f64().unwrap_or_else(|| panic!("{key} in {value}"))
+}
+
+#[test]
+fn toys_are_solved() {
+    let f = folder(&[]);
+    for (line, x) in [
+        ("toy active", 5.0 / 3.0),
+        ("toy simplex", 5.0 / 11.0),
+        ("toy active --method implicit", 5.0 / 3.0),
+        ("toy cosine --start 2.5", 2.82964),
+    ] {
+        let got = json(f.path(), &format!("bilevel {line} --json --quiet"));
+        assert!((got["x"][0].as_f64().unwrap() - x).abs() < 1e-4, "{line}: {got}");
+    }
+    succeed(f.path(), "bilevel toy pl --method pbo-double --steps 200 --trace t.csv --plot p.svg --quiet");
+    let trace = fs::read_to_string(f.path().join("t.csv")).unwrap();
+    assert!(trace.starts_with("step,calls,seconds,psi\n1,") && trace.lines().last().unwrap().starts_with("200,"));
+    assert!(fs::read_to_string(f.path().join("p.svg")).unwrap().contains("pbo-double"));
+}
+
+#[test]
+fn check_tells_of_the_jump() {
+    let f = folder(&[]);
+    let got = json(f.path(), "bilevel check jump --at 0.000001 --json");
+    assert!(got["warnings"].to_string().contains("jump"), "{got}");
+    let got = json(f.path(), "bilevel check least-squares --at 0.5,-1 --json");
+    assert_eq!(got["warnings"], serde_json::json!([]));
+    assert!((got["explicit"][0].as_f64().unwrap() + 0.25).abs() < 1e-8, "{got}");
+    assert!(succeed(f.path(), "bilevel check pl").contains("error bound"));
+}
+
+/// What the issue promises of `hyperclean --json`, and that the weights find the wrong labels.
+#[test]
+fn digits_are_cleaned() {
+    let f = folder(&[]);
+    let got = json(f.path(), "bilevel hyperclean --steps 30 --seed 1 --out c/ --json --quiet");
+    for key in ["test_accuracy", "f1", "upper", "lower_gap", "gradient_calls", "seconds"] {
+        assert!(number(&got, key).is_finite(), "{key}: {got}");
+    }
+    assert!(number(&got, "test_accuracy") > 0.8 && number(&got, "f1") > 0.8, "{got}");
+    assert!(number(&got, "lower_gap") >= -1e-9, "{got}");
+    for file in ["config.toml", "summary.json", "weights.csv", "curves.svg", "weights.svg", "report.html", "metrics.jsonl"] {
+        assert!(f.path().join("c").join(file).exists(), "{file}");
+    }
+    // The same seed gives the same answer, for any number of threads; a configuration repeats a run.
+    let again = json(f.path(), "bilevel hyperclean --config c/config.toml --threads 1 --out d/ --json --quiet");
+    for key in ["test_accuracy", "f1", "upper", "lower_gap"] {
+        assert_eq!(got[key], again[key], "{key}");
+    }
+    let weights = |folder: &str| fs::read(f.path().join(folder).join("weights.csv")).unwrap();
+    assert_eq!(weights("c"), weights("d"));
+    let hidden = json(f.path(), "bilevel hyperclean --hidden 16 --hold-out --steps 5 --json --quiet");
+    assert!(number(&hidden, "test_accuracy") > 0.3, "{hidden}");
+}
+
+/// A killed run goes on to the same weights.
+#[test]
+fn cleaning_resumes() {
+    let f = folder(&[]);
+    let line = "bilevel hyperclean --method pbo-single --steps 3000 --seed 2 --quiet --out";
+    succeed(f.path(), &format!("{line} whole"));
+    let mut child = command(f.path(), &format!("{line} killed")).spawn().unwrap();
+    while !f.path().join("killed/checkpoint.bin").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        assert!(child.try_wait().unwrap().is_none(), "the run ended before it was killed");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    succeed(f.path(), "bilevel hyperclean --quiet --resume killed");
+    let weights = |folder: &str| fs::read(f.path().join(folder).join("weights.csv")).unwrap();
+    assert_eq!(weights("whole"), weights("killed"));
+}
+
+#[test]
+fn regularisation_of_files() {
+    // Two informative features, one of noise.
+    let rows = |n: usize, salt: f64| -> String {
+        (0..n)
+            .map(|i| {
+                let t = i as f64 + salt;
+                let (a, b, c) = ((1.7 * t).sin(), (2.3 * t).cos(), (5.1 * t).sin());
+                let label = if a + 0.5 * b + 0.3 * (11.0 * t).sin() > 0.0 { "+1" } else { "-1" };
+                format!("{label} 1:{a} 2:{b} 3:{c}\n")
+            })
+            .collect()
+    };
+    let f = folder(&[("a.svm", rows(80, 0.0).as_bytes()), ("b.svm", rows(60, 0.5).as_bytes())]);
+    let line = "bilevel regularisation --train a.svm --test b.svm --box -8:4 --json --quiet";
+    let ours = json(f.path(), &format!("{line} --out r/"));
+    let exact = json(f.path(), &format!("{line} --method implicit"));
+    let grid = json(f.path(), &format!("{line} --method grid"));
+    assert!((number(&ours, "upper") - number(&exact, "upper")).abs() < 1e-5, "{ours} {exact}");
+    assert!(number(&ours, "upper") < number(&grid, "upper") + 1e-9);
+    assert_eq!(ours["x"].as_array().unwrap().len(), 3);
+    assert!(number(&ours, "gradient_calls") > 0.0 && number(&ours, "seconds") >= 0.0);
+    for file in ["summary.json", "upper_calls.svg", "upper_time.svg", "stationarity.svg", "weights.svg", "report.html"] {
+        assert!(f.path().join("r").join(file).exists(), "{file}");
+    }
+}
+
+/// ijcnn1 from 0: the local minimum that L-BFGS-B finds with exact gradients.
+#[test]
+fn regularisation_of_ijcnn1() {
+    let (Some(train), Some(test)) =
+        (shared_data("bilevel/ijcnn1.train.svm.bz2"), shared_data("bilevel/ijcnn1.test.svm.bz2"))
+    else {
+        return;
+    };
+    let line = format!(
+        "bilevel regularisation --train {} --test {} --box -10:2 --json --quiet",
+        train.display(),
+        test.display()
+    );
+    let got = json(folder(&[]).path(), &line);
+    assert!(number(&got, "upper") - 0.206_399_012_059 <= 1e-4, "{got}");
+}
+
+#[test]
+fn bad_input_is_refused() {
+    let f = folder(&[("a.svm", b"+1 1:1\n-1 2:1\n"), ("bad.svm", b"+1 1:one\n")]);
+    for (line, words) in [
+        ("bilevel toy nothing", "least-squares"),
+        ("bilevel toy line --method newton", "pbo-double"),
+        ("bilevel toy line --sigma 0", "sigma"),
+        ("bilevel toy line --start 1,2", "2 numbers"),
+        ("bilevel toy line --set moreau=-1 --method pbo-double", "moreau = -1"),
+        ("bilevel toy line --set morau=1", "morau"),
+        ("bilevel toy line --noise -1", "noise = -1"),
+        ("bilevel toy line --method grid", "finite bounds"),
+        ("bilevel check line --at 1,2", "2 numbers"),
+        ("bilevel regularisation --train a.svm", "--test"),
+        ("bilevel regularisation --train a.svm --test bad.svm", "line 1"),
+        ("bilevel regularisation --box 2:-10", "LO:HI"),
+        ("bilevel regularisation --start 5", "outside the box"),
+        ("bilevel hyperclean --data a.svm", "--split"),
+        ("bilevel hyperclean --corrupt 1.5", "corrupt = 1.5"),
+        ("bilevel hyperclean --reg -1", "ridge"),
+        ("bilevel hyperclean --resume nowhere", "config.toml"),
+    ] {
+        let output = run(f.path(), line);
+        assert_eq!(output.status.code(), Some(2), "{line}: {}", errors(&output));
+        let text = errors(&output);
+        assert!(text.contains(words), "{line}: {text}");
+        assert!(!text.contains("panicked") && !text.contains("internal error"), "{line}: {text}");
+    }
+}
