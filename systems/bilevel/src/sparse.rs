@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn products_are_those_of_the_dense_matrix() {
         let (rows, columns) = (5, 7);
-        let entry = |k: usize| if k % 3 == 0 { 0.0 } else { (k as f64).sin() };
+        let entry = |k: usize| if k.is_multiple_of(3) { 0.0 } else { (k as f64).sin() };
         let dense: Vec<f64> = (0..rows * columns).map(entry).collect();
         let sparse = Sparse::dense(&dense, columns).unwrap();
         for width in [1, 2, 3, 5, 10, 16, 31] {
