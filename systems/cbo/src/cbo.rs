@@ -572,8 +572,15 @@ impl Swarm for CboSwarm {
     }
 
     fn spread(&self) -> f64 {
-        let away = |x: &[f64]| x.iter().zip(&self.c).fold(0.0, |m: f64, (x, c)| m.max((x - c).abs()));
-        self.x.chunks_exact(self.space.dim).map(away).fold(0.0, f64::max)
+        // By coordinate, which the compiler turns into vectors.
+        let mut most = vec![0.0; self.space.dim];
+        for x in self.x.chunks_exact(self.space.dim) {
+            for ((m, x), c) in most.iter_mut().zip(x).zip(&self.c) {
+                let away = (x - c).abs();
+                *m = if away > *m { away } else { *m };
+            }
+        }
+        most.into_iter().fold(0.0, f64::max)
     }
 
     fn facts(&self) -> Facts {
