@@ -257,12 +257,11 @@ fn search_all(
                         }
                     }
                     let over = stop.is_some_and(|cause| !cause.is_cut());
-                    if let Some(saver) = saver.filter(|_| !over) {
-                        if stop.is_some() || saver.due(history.len() as u64, saved_at) {
-                            let kept = Kept::Running { course: course.save()?, history: history.clone() };
-                            saver.save(k, &kept)?;
-                            saved_at = Instant::now();
-                        }
+                    let due = |s: &&Saver| stop.is_some() || s.due(history.len() as u64, saved_at);
+                    if let Some(saver) = saver.filter(|_| !over).filter(due) {
+                        let kept = Kept::Running { course: course.save()?, history: history.clone() };
+                        saver.save(k, &kept)?;
+                        saved_at = Instant::now();
                     }
                     if let Some(cause) = stop {
                         break cause;
