@@ -83,7 +83,13 @@ impl From<Time> for String {
 }
 
 /// Settings of which a run has one: a flag for one replaces the other in the file.
-const EITHER: [[&str; 2]; 2] = [["epochs", "steps"], ["method", "compare"]];
+const EITHER: [[&str; 2]; 5] = [
+    ["epochs", "steps"],
+    ["method", "compare"],
+    ["function", "command"],
+    ["function", "process"],
+    ["command", "process"],
+];
 
 /// The settings of a file, overridden by flags.
 fn merged<T: Serialize + DeserializeOwned>(flags: &T, file: Option<&Path>) -> Result<T> {

@@ -60,6 +60,7 @@ pub fn usage(e: &clap::Error) -> ExitCode {
 pub fn code(e: &anyhow::Error) -> u8 {
     let failed = e.chain().any(|cause| {
         cause.is::<Failed>()
+            || matches!(cause.downcast_ref(), Some(CheckpointError::Io { verb: "write", .. }))
             || matches!(
                 cause.downcast_ref::<RunError>(),
                 Some(

@@ -185,3 +185,103 @@ fn a_resumed_run_keeps_its_settings() {
     fs::write(&checkpoint, intact).unwrap();
     assert_eq!(json(place.path(), "train --resume r --time 1h --json --quiet")["steps"], 44);
 }
+
+const SEARCHES: [&str; 2] = [
+    "minimize --function rastrigin --dim 10 --method auto --max-evals 300000 --seed 1 --checkpoint-every 40 --quiet --json",
+    "minimize --function ackley --dim 6 --method cbo --particles 100 --max-evals 60000 --runs 5 --seed 2 --checkpoint-every 20 --quiet --json",
+];
+
+/// What a search found, without the time that it took.
+fn found(text: &[u8]) -> Value {
+    let mut found: Value = serde_json::from_slice(text).expect("JSON");
+    found.as_object_mut().unwrap().remove("seconds");
+    found
+}
+
+#[test]
+fn a_killed_search_ends_in_the_same_bits() {
+    for (number, line) in SEARCHES.iter().enumerate() {
+        let place = folder(&[]);
+        let began = Instant::now();
+        let whole = found(succeed(place.path(), &format!("{line} --out whole")).as_bytes());
+        let took = began.elapsed();
+        let (mut draws, mut kills, mut attempt) = (Draws(number as u64), 0, 0);
+        while kills < 6 {
+            attempt += 1;
+            let name = format!("killed{attempt}");
+            let place_of_run = place.path().join(&name);
+            let end = loop {
+                let saved = place_of_run.join("config.toml").exists();
+                let next = if saved {
+                    format!("minimize --quiet --json --resume {name}")
+                } else {
+                    format!("{line} --out {name}")
+                };
+                let mut child = command(place.path(), &next).stdout(Stdio::piped()).spawn().unwrap();
+                sleep(took.mul_f64(0.5 * draws.next()));
+                if kills < 6 && child.try_wait().unwrap().is_none() {
+                    child.kill().unwrap(); // SIGKILL
+                    child.wait().unwrap();
+                    kills += 1;
+                    continue;
+                }
+                let output = child.wait_with_output().unwrap();
+                assert!(output.status.success(), "{next}");
+                break found(&output.stdout);
+            };
+            assert_eq!(end, whole, "{line}: other bits after {kills} kills");
+            let history = |run: &Path| fs::read(run.join("history.csv")).unwrap();
+            assert!(history(&place_of_run) == history(&place.path().join("whole")), "{line}");
+            assert!(!place_of_run.join("checkpoints").exists());
+            // A finished search just reports.
+            assert_eq!(
+                found(succeed(place.path(), &format!("minimize --json --resume {name}")).as_bytes()),
+                whole
+            );
+        }
+    }
+}
+
+#[test]
+fn ctrl_c_stops_a_search_after_a_checkpoint() {
+    let place = folder(&[(
+        "f.sh",
+        b"while read x y; do sleep 0.002; echo $x $y | awk '{ print ($1-1)^2+($2+2)^2 }'; done\n",
+    )]);
+    let line = "minimize --dim 2 --box -5:5 --method cbo --max-evals 1500 --seed 1 --json --threads 2";
+    let search = |extra: &str| {
+        let mut command = command(place.path(), &format!("{line} {extra}"));
+        command.args(["--process", "sh f.sh"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let whole = found(&search("").output().unwrap().stdout);
+    let child = search("--out cut").spawn().unwrap();
+    sleep(Duration::from_millis(1200));
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let said = errors(&output);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("continue with `thalweg minimize --resume cut`"), "{said}");
+    assert!(!said.contains("ETA"), "no bar where nobody looks: {said}");
+    let again = search("--out cut").output().unwrap();
+    assert_eq!(again.status.code(), Some(2), "an unfinished search is not overwritten");
+    let refused = run(place.path(), "minimize --resume cut --seed 5 --quiet");
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(errors(&refused).contains("seed"), "{}", errors(&refused));
+    // What the program left unsaid when it was interrupted has not steered the search.
+    let mut end = json(place.path(), "minimize --resume cut --json --quiet");
+    end.as_object_mut().unwrap().remove("seconds");
+    assert_eq!(end, whole);
+
+    // A damaged checkpoint is named.
+    let slow = "minimize --function sphere --dim 2 --time 0s --out s --quiet";
+    succeed(place.path(), slow);
+    let file = place.path().join("s/checkpoints/0.bin");
+    let mut bytes = fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let output = run(place.path(), "minimize --resume s --quiet");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(errors(&output).contains("0.bin") && errors(&output).contains("checksum"), "{}", errors(&output));
+}

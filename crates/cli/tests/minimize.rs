@@ -98,7 +98,8 @@ fn programs_are_minimised_and_their_failures_survived() {
 
 #[test]
 fn bad_input_is_named() {
-    let place = folder(&[("bad.csv", b"s0,s1\n1,x\n")]);
+    let place =
+        folder(&[("bad.csv", b"s0,s1\n1,x\n"), ("typo.toml", b"function = \"sphere\"\ndimension = 2\n")]);
     for (line, words) in [
         ("--function nothing --dim 2", &["nothing", "rastrigin"][..]),
         ("--function sphere --dim 0", &["dim"]),
@@ -120,6 +121,16 @@ fn bad_input_is_named() {
         ("--command prog --dim 2 --box 0:1", &["{x}"]),
         ("--process cat --dim 2", &["box"]),
         ("--dim 2", &["--function"]),
+        ("--function sphere --dim 2 --constraints 1", &["--constraints", "--command"]),
+        (
+            "--function sphere --dim 2 --method cbo --set sigma_schedule=linear",
+            &["sigma_schedule", "linear:1000"],
+        ),
+        ("--function sphere --dim 2 --method cbo --set alpha_schedule=soon", &["schedule", "soon"]),
+        ("--function sphere --dim 2 --checkpoint-every 0", &["checkpoint-every"]),
+        ("--resume nowhere", &["nowhere", "--out"]),
+        ("--function rosenbrock --start=-1,1 --checkpoint-every 5", &["--checkpoint-every"]),
+        ("--config typo.toml", &["typo.toml", "dimension"]),
     ] {
         let output = run(place.path(), &format!("minimize --quiet {line}"));
         let said = errors(&output);
@@ -130,4 +141,61 @@ fn bad_input_is_named() {
     }
     let table = succeed(place.path(), "minimize --function sphere --dim 2 --max-evals 2000");
     assert!(table.contains("consensus f") && table.contains("best f"));
+}
+
+/// The distance from (1, −2), and how far outside of x ≤ 0.5 the point is.
+const BOUNDED: &[u8] = b"#!/bin/sh
+while read x y; do awk -v x=$x -v y=$y 'BEGIN { print (x-1)^2 + (y+2)^2, x - 0.5 }'; done
+";
+
+#[test]
+#[cfg(unix)]
+fn programs_may_have_constraints() {
+    let place = folder(&[("f.sh", BOUNDED)]);
+    let search = |options: &[&str]| {
+        let line = "minimize --box -5:5 --dim 2 --seed 1 --max-evals 1500 --method cbo --json --quiet";
+        let output = common::command(place.path(), line).args(options).output().expect("the program starts");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned() + &errors(&output))
+    };
+    let found = search(&["--process", "sh f.sh", "--constraints", "1", "--penalty", "20"]);
+    let found: serde_json::Value = serde_json::from_str(&found.1).expect("JSON");
+    assert_eq!((&found["best_feasible"], &found["failures"]), (&true.into(), &0.into()), "{found}");
+    let (f, x) = (found["best_f"].as_f64().unwrap(), found["best_x"][0].as_f64().unwrap());
+    assert!((0.25..0.3).contains(&f) && x <= 0.5 + 1e-6, "{found}");
+    // Where the constraint costs next to nothing, the consensus is outside and says so.
+    let table = common::command(place.path(), "minimize --box -5:5 --dim 2 --max-evals 500 --quiet")
+        .args(["--method", "cbo", "--process", "sh f.sh", "--constraints", "1", "--penalty", "1e-9"])
+        .output()
+        .expect("the program starts");
+    assert!(String::from_utf8_lossy(&table.stdout).contains("(infeasible)"));
+    // A program that says less than it should never has a value.
+    let (code, said) = search(&["--process", "sh f.sh", "--constraints", "2"]);
+    assert!(code == Some(2) && said.contains("instead of 3 numbers"), "{said}");
+    for (options, word) in [
+        (["--constraints", "1", "--penalty", "0"], "penalty.weight = 0"),
+        (["--penalty", "1", "--walls", "clip"], "--constraints"),
+    ] {
+        let (code, said) = search(&[&["--process", "sh f.sh"][..], &options].concat());
+        assert!(code == Some(2) && said.contains(word), "{said}");
+    }
+}
+
+#[test]
+fn schedules_and_settings_come_from_files_too() {
+    let place = folder(&[(
+        "s.toml",
+        b"function = \"sphere\"\ndim = 3\nmethod = \"cbo\"\nmax-evals = 3000\nseed = 4\n",
+    )]);
+    let line = "minimize --config s.toml --set sigma_schedule=linear:40 --set alpha_schedule=step:20:10 --set alpha=5";
+    let found = json(place.path(), &format!("{line} --out r --json --quiet"));
+    let history = fs::read_to_string(place.path().join("r/history.csv")).expect("a history");
+    let rows: Vec<Vec<f64>> =
+        history.lines().skip(1).map(|l| l.split(',').map(|x| x.parse().unwrap()).collect()).collect();
+    assert!((rows[10][7] - 0.95 * 0.75).abs() < 1e-12 && rows[19][6] == 5.0 && rows[20][6] == 50.0);
+    // The configuration in the folder repeats the run.
+    let again = json(place.path(), "minimize --config r/config.toml --json --quiet");
+    assert_eq!((&again["best_x"], &again["evals"]), (&found["best_x"], &found["evals"]));
+    // A flag for another objective replaces the file's.
+    let other = run(place.path(), "minimize --config s.toml --process cat --quiet");
+    assert!(errors(&other).contains("box"), "{}", errors(&other));
 }

@@ -76,7 +76,7 @@ pub enum CheckpointError {
     Content {
         /// The file.
         path: PathBuf,
-        /// Header, state or problem.
+        /// Header, settings, state or problem.
         what: &'static str,
         /// The decoder's answer.
         cause: String,
@@ -157,6 +157,26 @@ impl Checkpoint {
         }
     }
 
+    /// Writes what a loop of the caller's own needs to go on, as [`crate::Run`] does for its methods:
+    /// atomically, under settings that the resumed loop must share.
+    pub fn write(
+        path: &Path,
+        settings: &impl Serialize,
+        seed: Seed,
+        step: u64,
+        state: &impl Serialize,
+    ) -> Result<(), CheckpointError> {
+        let header = Header { step, ..Header::fresh(json(path, settings)?, seed) };
+        write(path, &header, state)
+    }
+
+    /// Reads the state that [`Checkpoint::write`] wrote, unless the settings differ.
+    pub fn load<S: DeserializeOwned>(path: &Path, settings: &impl Serialize) -> Result<S, CheckpointError> {
+        let saved = Self::read(path)?;
+        saved.compare(&json(path, settings)?)?;
+        saved.state()
+    }
+
     /// Steps made when it was written.
     pub fn step(&self) -> u64 {
         self.header.step
@@ -188,6 +208,14 @@ impl Checkpoint {
             Err(e) => Err(error(e.to_string())),
         }
     }
+}
+
+fn json(path: &Path, settings: &impl Serialize) -> Result<String, CheckpointError> {
+    serde_json::to_string(settings).map_err(|e| CheckpointError::Content {
+        path: path.to_path_buf(),
+        what: "settings",
+        cause: e.to_string(),
+    })
 }
 
 /// Path and both values of the first setting in which two configurations differ.

@@ -107,10 +107,30 @@ impl Bar {
         Self { bar: bar.with_style(style).with_prefix(title.into()), drawn: None }
     }
 
-    fn draw<S>(&mut self, tick: &Tick<'_, S>) {
+    /// Begins at this position, from which rate and remaining time count. For loops of the caller's
+    /// own; runs do it by [`Observe`].
+    pub fn begin(&mut self, position: u64) {
+        self.bar.set_position(position);
+        self.bar.reset_eta();
+    }
+
+    /// Shows a position and a value, unless it did a moment ago.
+    pub fn show(&mut self, position: u64, value: f64) {
+        if !self.bar.is_hidden() && self.drawn.is_none_or(|t| t.elapsed() >= REDRAW) {
+            self.draw(position, value);
+        }
+    }
+
+    /// Leaves the bar at this position.
+    pub fn finish(&mut self, position: u64, value: f64) {
+        self.draw(position, value);
+        self.bar.abandon();
+    }
+
+    fn draw(&mut self, position: u64, value: f64) {
         self.drawn = Some(Instant::now());
-        self.bar.set_message(format!("value {:.4e}", tick.progress.value));
-        self.bar.set_position(tick.step);
+        self.bar.set_message(format!("value {value:.4e}"));
+        self.bar.set_position(position);
     }
 }
 
@@ -119,21 +139,17 @@ const REDRAW: Duration = Duration::from_millis(50);
 
 impl<S> Observe<S> for Bar {
     fn start(&mut self, tick: &Tick<'_, S>) -> io::Result<()> {
-        self.bar.set_position(tick.step);
-        self.bar.reset_eta();
+        self.begin(tick.step);
         Ok(())
     }
 
     fn step(&mut self, tick: &Tick<'_, S>) -> io::Result<()> {
-        if !self.bar.is_hidden() && self.drawn.is_none_or(|t| t.elapsed() >= REDRAW) {
-            self.draw(tick);
-        }
+        self.show(tick.step, tick.progress.value);
         Ok(())
     }
 
     fn end(&mut self, tick: &Tick<'_, S>, _reason: StopReason) -> io::Result<()> {
-        self.draw(tick);
-        self.bar.abandon();
+        self.finish(tick.step, tick.progress.value);
         Ok(())
     }
 }

@@ -366,7 +366,7 @@ fn step_once<M: Method<P>, P: Problem + ?Sized>(
 }
 
 impl Header {
-    fn fresh(configuration: String, seed: Seed) -> Self {
+    pub(crate) fn fresh(configuration: String, seed: Seed) -> Self {
         let (elapsed, progress, problem) = Default::default();
         Self { configuration, seed, step: 0, evaluations: 0, elapsed, progress, ended: false, problem }
     }

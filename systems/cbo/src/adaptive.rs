@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Seed, normal};
 
 use crate::eigen::Frame;
+use crate::search::{pack, unpack};
 use crate::space::dot;
 use crate::{CboError, Facts, Search, Space, StopCause, Swarm};
 
@@ -32,6 +33,14 @@ impl Adaptive {
         if self.particles > 0 { self.particles } else { 4 + (3.0 * (dim as f64).ln()) as usize }
     }
 
+    /// The cloud around a point of the start.
+    pub(crate) fn somewhere(&self, space: &Space, seed: Seed) -> AdaptiveSwarm {
+        let mut rng = seed.stream("adaptive", 0);
+        let mut mean = vec![0.0; space.dim];
+        space.sample(&mut rng, &mut mean);
+        self.around(space, mean, rng)
+    }
+
     /// The cloud around `mean`.
     pub(crate) fn around(&self, space: &Space, mean: Vec<f64>, rng: ChaCha8Rng) -> AdaptiveSwarm {
         AdaptiveSwarm::new(self.count(space.dim), self.width, space.clone(), mean, rng)
@@ -45,14 +54,12 @@ impl Search for Adaptive {
         Ok(Invalid::check(self.width > 0.0 && self.width.is_finite(), "width", self.width, "a number > 0")?)
     }
 
-    fn swarm(&self, space: &Space, seed: Seed) -> Box<dyn Swarm> {
-        let mut rng = seed.stream("adaptive", 0);
-        let mut mean = vec![0.0; space.dim];
-        space.sample(&mut rng, &mut mean);
-        Box::new(self.around(space, mean, rng))
+    fn swarm(&self, space: &Space, seed: Seed) -> Box<dyn Swarm + '_> {
+        Box::new(self.somewhere(space, seed))
     }
 }
 
+#[derive(Serialize, Deserialize)]
 pub(crate) struct AdaptiveSwarm {
     space: Space,
     rng: ChaCha8Rng,
@@ -222,5 +229,14 @@ impl Swarm for AdaptiveSwarm {
 
     fn over(&self) -> Option<StopCause> {
         self.over
+    }
+
+    fn save(&self) -> Result<Vec<u8>, CboError> {
+        pack(self)
+    }
+
+    fn restore(&mut self, saved: &[u8]) -> Result<(), CboError> {
+        *self = unpack(saved)?;
+        Ok(())
     }
 }

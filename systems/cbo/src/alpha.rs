@@ -1,14 +1,15 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use thalweg_core::Invalid;
 
 use crate::consensus::alpha_for_ess;
 
 /// Inverse temperature of the consensus: a number, `inf`, or `ess:ETA`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Written", into = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(into = "String")]
 pub enum Alpha {
     /// This one; infinity: the best particle is the consensus.
     Fixed(f64),
@@ -72,14 +73,17 @@ enum Written {
     Text(String),
 }
 
-impl TryFrom<Written> for Alpha {
-    type Error = Invalid;
-
-    fn try_from(written: Written) -> Result<Self, Invalid> {
-        match written {
-            Written::Number(a) => a.to_string().parse(),
-            Written::Text(text) => text.parse(),
-        }
+impl<'de> Deserialize<'de> for Alpha {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        // Checkpoints do not say what follows; there it is always text.
+        let text = match from.is_human_readable() {
+            false => String::deserialize(from)?,
+            true => match Written::deserialize(from)? {
+                Written::Number(a) => a.to_string(),
+                Written::Text(text) => text,
+            },
+        };
+        text.parse().map_err(D::Error::custom)
     }
 }
 

@@ -5,9 +5,10 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use thalweg_core::Seed;
 
-use crate::adaptive::Adaptive;
+use crate::adaptive::{Adaptive, AdaptiveSwarm};
 use crate::cbo::CboSwarm;
 use crate::consensus::lowest;
+use crate::search::{pack, unpack};
 use crate::{Cbo, CboError, Facts, Noise, Search, Space, Swarm};
 
 /// A search without settings: CBO beside adaptive hopping, each restarted with twice the particles
@@ -25,7 +26,7 @@ impl Search for Auto {
         Cbo { particles: self.particles, ..Cbo::default() }.validate(space)
     }
 
-    fn swarm(&self, space: &Space, seed: Seed) -> Box<dyn Swarm> {
+    fn swarm(&self, space: &Space, seed: Seed) -> Box<dyn Swarm + '_> {
         let arm = |kind, index| {
             let mut rng = seed.stream("auto", index);
             let phase = Phase::start(kind, self.particles, 0, space, &mut rng);
@@ -40,18 +41,19 @@ impl Search for Auto {
     }
 }
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
 enum Kind {
     Hop,
     Cbo,
 }
 
 /// What an arm is doing.
+#[derive(Serialize, Deserialize)]
 enum Phase {
     Cbo(Box<CboSwarm>),
-    Hop(Box<dyn Swarm>),
+    Hop(Box<AdaptiveSwarm>),
     /// Adaptive hopping from the best point of the CBO run before.
-    Polish(Box<dyn Swarm>),
+    Polish(Box<AdaptiveSwarm>),
 }
 
 impl Phase {
@@ -63,7 +65,7 @@ impl Phase {
             Kind::Hop => {
                 let adaptive = Adaptive::default();
                 let particles = double(adaptive.count(space.dim));
-                Self::Hop(Adaptive { particles, ..adaptive }.swarm(space, seed))
+                Self::Hop(Box::new(Adaptive { particles, ..adaptive }.somewhere(space, seed)))
             }
             Kind::Cbo => {
                 let cbo = Cbo { particles: first, ..Cbo::default() };
@@ -89,6 +91,7 @@ impl Phase {
     }
 }
 
+#[derive(Serialize, Deserialize)]
 struct Arm {
     kind: Kind,
     rng: ChaCha8Rng,
@@ -140,6 +143,7 @@ impl Arm {
     }
 }
 
+#[derive(Serialize, Deserialize)]
 struct AutoSwarm {
     first: usize,
     space: Space,
@@ -187,5 +191,22 @@ impl Swarm for AutoSwarm {
 
     fn restarts(&self) -> u64 {
         self.arms.iter().map(|a| a.restarts).sum()
+    }
+
+    fn forget(&mut self) {
+        self.best = f64::INFINITY;
+        for arm in &mut self.arms {
+            arm.best = f64::INFINITY;
+            arm.phase.swarm_mut().forget();
+        }
+    }
+
+    fn save(&self) -> Result<Vec<u8>, CboError> {
+        pack(self)
+    }
+
+    fn restore(&mut self, saved: &[u8]) -> Result<(), CboError> {
+        *self = unpack(saved)?;
+        Ok(())
     }
 }

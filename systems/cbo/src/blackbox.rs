@@ -3,6 +3,8 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
+use crate::Constraints;
+
 /// A function of which only values are known. Closures `|x: &[f64]| value` are one.
 pub trait BlackBox: Sync {
     /// Overwrites `values` (`[n]`) by the values at `points` (`[n, dim]`, row by row). A failure is
@@ -13,6 +15,18 @@ pub trait BlackBox: Sync {
     /// `false`, and methods that want them take central differences.
     fn gradients(&self, _points: &[f64], _dim: usize, _gradients: &mut [f64]) -> bool {
         false
+    }
+
+    /// The constraints, if there are any. Searches then call [`BlackBox::constrained`].
+    fn constraints(&self) -> Option<Constraints> {
+        None
+    }
+
+    /// As [`BlackBox::values`]; also overwrites `constraints` (`[count, n]`, constraint by constraint) by
+    /// g(x), or by NaN where it has no value.
+    fn constrained(&self, points: &[f64], dim: usize, values: &mut [f64], constraints: &mut [f64]) {
+        self.values(points, dim, values);
+        constraints.fill(0.0);
     }
 
     /// What the first failure said.
@@ -29,7 +43,7 @@ pub trait BlackBox: Sync {
 /// Work below this is not worth waking other threads.
 const WORTH: Duration = Duration::from_micros(50);
 
-impl<F: Fn(&[f64]) -> f64 + Sync> BlackBox for F {
+impl<F: Fn(&[f64]) -> f64 + Sync + ?Sized> BlackBox for F {
     /// In parallel where it pays; a panic is a failure of its point alone.
     fn values(&self, points: &[f64], dim: usize, values: &mut [f64]) {
         let value = |x: &[f64]| catch_unwind(AssertUnwindSafe(|| self(x))).unwrap_or(f64::NAN);

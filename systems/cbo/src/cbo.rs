@@ -5,8 +5,10 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Seed, normal};
+use thalweg_optim::Schedule;
 
 use crate::eigen::Frame;
+use crate::search::{pack, unpack};
 use crate::space::dot;
 use crate::{Alpha, CboError, Facts, Search, Space, StopCause, Surface, Swarm, consensus};
 
@@ -115,6 +117,10 @@ pub struct Cbo {
     pub alpha: Alpha,
     /// α grows by this factor per step.
     pub alpha_factor: f64,
+    /// Further factor on α, e.g. `step:100,200:10`. A closure instead: [`Cbo::scheduled`].
+    pub alpha_schedule: Schedule,
+    /// Further factor on the noise σ, e.g. `linear:500` or `inverse-sqrt`.
+    pub sigma_schedule: Schedule,
     /// Cooling every that many steps: α doubles, and σ after e coolings is σ/log₂(e + 2). None: no
     /// cooling.
     pub cool_every: Option<u64>,
@@ -144,6 +150,8 @@ impl Default for Cbo {
             noise_after_drift: false,
             alpha: Alpha::INFINITE,
             alpha_factor: 1.0,
+            alpha_schedule: Schedule::default(),
+            sigma_schedule: Schedule::default(),
             cool_every: None,
             reduction: 0.0,
             memory: None,
@@ -201,6 +209,9 @@ impl Search for Cbo {
         least("delta", self.delta)?;
         self.alpha.validate()?;
         positive("alpha_factor", self.alpha_factor)?;
+        for (name, schedule) in [("alpha", &self.alpha_schedule), ("sigma", &self.sigma_schedule)] {
+            schedule.validate().map_err(|e| Invalid { field: format!("{name}_schedule"), ..e })?;
+        }
         fraction("reduction", self.reduction)?;
         Invalid::check(self.cool_every != Some(0), "cool_every", 0, "at least 1")?;
         if let Some(m) = self.memory {
@@ -228,12 +239,13 @@ impl Search for Cbo {
         Ok(())
     }
 
-    fn swarm(&self, space: &Space, seed: Seed) -> Box<dyn Swarm> {
+    fn swarm(&self, space: &Space, seed: Seed) -> Box<dyn Swarm + '_> {
         Box::new(CboSwarm::new(self.clone(), space.clone(), seed))
     }
 }
 
-/// The cloud of [`Cbo`]. Its settings may be changed between steps, which makes any schedule.
+/// The cloud of [`Cbo`]. Its settings may be changed between steps.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct CboSwarm {
     /// The hyper-parameters.
     pub settings: Cbo,
@@ -241,7 +253,7 @@ pub struct CboSwarm {
     rng: ChaCha8Rng,
     /// Positions, `[n, dim]`.
     x: Vec<f64>,
-    /// What is evaluated: all particles or a batch, and differences.
+    /// What is evaluated where that is not all particles alone: a batch, or differences too.
     asked: Vec<f64>,
     /// Particles in a random order; the batch is `order[at..at + size]`.
     order: Vec<usize>,
@@ -306,21 +318,35 @@ impl CboSwarm {
         &self.x
     }
 
+    /// Steps made.
+    pub fn step(&self) -> u64 {
+        self.step
+    }
+
     fn n(&self) -> usize {
         self.x.len() / self.space.dim
+    }
+
+    /// The particle of the `k`-th value.
+    fn member(&self, k: usize) -> usize {
+        if self.settings.batches.is_some() { self.order[self.at + k] } else { k }
     }
 
     /// Inverse temperature of this step.
     fn alpha(&self, values: &[f64]) -> f64 {
         let s = &self.settings;
+        let alpha = s.alpha.at(values);
+        if alpha.is_infinite() {
+            return alpha; // also where a schedule has come down to 0
+        }
         let doubled = s.cool_every.map_or(1.0, |every| 2f64.powf((self.step / every) as f64));
-        s.alpha.at(values) * doubled * s.alpha_factor.powf(self.step as f64)
+        alpha * doubled * s.alpha_factor.powf(self.step as f64) * s.alpha_schedule.factor(self.step)
     }
 
     /// σ√Δt of this step.
     fn ratio(&self) -> f64 {
         let cooled = self.settings.cool_every.map_or(1.0, |every| ((self.step / every + 2) as f64).log2());
-        self.settings.ratio() / cooled
+        self.settings.ratio() / cooled * self.settings.sigma_schedule.factor(self.step)
     }
 
     /// Gradients from the differences that were asked for after the particles.
@@ -356,12 +382,12 @@ impl CboSwarm {
     }
 
     /// C ← 0.9 C + 0.1 cov(best quarter)/trace, and its frame every d/10 steps.
-    fn turn_frame(&mut self, members: &[usize], values: &[f64]) {
+    fn turn_frame(&mut self, values: &[f64]) {
         let dim = self.space.dim;
         let mut ranked: Vec<usize> = (0..values.len()).filter(|&k| values[k].is_finite()).collect();
         ranked.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
         ranked.truncate((values.len() / 4).max(2));
-        let rows = || ranked.iter().map(|&k| &self.x[members[k] * dim..(members[k] + 1) * dim]);
+        let rows = || ranked.iter().map(|&k| self.member(k)).map(|i| &self.x[i * dim..(i + 1) * dim]);
         let mean: Vec<f64> =
             (0..dim).map(|j| rows().map(|x| x[j]).sum::<f64>() / ranked.len().max(1) as f64).collect();
         let mut cov = vec![0.0; dim * dim];
@@ -381,8 +407,8 @@ impl CboSwarm {
         }
     }
 
-    /// One Euler–Maruyama step of particle `i`; `xi` and `noise` are buffers of a vector each.
-    fn advance(&mut self, i: usize, s: f64, xi: &mut [f64], noise: &mut [f64]) {
+    /// One Euler–Maruyama step of particle `i`; the buffers hold a vector each.
+    fn advance(&mut self, i: usize, s: f64, [xi, noise, more]: &mut [Vec<f64>; 3]) {
         let dim = self.space.dim;
         let set = &self.settings;
         let (dt, pull) = (set.dt, set.lambda * set.dt);
@@ -414,9 +440,8 @@ impl CboSwarm {
             if let Some((y, rate)) = toward {
                 normal(&mut self.rng, xi);
                 let own = Law { s: wander, additive: 0.0, ..law };
-                let mut more = vec![0.0; dim];
-                own.draw(x, y, &self.frame, xi, &mut more);
-                for ((n, m), (x, y)) in noise.iter_mut().zip(&more).zip(x.iter().zip(y)) {
+                own.draw(x, y, &self.frame, xi, more);
+                for ((n, m), (x, y)) in noise.iter_mut().zip(&*more).zip(x.iter().zip(y)) {
                     *n += m - rate * (x - y);
                 }
             }
@@ -459,8 +484,10 @@ impl CboSwarm {
 impl Swarm for CboSwarm {
     fn ask(&mut self) -> &[f64] {
         let dim = self.space.dim;
+        let difference = self.settings.gradient.and_then(|g| g.difference);
         self.asked.clear();
         match self.settings.batches {
+            None if difference.is_none() => return &self.x,
             None => self.asked.extend_from_slice(&self.x),
             Some(b) => {
                 if self.at == 0 {
@@ -471,7 +498,7 @@ impl Swarm for CboSwarm {
                 }
             }
         }
-        if let Some(GradientDrift { difference: Some(h), .. }) = self.settings.gradient {
+        if let Some(h) = difference {
             for x in self.x.chunks_exact(dim) {
                 for j in 0..dim {
                     for sign in [h, -h] {
@@ -495,19 +522,17 @@ impl Swarm for CboSwarm {
 
     fn tell(&mut self, values: &[f64]) {
         let (dim, n) = (self.space.dim, self.n());
-        let size = self.settings.batches.map_or(n, |b| b.size);
-        let members = match self.settings.batches {
-            None => (0..n).collect(),
-            Some(_) => self.order[self.at..self.at + size].to_vec(),
-        };
-        let (values, differences) = values.split_at(members.len());
+        let batches = self.settings.batches;
+        let size = batches.map_or(n, |b| b.size);
+        let (values, differences) = values.split_at(size);
         if let Some(GradientDrift { difference: Some(h), .. }) = self.settings.gradient {
             self.differences(differences, h);
         }
         self.remember(values);
         let (points, weighed) = match &self.memory {
             Some((y, fy)) => (y.as_slice(), fy.as_slice()),
-            None => (&self.asked[..members.len() * dim], values),
+            None if batches.is_some() => (self.asked.as_slice(), values),
+            None => (self.x.as_slice(), values),
         };
         let (alpha, s) = (self.alpha(weighed), self.ratio());
         let Some(found) = consensus(points, dim, weighed, alpha) else {
@@ -519,21 +544,22 @@ impl Swarm for CboSwarm {
         self.c = found.point;
         self.facts = Facts { ess: found.ess, alpha, noise: s };
         if self.settings.noise == Noise::Eigenframe {
-            self.turn_frame(&members, values);
+            self.turn_frame(values);
         }
-        let (mut xi, mut noise) = (vec![0.0; dim], vec![0.0; dim]);
-        match self.settings.batches.filter(|b| b.partial) {
-            Some(_) => members.iter().for_each(|&i| self.advance(i, s, &mut xi, &mut noise)),
-            None => (0..n).for_each(|i| self.advance(i, s, &mut xi, &mut noise)),
+        let mut buffers = [(); 3].map(|()| vec![0.0; dim]);
+        match batches.filter(|b| b.partial) {
+            Some(_) => (0..size).for_each(|k| self.advance(self.member(k), s, &mut buffers)),
+            None => (0..n).for_each(|i| self.advance(i, s, &mut buffers)),
         }
-        if self.settings.batches.is_some_and(|b| moved < b.kick) {
+        if batches.is_some_and(|b| moved < b.kick) {
+            let [xi, ..] = &mut buffers;
             for x in self.x.chunks_exact_mut(dim) {
-                normal(&mut self.rng, &mut xi);
-                x.iter_mut().zip(&xi).for_each(|(x, xi)| *x += s * xi);
+                normal(&mut self.rng, xi);
+                x.iter_mut().zip(&*xi).for_each(|(x, xi)| *x += s * xi);
                 self.space.confine(&mut self.rng, x);
             }
         }
-        self.at = (self.at + size) % n;
+        self.at = if batches.is_some() { (self.at + size) % n } else { 0 };
         self.step += 1;
         let cooled = self.settings.cool_every.is_some_and(|every| self.step.is_multiple_of(every));
         if cooled && self.settings.reduction > 0.0 && self.at == 0 {
@@ -546,8 +572,15 @@ impl Swarm for CboSwarm {
     }
 
     fn spread(&self) -> f64 {
-        let away = |x: &[f64]| x.iter().zip(&self.c).fold(0.0, |m: f64, (x, c)| m.max((x - c).abs()));
-        self.x.chunks_exact(self.space.dim).map(away).fold(0.0, f64::max)
+        // By coordinate, which the compiler turns into vectors.
+        let mut most = vec![0.0; self.space.dim];
+        for x in self.x.chunks_exact(self.space.dim) {
+            for ((m, x), c) in most.iter_mut().zip(x).zip(&self.c) {
+                let away = (x - c).abs();
+                *m = if away > *m { away } else { *m };
+            }
+        }
+        most.into_iter().fold(0.0, f64::max)
     }
 
     fn facts(&self) -> Facts {
@@ -558,6 +591,21 @@ impl Swarm for CboSwarm {
         let dead = self.settings.delta == 0.0 && self.settings.gradient.is_none();
         let met = || self.x.chunks_exact(self.space.dim).all(|x| x == self.c);
         (dead && self.step > 0 && met()).then_some(StopCause::Collapsed)
+    }
+
+    fn forget(&mut self) {
+        if let Some((_, values)) = &mut self.memory {
+            values.fill(f64::INFINITY);
+        }
+    }
+
+    fn save(&self) -> Result<Vec<u8>, CboError> {
+        pack(self)
+    }
+
+    fn restore(&mut self, saved: &[u8]) -> Result<(), CboError> {
+        *self = unpack(saved)?;
+        Ok(())
     }
 }
 

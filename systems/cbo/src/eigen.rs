@@ -1,11 +1,12 @@
 //! The frame in which a cloud's coordinates are independent.
 
 use faer::{MatRef, Side};
+use serde::{Deserialize, Serialize};
 
 use crate::space::dot;
 
 /// Eigenvectors (`[k, j]`, the k-th one in row k) and eigenvalues of a symmetric matrix.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Frame {
     /// Orthonormal, one per row.
     pub vectors: Vec<f64>,

@@ -71,6 +71,14 @@ pub enum CboError {
         /// What the system said, and what to do.
         cause: String,
     },
+    /// A swarm that cannot be saved or restored.
+    #[error(
+        "the saved search cannot be used ({cause}); resume it with the program that wrote it, or start afresh"
+    )]
+    Saved {
+        /// The encoder's answer.
+        cause: String,
+    },
     /// A hyper-parameter outside its range.
     #[error(transparent)]
     Invalid(#[from] thalweg_core::Invalid),

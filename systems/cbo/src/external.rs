@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use thalweg_core::interrupt;
 
-use crate::{BlackBox, CboError};
+use crate::{BlackBox, CboError, Constraints};
 
 /// How the program is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +19,8 @@ pub enum Call {
     /// A shell command per point; `{x}` stands for its numbers, separated by blanks. One value on
     /// standard output.
     Once(String),
-    /// A shell command that is started once per worker: one point per line in, one value per line
-    /// out.
+    /// A shell command that is started once per worker: one point per line in, one value (and those of
+    /// the constraints) per line out.
     Process(String),
 }
 
@@ -30,6 +30,7 @@ pub struct External {
     workers: usize,
     patience: Duration,
     deadline: Option<Instant>,
+    constraints: Option<Constraints>,
     idle: Mutex<Vec<Worker>>,
     timeouts: AtomicU64,
     complaint: Mutex<Option<String>>,
@@ -54,9 +55,17 @@ impl External {
             }
             _ => {}
         }
-        let (idle, timeouts, complaint) = Default::default();
-        let external =
-            Self { call, workers: workers.max(1), patience, deadline: None, idle, timeouts, complaint };
+        let (deadline, constraints, idle, timeouts, complaint) = Default::default();
+        let external = Self {
+            call,
+            workers: workers.max(1),
+            patience,
+            deadline,
+            constraints,
+            idle,
+            timeouts,
+            complaint,
+        };
         if let Call::Process(line) = &external.call {
             let worker = Worker::start(line)
                 .map_err(|e| CboError::Program { program: line.clone(), cause: e.to_string() })?;
@@ -71,10 +80,18 @@ impl External {
         self
     }
 
-    /// NaN without a call when the time is over or the user has interrupted.
-    fn value(&self, x: &[f64], deadline: Option<Instant>) -> f64 {
+    /// The program says the values of its constraints after the objective's, separated by blanks.
+    pub fn constrained(mut self, constraints: Constraints) -> Self {
+        self.constraints = Some(constraints);
+        self
+    }
+
+    /// Overwrites `out` by the numbers that the program says; by NaN without a call when the time is over
+    /// or the user has interrupted.
+    fn numbers(&self, x: &[f64], deadline: Option<Instant>, out: &mut [f64]) {
+        out.fill(f64::NAN);
         if interrupt::requested() || deadline.is_some_and(|d| d <= Instant::now()) {
-            return f64::NAN;
+            return;
         }
         let line = x.iter().map(f64::to_string).collect::<Vec<_>>().join(" ");
         let began = Instant::now();
@@ -85,10 +102,13 @@ impl External {
             Call::Process(command) => self.process(command, &line, end),
         };
         let failure = match answer {
-            Ok(text) => match text.trim().parse::<f64>() {
-                Ok(value) if value.is_nan() || value == f64::INFINITY => format!("it said {value}"),
-                Ok(value) => return value,
-                Err(_) => format!("it said {:?} instead of one number", text.trim()),
+            Ok(text) => match text.split_whitespace().map(str::parse).collect::<Result<Vec<f64>, _>>() {
+                Ok(said) if said.len() != out.len() => wrong(&text, out.len()),
+                Ok(said) => match said.iter().find(|v| v.is_nan() || **v == f64::INFINITY) {
+                    Some(value) => format!("it said {value}"),
+                    None => return out.copy_from_slice(&said),
+                },
+                Err(_) => wrong(&text, out.len()),
             },
             Err(Failure::Timeout) => {
                 self.timeouts.fetch_add(1, Ordering::Relaxed);
@@ -97,7 +117,29 @@ impl External {
             Err(Failure::Said(what)) => what,
         };
         lock(&self.complaint).get_or_insert(failure);
-        f64::NAN
+    }
+
+    /// What the program says of each point, `[n, width]`.
+    fn all(&self, points: &[f64], dim: usize, width: usize) -> Vec<f64> {
+        let mut said = vec![f64::NAN; points.len() / dim * width];
+        // A point alone is the final consensus, whose value is wanted even after the deadline.
+        let grace = Instant::now() + Duration::from_secs(u64::from(said.len() == width));
+        let deadline = self.deadline.map(|d| d.max(grace));
+        let next = AtomicUsize::new(0);
+        let cells: Vec<Mutex<&mut [f64]>> = said.chunks_exact_mut(width).map(Mutex::new).collect();
+        thread::scope(|scope| {
+            for _ in 0..self.workers.min(cells.len()) {
+                scope.spawn(|| {
+                    loop {
+                        let i = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(cell) = cells.get(i) else { break };
+                        self.numbers(&points[i * dim..(i + 1) * dim], deadline, &mut lock(cell));
+                    }
+                });
+            }
+        });
+        drop(cells);
+        said
     }
 
     fn process(&self, command: &str, line: &str, end: Instant) -> Result<String, Failure> {
@@ -113,24 +155,27 @@ impl External {
     }
 }
 
+/// What was wrong with an answer.
+fn wrong(text: &str, wanted: usize) -> String {
+    let numbers = if wanted == 1 { "one number".into() } else { format!("{wanted} numbers") };
+    format!("it said {:?} instead of {numbers}", text.trim())
+}
+
 impl BlackBox for External {
     fn values(&self, points: &[f64], dim: usize, values: &mut [f64]) {
-        // A point alone is the final consensus, whose value is wanted even after the deadline.
-        let grace = Instant::now() + Duration::from_secs(u64::from(values.len() == 1));
-        let deadline = self.deadline.map(|d| d.max(grace));
-        let next = AtomicUsize::new(0);
-        let cells: Vec<Mutex<&mut f64>> = values.iter_mut().map(Mutex::new).collect();
-        thread::scope(|scope| {
-            for _ in 0..self.workers.min(cells.len()) {
-                scope.spawn(|| {
-                    loop {
-                        let i = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(cell) = cells.get(i) else { break };
-                        **lock(cell) = self.value(&points[i * dim..(i + 1) * dim], deadline);
-                    }
-                });
-            }
-        });
+        values.copy_from_slice(&self.all(points, dim, 1));
+    }
+
+    fn constraints(&self) -> Option<Constraints> {
+        self.constraints
+    }
+
+    fn constrained(&self, points: &[f64], dim: usize, values: &mut [f64], constraints: &mut [f64]) {
+        let (n, width) = (values.len(), 1 + self.constraints.map_or(0, |c| c.count()));
+        for (i, said) in self.all(points, dim, width).chunks_exact(width).enumerate() {
+            values[i] = said[0];
+            constraints.iter_mut().skip(i).step_by(n).zip(&said[1..]).for_each(|(c, said)| *c = *said);
+        }
     }
 
     fn complaint(&self) -> Option<String> {

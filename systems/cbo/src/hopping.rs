@@ -5,6 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Seed, normal};
 
+use crate::search::{pack, unpack};
 use crate::{Alpha, CboError, Facts, Search, Space, Swarm, consensus};
 
 /// Consensus hopping (CH) of *Gradient is All You Need?*, arXiv:2306.09778.
@@ -50,7 +51,7 @@ impl Search for Hopping {
         Ok(self.alpha.validate()?)
     }
 
-    fn swarm(&self, space: &Space, seed: Seed) -> Box<dyn Swarm> {
+    fn swarm(&self, space: &Space, seed: Seed) -> Box<dyn Swarm + '_> {
         let mut rng = seed.stream("hopping", 0);
         let mut c = vec![0.0; space.dim];
         space.sample(&mut rng, &mut c);
@@ -65,6 +66,7 @@ impl Search for Hopping {
     }
 }
 
+#[derive(Serialize, Deserialize)]
 struct Hopper {
     settings: Hopping,
     space: Space,
@@ -109,5 +111,14 @@ impl Swarm for Hopper {
 
     fn facts(&self) -> Facts {
         self.facts
+    }
+
+    fn save(&self) -> Result<Vec<u8>, CboError> {
+        pack(self)
+    }
+
+    fn restore(&mut self, saved: &[u8]) -> Result<(), CboError> {
+        *self = unpack(saved)?;
+        Ok(())
     }
 }

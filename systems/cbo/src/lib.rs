@@ -24,7 +24,8 @@
 //! ```
 //!
 //! **Where to read:** `consensus` the weighted mean, `cbo` the dynamics, `hopping` and `adaptive` its
-//! cousins, `auto` the search without settings, `search` the loop, `laplace` and `lab` the paper's
+//! cousins, `auto` the search without settings, `search` the loop, `constraint` penalties,
+//! `schedule` settings that follow the iteration, `laplace` and `lab` the paper's
 //! theory, `external` objectives that are programs.
 #![forbid(unsafe_code)]
 
@@ -34,6 +35,7 @@ mod auto;
 mod blackbox;
 mod cbo;
 mod consensus;
+mod constraint;
 mod eigen;
 mod error;
 mod external;
@@ -42,6 +44,7 @@ mod hopping;
 pub mod lab;
 pub mod laplace;
 mod runs;
+mod schedule;
 mod search;
 mod space;
 
@@ -51,10 +54,12 @@ pub use auto::Auto;
 pub use blackbox::{Batch, BlackBox};
 pub use cbo::{Batches, Cbo, CboSwarm, GradientDrift, Memory, Noise};
 pub use consensus::{Consensus, alpha_for_ess, consensus, soft_minimum};
+pub use constraint::{Constrained, Constraints, Penalty};
 pub use error::CboError;
 pub use external::{Call, External};
 pub use functions::TestFunction;
 pub use hopping::Hopping;
 pub use runs::{Runs, rate_interval};
-pub use search::{Answer, Facts, Limits, Record, Search, Step, StopCause, Swarm, search};
+pub use schedule::Scheduled;
+pub use search::{Answer, Course, Facts, Limits, Record, Saved, Search, Step, StopCause, Swarm, search};
 pub use space::{Space, Start, Surface, Walls};

@@ -4,7 +4,7 @@ use rand::RngExt;
 use rayon::prelude::*;
 use thalweg_core::Seed;
 
-use crate::{Answer, CboError};
+use crate::Answer;
 
 /// Runs with their statistics.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,11 +20,11 @@ pub struct Runs {
 impl Runs {
     /// Makes `runs` runs in parallel; `run` gets the number of the run, from 0, and its seed, which is
     /// `seed` plus that number.
-    pub fn make(
+    pub fn make<E: Send>(
         runs: u64,
         seed: Seed,
-        run: impl Fn(u64, Seed) -> Result<Answer, CboError> + Sync,
-    ) -> Result<Self, CboError> {
+        run: impl Fn(u64, Seed) -> Result<Answer, E> + Sync,
+    ) -> Result<Self, E> {
         let one = |k: u64| run(k, Seed(seed.0.wrapping_add(k)));
         let answers: Vec<Answer> = (0..runs).into_par_iter().map(one).collect::<Result<_, _>>()?;
         Ok(Self::of(answers))
@@ -38,9 +38,10 @@ impl Runs {
         Self { answers, successes, ert }
     }
 
-    /// The run with the best value.
+    /// The run with the best value at a feasible point, if there is any.
     pub fn best(&self) -> Option<&Answer> {
-        self.answers.iter().min_by(|a, b| a.best_f.total_cmp(&b.best_f))
+        let rank = |a: &Answer| (!a.best_feasible, a.best_f);
+        self.answers.iter().min_by(|a, b| rank(a).0.cmp(&rank(b).0).then(rank(a).1.total_cmp(&rank(b).1)))
     }
 
     /// 95 % bootstrap interval of the expected running time; its end is infinite where resamples have

@@ -24,7 +24,7 @@ pub enum Walls {
 }
 
 /// A surface that holds the particles.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub enum Surface {
     /// All of space.
     #[default]
@@ -48,7 +48,7 @@ pub enum Surface {
 }
 
 /// Distribution of the first cloud.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Start {
     /// Uniform in the box.
     Uniform,
@@ -62,7 +62,7 @@ pub enum Start {
 }
 
 /// The search space.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Space {
     /// Number of unknowns.
     pub dim: usize,

@@ -29,28 +29,29 @@ pub struct Trajectory {
 
 /// Minimises by each method, writes and prints.
 pub fn run(options: &Options) -> Result<()> {
-    let Some(function) = &options.objective.function else {
+    let given = &options.settings;
+    let Some(function) = &given.function else {
         bail!("a program has no gradient; use --method auto, cbo, ch or adaptive");
     };
-    if options.start.is_empty() || options.start.iter().any(|x| !x.is_finite()) {
-        bail!("start = {:?} is not allowed; use finite numbers, e.g. --start=-1.2,1", options.start);
+    if given.start.is_empty() || given.start.iter().any(|x| !x.is_finite()) {
+        bail!("start = {:?} is not allowed; use finite numbers, e.g. --start=-1.2,1", given.start);
     }
-    if function == "rosenbrock" && options.start.len() < 2 {
+    if function == "rosenbrock" && given.start.len() < 2 {
         bail!("rosenbrock needs at least 2 numbers to start from, e.g. --start=-1.2,1");
     }
-    let one = || vec![options.method.clone().unwrap_or_default()];
-    let names = options.compare.clone().unwrap_or_else(one);
+    let one = || vec![given.method.clone().unwrap_or_else(|| "adahessian".into())];
+    let names = given.compare.clone().unwrap_or_else(one);
     let mut all = Vec::new();
     for name in &names {
         let mut fields = Map::new();
         if name != "lbfgs" {
-            fields.insert("lr".into(), options.lr.unwrap_or_else(|| rate(name)).into());
+            fields.insert("lr".into(), given.lr.unwrap_or_else(|| rate(name)).into());
         }
-        fields.extend(super::search::fields(&options.set)?);
-        let steps = Stop::Steps(options.steps.unwrap_or(1000));
-        let mut stops = vec![steps, Stop::Tolerance(options.tol.unwrap_or(1e-8)), Stop::Interrupt];
-        stops.extend(options.time.map(|t| Stop::Time(t.0)));
-        let t = minimize(function, &options.start, name, fields, &stops, options.seed)?;
+        fields.extend(super::search::fields(&given.set)?);
+        let steps = Stop::Steps(given.steps.unwrap_or(1000));
+        let mut stops = vec![steps, Stop::Tolerance(given.tol.unwrap_or(1e-8)), Stop::Interrupt];
+        stops.extend(given.time.map(|t| Stop::Time(t.0)));
+        let t = minimize(function, &given.start, name, fields, &stops, given.seed())?;
         if thalweg::core::interrupt::requested() {
             return Err(Interrupted { resume: None }.into());
         }
@@ -58,18 +59,14 @@ pub fn run(options: &Options) -> Result<()> {
     }
     if let Some(out) = &options.out {
         output::write_json(&out.join("summary.json"), &all)?;
-        if options.start.len() == 2 {
+        if given.start.len() == 2 {
             let file = out.join("trajectories.svg");
             picture(function, &all)?.save(&file)?;
             options.common.note(format!("picture: {}", file.display()));
         }
     }
     if options.common.json {
-        return if options.compare.is_some() {
-            output::print_json(&all)
-        } else {
-            output::print_json(&all[0])
-        };
+        return if given.compare.is_some() { output::print_json(&all) } else { output::print_json(&all[0]) };
     }
     output::print(&table(&all).text())
 }

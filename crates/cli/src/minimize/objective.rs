@@ -1,52 +1,20 @@
 //! What is minimised: a test function or a program, and in which space.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
-use thalweg::cbo::{BlackBox, Call, External, Space, Start, Surface, TestFunction, Walls};
+use serde::{Deserialize, Serialize};
+use thalweg::cbo::{
+    BlackBox, Call, Constraints, External, Penalty, Space, Start, Surface, TestFunction, Walls,
+};
 
-use crate::config::Time;
-
-#[derive(Args, Clone)]
-pub struct Goal {
-    /// A test function: sphere, ellipsoid, rosenbrock, rastrigin, rastrigin25, ackley, griewank, salomon,
-    /// alpine, schwefel220, quartic, grandcanyon3, grandcanyon3noisy
-    #[arg(long, required_unless_present_any = ["command", "process"], conflicts_with_all = ["command", "process"])]
-    pub function: Option<String>,
-    /// A program, called per point: {x} stands for the numbers, separated by blanks; it prints one value
-    #[arg(long, value_name = "\"PROG {x}\"", conflicts_with = "process")]
-    pub command: Option<String>,
-    /// A program that stays: one point per line in, one value per line out
-    #[arg(long, value_name = "PROG")]
-    pub process: Option<String>,
-    /// A call that takes longer is a failure
-    #[arg(long, value_name = "TIME", default_value = "60s")]
-    pub eval_time: Time,
-    /// Number of unknowns [default: as many as the start or the box has]
-    #[arg(long, value_name = "N")]
-    pub dim: Option<usize>,
-    /// Sides of the box, one for all or one per coordinate [default: the function's usual one]
-    #[arg(long = "box", value_delimiter = ',', allow_hyphen_values = true, value_name = "LO:HI,…")]
-    pub sides: Vec<Side>,
-    /// CSV of minimisers, a row per run; columns function, half_width and seed may come first
-    #[arg(long, value_name = "FILE", requires = "function")]
-    pub shift: Option<PathBuf>,
-    /// CSV of orthogonal matrices row by row, a matrix per run; column seed may come first
-    #[arg(long, value_name = "FILE", requires = "function")]
-    pub rotate: Option<PathBuf>,
-    /// At the walls of the box: reflect, clip, resample or open
-    #[arg(long, value_name = "HOW", default_value = "reflect")]
-    pub walls: String,
-    /// Surface that holds the points: sphere, plane:OFFSET (of the sum of the coordinates) or stiefel:ROWSxCOLS
-    #[arg(long, value_name = "WHAT")]
-    pub surface: Option<String>,
-}
+use super::Settings;
 
 /// One side of the box.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Side(f64, f64);
 
 impl FromStr for Side {
@@ -55,6 +23,19 @@ impl FromStr for Side {
     fn from_str(text: &str) -> Result<Self, String> {
         let ends = text.split_once(':').and_then(|(lo, hi)| Some((lo.parse().ok()?, hi.parse().ok()?)));
         ends.map(|(lo, hi)| Self(lo, hi)).ok_or_else(|| format!("{text:?} is no side; use LO:HI, e.g. -5:5"))
+    }
+}
+
+impl TryFrom<String> for Side {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Side> for String {
+    fn from(side: Side) -> Self {
+        format!("{}:{}", side.0, side.1)
     }
 }
 
@@ -76,19 +57,10 @@ impl Objective {
     }
 }
 
-impl Goal {
-    /// Whether something was said that only searches without gradients understand.
-    pub fn values_alone(&self) -> bool {
-        self.command.is_some() || self.process.is_some() || self.dim.is_some() || !self.sides.is_empty()
-    }
-
-    /// Objective and space; `start` may be empty.
-    pub fn resolve(
-        &self,
-        start: &[f64],
-        std: Option<f64>,
-        time: Option<Duration>,
-    ) -> Result<(Objective, Space)> {
+impl Settings {
+    /// Objective and space; programs are not called any more after `time`.
+    pub fn resolve(&self, time: Option<Duration>) -> Result<(Objective, Space)> {
+        let (start, std) = (self.start.as_slice(), self.std);
         let sides = Some(self.sides.len()).filter(|n| *n > 1);
         let lengths = [self.dim, Some(start.len()).filter(|n| *n > 0), sides];
         let Some(dim) = lengths.into_iter().flatten().next() else {
@@ -116,7 +88,7 @@ impl Goal {
             None if !start.is_empty() => bail!("a start needs its spread here; give --std too"),
             None => Start::Uniform,
         };
-        let walls = match self.walls.as_str() {
+        let walls = match self.walls.as_deref().unwrap_or("reflect") {
             "reflect" => Walls::Reflect,
             "clip" => Walls::Clip,
             "resample" => Walls::Resample,
@@ -150,6 +122,9 @@ impl Goal {
     }
 
     fn objective(&self, dim: usize, time: Option<Duration>) -> Result<Objective> {
+        if self.constraints.is_some() && self.function.is_some() {
+            bail!("--constraints has no meaning for test functions; use --command or --process");
+        }
         let call = match (&self.command, &self.process, &self.function) {
             (Some(line), ..) => Call::Once(line.clone()),
             (_, Some(line), _) => Call::Process(line.clone()),
@@ -158,7 +133,15 @@ impl Goal {
         };
         let deadline = time.map(|t| Instant::now() + t);
         let workers = rayon::current_num_threads();
-        Ok(Objective::Program(Box::new(External::new(call, workers, self.eval_time.0)?.until(deadline))))
+        let patience = self.eval_time.map_or(Duration::from_secs(60), |t| t.0);
+        let mut program = External::new(call, workers, patience)?.until(deadline);
+        if let Some(inequalities) = self.constraints {
+            let plain = Penalty::default();
+            let penalty = Penalty { weight: self.penalty.unwrap_or(plain.weight), ..plain };
+            penalty.validate()?;
+            program = program.constrained(Constraints { inequalities, equalities: 0, penalty });
+        }
+        Ok(Objective::Program(Box::new(program)))
     }
 
     fn functions(&self, name: &str, dim: usize) -> Result<Objective> {

@@ -1,74 +1,37 @@
 //! Searches by values alone: runs in parallel, their statistics, their pictures.
 
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
-use anyhow::{Context, Result};
-use clap::Args;
-use serde::Serialize;
-use serde_json::{Map, Value};
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 use thalweg::cbo::{
     Adaptive, Answer, Auto, Cbo, Hopping, Limits, Record, Runs, Search, Space, StopCause, rate_interval,
 };
-use thalweg::core::{Seed, interrupt};
+use thalweg::core::{Bar, Seed, interrupt};
 use thalweg::plot::{Figure, Report, Table};
 
-use super::Options;
 use super::objective::Objective;
+use super::saving::{Kept, Saver};
+use super::{Options, Settings};
 use crate::failure::{Failed, Interrupted};
 use crate::{config, output};
-
-#[derive(Args, Clone)]
-pub struct Budget {
-    /// Evaluations per run [default: 100000]
-    #[arg(long, value_name = "N")]
-    pub max_evals: Option<u64>,
-    /// Success: a value of at most this
-    #[arg(long, value_name = "F", allow_negative_numbers = true)]
-    pub target: Option<f64>,
-    /// Independent runs
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub runs: u64,
-    /// Standard deviation of the first cloud around --start (or 0); else it is uniform in the box
-    #[arg(long, value_name = "S")]
-    pub std: Option<f64>,
-    /// Particles [default: from the number of unknowns]
-    #[arg(long, value_name = "N")]
-    pub particles: Option<u64>,
-    /// Stop when the consensus stays within this for 20 steps
-    #[arg(long, value_name = "D")]
-    pub xtol: Option<f64>,
-    /// Stop when all particles are within this of the consensus
-    #[arg(long, value_name = "D")]
-    pub dtol: Option<f64>,
-}
 
 /// Methods that need values alone.
 pub const METHODS: [&str; 4] = ["auto", "cbo", "ch", "adaptive"];
 
-impl Budget {
-    /// Options of searches, and whether they were given.
-    pub fn used(&self) -> [(&'static str, bool); 7] {
-        [
-            ("--max-evals", self.max_evals.is_some()),
-            ("--target", self.target.is_some()),
-            ("--runs", self.runs != 1),
-            ("--std", self.std.is_some()),
-            ("--particles", self.particles.is_some()),
-            ("--xtol", self.xtol.is_some()),
-            ("--dtol", self.dtol.is_some()),
-        ]
-    }
-}
-
-/// `--json`.
-#[derive(Serialize)]
-struct Summary<'a> {
-    method: &'a str,
-    best_f: f64,
-    best_x: &'a [f64],
-    consensus_f: f64,
-    consensus_x: &'a [f64],
+/// `--json`. Numbers that JSON does not have are none.
+#[derive(Serialize, Deserialize)]
+struct Summary {
+    method: String,
+    best_f: Option<f64>,
+    best_x: Vec<f64>,
+    best_feasible: bool,
+    consensus_f: Option<f64>,
+    consensus_x: Vec<f64>,
+    consensus_feasible: bool,
     evals: u64,
     stop: StopCause,
     runs: u64,
@@ -105,12 +68,19 @@ pub fn fields(pairs: &[String]) -> Result<Map<String, Value>> {
 }
 
 pub fn run(options: &Options) -> Result<()> {
-    let given = &options.search;
-    anyhow::ensure!(given.runs > 0, "runs = 0 is not allowed; use at least 1");
-    let time = options.time.map(|t| t.0);
-    let (objective, space) = options.objective.resolve(&options.start, given.std, time)?;
-    let name = options.method.as_deref().unwrap_or("auto");
-    let mut fields = fields(&options.set)?;
+    let given = &options.settings;
+    let runs = given.runs.unwrap_or(1);
+    if runs == 0 {
+        bail!("runs = 0 is not allowed; use at least 1");
+    }
+    let folder = options.resume.as_deref().or(options.out.as_deref());
+    if let Some(done) = options.resume.as_deref().and_then(finished) {
+        return say(options, &done);
+    }
+    let time = given.time.map(|t| t.0);
+    let (objective, space) = given.resolve(time)?;
+    let name = given.method.as_deref().unwrap_or("auto");
+    let mut fields = fields(&given.set)?;
     if let Some(n) = given.particles {
         fields.insert("particles".into(), n.into());
     }
@@ -118,40 +88,48 @@ pub fn run(options: &Options) -> Result<()> {
         note_exponents(options, &space, &fields)?;
     }
     let method = method(name, fields)?;
+    method.validate(&space)?;
     interrupt::install().map_err(Failed)?;
+    let saver = folder.map(|folder| saver(folder, options)).transpose()?;
     let clock = Instant::now();
-    let made = runs(method.as_ref(), &objective, &space, options, time);
-    if made.is_err() && interrupt::requested() {
-        return Err(Interrupted { resume: None }.into());
+    let made = search_all(method.as_ref(), &objective, &space, options, saver.as_ref());
+    if let Some(saver) = &saver {
+        saver.flush()?;
     }
-    let (runs, histories) = made?;
-    let best = runs.best().context("no run was made")?;
+    let resume = || folder.map(|f| format!("thalweg minimize --resume {}", f.display()));
+    if made.is_err() && interrupt::requested() {
+        return Err(Interrupted { resume: resume() }.into());
+    }
+    let (all, histories) = made?;
+    let best = all.best().context("no run was made")?;
     let program = match &objective {
         Objective::Program(program) => Some(program.as_ref() as &dyn thalweg::cbo::BlackBox),
         Objective::Functions(_) => None,
     };
-    let sum = |of: fn(&Answer) -> u64| runs.answers.iter().map(of).sum::<u64>();
+    let sum = |of: fn(&Answer) -> u64| all.answers.iter().map(of).sum::<u64>();
     let finite = |x: f64| Some(x).filter(|x| x.is_finite());
     let summary = Summary {
-        method: name,
-        best_f: best.best_f,
-        best_x: &best.best_x,
-        consensus_f: best.consensus_f,
-        consensus_x: &best.consensus,
+        method: name.into(),
+        best_f: finite(best.best_f),
+        best_x: best.best_x.clone(),
+        best_feasible: best.best_feasible,
+        consensus_f: finite(best.consensus_f),
+        consensus_x: best.consensus.clone(),
+        consensus_feasible: best.consensus_feasible,
         evals: sum(|a| a.evals),
         stop: best.stop,
-        runs: given.runs,
-        successes: runs.successes,
-        success_interval: rate_interval(runs.successes, runs.answers.len()),
-        ert: runs.ert,
-        ert_interval: runs.ert_interval(Seed(options.seed)).map(|(l, h)| (l, finite(h))),
+        runs,
+        successes: all.successes,
+        success_interval: rate_interval(all.successes, all.answers.len()),
+        ert: all.ert,
+        ert_interval: all.ert_interval(Seed(given.seed())).map(|(l, h)| (l, finite(h))),
         failures: sum(|a| a.failures),
         timeouts: program.map_or(0, |p| p.timeouts()),
         complaint: program.and_then(|p| p.complaint()),
         restarts: sum(|a| a.restarts),
-        seconds: clock.elapsed().as_secs_f64(),
+        seconds: all.answers.iter().map(|a| a.seconds).fold(clock.elapsed().as_secs_f64(), f64::max),
     };
-    if let Some(out) = &options.out {
+    if let Some(out) = folder {
         output::write_json(&out.join("summary.json"), &summary)?;
         output::write(&out.join("history.csv"), history_csv(&histories).as_bytes())?;
         let figure = convergence(&histories, given.target);
@@ -162,12 +140,47 @@ pub fn run(options: &Options) -> Result<()> {
         report.save(&out.join("report.html"))?;
         options.common.note(format!("report: {}", out.join("report.html").display()));
     }
-    if options.common.json {
-        output::print_json(&summary)?;
-    } else {
-        output::print(&table(&summary).text())?;
+    say(options, &summary)?;
+    if interrupt::requested() {
+        return Err(Interrupted { resume: resume() }.into());
     }
-    if interrupt::requested() { Err(Interrupted { resume: None }.into()) } else { Ok(()) }
+    match (saver, all.answers.iter().any(|a| a.stop.is_cut())) {
+        (Some(saver), false) => saver.clear(),
+        (Some(_), true) => {
+            let folder = folder.unwrap_or(Path::new("")).display();
+            options.common.note(format!("the time was up; go on with --resume {folder} --time LONGER"));
+            Ok(())
+        }
+        (None, _) => Ok(()),
+    }
+}
+
+/// Summary of a folder whose search is through.
+fn finished(folder: &Path) -> Option<Summary> {
+    let text = std::fs::read_to_string(folder.join("summary.json")).ok()?;
+    serde_json::from_str(&text).ok().filter(|_| !Saver::unfinished(folder))
+}
+
+/// The folder made ready.
+fn saver(folder: &Path, options: &Options) -> Result<Saver> {
+    output::make_folder(folder)?;
+    if options.resume.is_none() {
+        if Saver::unfinished(folder) && !options.overwrite {
+            let folder = folder.display();
+            bail!(
+                "{folder} holds an unfinished search; continue it with --resume {folder}, or add --overwrite"
+            );
+        }
+        Saver::remove(folder)?;
+        output::write(&folder.join("config.toml"), config::to_toml(&options.settings)?.as_bytes())?;
+    }
+    // More time is no other search.
+    let shared = Settings { time: None, checkpoint_every: None, ..options.settings.clone() };
+    Saver::new(folder, json!(shared), options.settings.checkpoint_every)
+}
+
+fn say(options: &Options, summary: &Summary) -> Result<()> {
+    if options.common.json { output::print_json(summary) } else { output::print(&table(summary).text()) }
 }
 
 /// Both exponents of contraction, so that a cloud that cannot contract is no surprise.
@@ -189,38 +202,122 @@ fn note_exponents(options: &Options, space: &Space, fields: &Map<String, Value>)
 
 type Histories = Vec<(u64, Vec<Record>)>;
 
-fn runs(
+fn search_all(
     method: &dyn Search,
     objective: &Objective,
     space: &Space,
     options: &Options,
-    time: Option<Duration>,
+    saver: Option<&Saver>,
 ) -> Result<(Runs, Histories)> {
-    let given = &options.search;
+    let given = &options.settings;
     let limits = Limits {
         max_evals: given.max_evals.unwrap_or(100_000),
-        max_iters: options.steps,
-        time,
+        max_iters: given.steps,
+        time: given.time.map(|t| t.0),
         target: given.target,
         xtol: given.xtol,
         dtol: given.dtol,
         ..Limits::default()
     };
+    let runs = given.runs.unwrap_or(1);
+    let bar = (!options.common.quiet).then(|| {
+        Progress::new(given.method.as_deref().unwrap_or("auto"), runs.saturating_mul(limits.max_evals))
+    });
     let histories = Mutex::new(Vec::new());
-    let keep = options.out.is_some();
-    let runs = Runs::make(given.runs, Seed(options.seed), |k, seed| {
+    let runs = Runs::make(runs, Seed(given.seed()), |k, seed| {
+        let f = objective.of_run(k);
+        let mut course = method.course(space, &limits, seed)?;
         let mut history = Vec::new();
-        let answer = method.watch(space, objective.of_run(k), &limits, seed, &mut |step| {
-            if keep {
-                history.push(step.record);
+        let answer = match saver.map_or(Ok(None), |s| s.load(k))? {
+            Some(Kept::Done { answer, history: so_far }) => {
+                history = so_far;
+                if let Some(bar) = &bar {
+                    bar.skip(limits.max_evals);
+                }
+                answer
             }
-        })?;
-        histories.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((k, history));
-        Ok(answer)
-    })?;
-    let mut histories = histories.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+            kept => {
+                if let Some(Kept::Running { course: saved, history: so_far }) = kept {
+                    course.restore(saved)?;
+                    history = so_far;
+                }
+                let (mut counted, mut saved_at) = (course.evals(), Instant::now());
+                if let Some(bar) = &bar {
+                    bar.skip(counted);
+                }
+                let stop = loop {
+                    let stop = course.step(f)?;
+                    if let Some(step) = course.last() {
+                        if let Some(bar) = &bar {
+                            bar.advance(step.record.evals - counted, step.record.best_f);
+                        }
+                        counted = step.record.evals;
+                        if saver.is_some() {
+                            history.push(step.record);
+                        }
+                    }
+                    let over = stop.is_some_and(|cause| !cause.is_cut());
+                    let due = |s: &&Saver| stop.is_some() || s.due(history.len() as u64, saved_at);
+                    if let Some(saver) = saver.filter(|_| !over).filter(due) {
+                        let kept = Kept::Running { course: course.save()?, history: history.clone() };
+                        saver.save(k, &kept)?;
+                        saved_at = Instant::now();
+                    }
+                    if let Some(cause) = stop {
+                        break cause;
+                    }
+                };
+                if let Some(bar) = &bar {
+                    bar.advance(limits.max_evals.saturating_sub(counted), f64::INFINITY);
+                }
+                let answer = course.finish(f, stop)?;
+                if let Some(saver) = saver.filter(|_| !stop.is_cut()) {
+                    saver.finished(k, Kept::Done { answer: answer.clone(), history: history.clone() })?;
+                }
+                answer
+            }
+        };
+        histories.lock().unwrap_or_else(PoisonError::into_inner).push((k, history));
+        anyhow::Ok(answer)
+    });
+    if let Some(bar) = bar {
+        bar.end();
+    }
+    let mut histories = histories.into_inner().unwrap_or_else(PoisonError::into_inner);
     histories.sort_by_key(|h| h.0);
-    Ok((runs, histories))
+    Ok((runs?, histories))
+}
+
+/// The bar of all runs: evaluations made of those allowed, and the best value. A run that is through
+/// counts as all of its evaluations.
+struct Progress(Mutex<(Bar, u64, f64)>);
+
+impl Progress {
+    fn new(name: &str, evals: u64) -> Self {
+        let mut bar = Bar::new(name, Some(evals));
+        bar.begin(0);
+        Self(Mutex::new((bar, 0, f64::INFINITY)))
+    }
+
+    /// Evaluations made before, which say nothing about the rate.
+    fn skip(&self, evals: u64) {
+        let (bar, made, _) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if evals > 0 {
+            *made = made.saturating_add(evals);
+            bar.begin(*made);
+        }
+    }
+
+    fn advance(&self, evals: u64, best_f: f64) {
+        let (bar, made, best) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (*made, *best) = (made.saturating_add(evals), best.min(best_f));
+        bar.show(*made, *best);
+    }
+
+    fn end(self) {
+        let (mut bar, made, best) = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        bar.finish(made, best);
+    }
 }
 
 fn history_csv(histories: &Histories) -> String {
@@ -256,12 +353,16 @@ fn convergence(histories: &Histories, target: Option<f64>) -> Figure {
 
 fn table(s: &Summary) -> Table {
     let list = |x: &[f64]| x.iter().map(|x| format!("{x:.6}")).collect::<Vec<_>>().join(", ");
+    let value = |f: Option<f64>, feasible| {
+        let f = f.map_or_else(|| "none".into(), |f| format!("{f:.6e}"));
+        if feasible { f } else { f + " (infeasible)" }
+    };
     let mut table = Table::new(["", "value"]);
     table
-        .row(["best f", &format!("{:.6e}", s.best_f)])
-        .row(["best x", &list(s.best_x)])
-        .row(["consensus f", &format!("{:.6e}", s.consensus_f)])
-        .row(["consensus x", &list(s.consensus_x)])
+        .row(["best f", &value(s.best_f, s.best_feasible)])
+        .row(["best x", &list(&s.best_x)])
+        .row(["consensus f", &value(s.consensus_f, s.consensus_feasible)])
+        .row(["consensus x", &list(&s.consensus_x)])
         .row(["evaluations", &s.evals.to_string()])
         .row(["failures", &format!("{} (of these too slow: {})", s.failures, s.timeouts)])
         .row(["stopped by", serde_json::to_value(s.stop).ok().as_ref().and_then(Value::as_str).unwrap_or("")])

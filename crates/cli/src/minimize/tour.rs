@@ -77,10 +77,10 @@ fn gradients(f: &TestFunction) -> Result<(usize, f64, u64)> {
 fn particles() -> Result<(Figure, String)> {
     let f = shifted(2)?;
     let (space, seed) = (Space::cube(2, -5.12, 5.12), Seed(4));
-    let mut swarm = CboSwarm::new(Cbo { particles: 60, ..Cbo::default() }, space.clone(), seed);
+    let swarm = CboSwarm::new(Cbo { particles: 60, ..Cbo::default() }, space.clone(), seed);
     let limits = Limits { max_iters: Some(30), ..Limits::default() };
     let (mut clouds, mut path) = (Vec::new(), Vec::new());
-    search(&mut swarm, &space, &f, &limits, &mut |step| {
+    search(swarm, &space, &f, &limits, &mut |step| {
         path.push((step.consensus[0], step.consensus[1]));
         if [1, 8, 20].contains(&step.record.iteration) {
             let cloud: Vec<(f64, f64)> = step.points.chunks_exact(2).map(|x| (x[0], x[1])).collect();

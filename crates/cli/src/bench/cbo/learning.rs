@@ -1,4 +1,4 @@
-//! A classifier of digits without backpropagation.
+//! Classifiers of digits without backpropagation.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -7,23 +7,21 @@ use anyhow::{Result, bail};
 use serde_json::json;
 use thalweg::cbo::{Alpha, Batches, Cbo, CboSwarm, Limits, Space, search};
 use thalweg::core::Seed;
-use thalweg::data::{Dataset, Targets, Values, digits};
+use thalweg::data::{self, Dataset, Source, Targets, Values, digits};
 use thalweg::plot::{Figure, Table};
 
 use crate::bench::{Finding, Options};
+use crate::config::shared_data;
 
 const CLASSES: usize = 10;
-const INPUTS: usize = 64;
-/// Weights and biases.
-const DIM: usize = (INPUTS + 1) * CLASSES;
 /// Images and particles per batch.
 const IMAGES: usize = 60;
 const SIZE: usize = 10;
 const PARTICLES: usize = 100;
-const EPOCHS: usize = 60;
 
 /// Pixels in [0, 1] and labels.
 struct Images {
+    inputs: usize,
     x: Vec<f64>,
     labels: Vec<usize>,
 }
@@ -33,19 +31,27 @@ impl Images {
         let (Values::Bytes(x), Targets::Classes { labels, .. }) = (&set.x, &set.targets) else {
             bail!("the digits are bytes with classes");
         };
-        let x = x.iter().map(|&x| f64::from(x) / 16.0).collect();
-        Ok(Self { x, labels: labels.iter().map(|&l| l as usize).collect() })
+        let most = f64::from(x.iter().copied().max().unwrap_or(1));
+        let x = x.iter().map(|&x| f64::from(x) / most).collect();
+        Ok(Self { inputs: set.example_len(), x, labels: labels.iter().map(|&l| l as usize).collect() })
     }
 
-    /// Softmax regression: cross-entropy over images `from..to`, their hits; adds the gradient.
+    /// Weights and biases.
+    fn dim(&self) -> usize {
+        (self.inputs + 1) * CLASSES
+    }
+
+    /// Softmax regression with weights `[inputs + 1, CLASSES]`: cross-entropy over images `from..to`, their
+    /// hits; adds the gradient.
     fn score(&self, w: &[f64], from: usize, to: usize, mut gradient: Option<&mut [f64]>) -> (f64, usize) {
-        let (mut loss, mut hits) = (0.0, 0);
+        let (mut loss, mut hits, inputs) = (0.0, 0, self.inputs);
         for i in from..to {
-            let x = &self.x[i * INPUTS..(i + 1) * INPUTS];
+            let x = &self.x[i * inputs..(i + 1) * inputs];
+            // Most pixels are black.
             let mut p = [0.0; CLASSES];
-            for (c, p) in p.iter_mut().enumerate() {
-                let row = &w[c * (INPUTS + 1)..(c + 1) * (INPUTS + 1)];
-                *p = row[INPUTS] + row.iter().zip(x).map(|(w, x)| w * x).sum::<f64>();
+            p.copy_from_slice(&w[inputs * CLASSES..]);
+            for (x, w) in x.iter().zip(w.chunks_exact(CLASSES)).filter(|(x, _)| **x != 0.0) {
+                p.iter_mut().zip(w).for_each(|(p, w)| *p += w * x);
             }
             let top = p.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             hits += usize::from(p[self.labels[i]] == top);
@@ -53,11 +59,10 @@ impl Images {
             let total: f64 = p.iter().sum();
             loss -= (p[self.labels[i]] / total).ln();
             if let Some(g) = gradient.as_deref_mut() {
-                for c in 0..CLASSES {
-                    let slope = p[c] / total - f64::from(u8::from(c == self.labels[i]));
-                    let row = &mut g[c * (INPUTS + 1)..(c + 1) * (INPUTS + 1)];
-                    row.iter_mut().zip(x).for_each(|(g, x)| *g += slope * x);
-                    row[INPUTS] += slope;
+                p.iter_mut().for_each(|p| *p /= total);
+                p[self.labels[i]] -= 1.0;
+                for (g, x) in g.chunks_exact_mut(CLASSES).zip(x.iter().chain(&[1.0])) {
+                    g.iter_mut().zip(&p).for_each(|(g, p)| *g += p * x);
                 }
             }
         }
@@ -69,10 +74,105 @@ impl Images {
     }
 }
 
+/// A set of images and how long its particles learn.
+struct Task {
+    name: &'static str,
+    train: Images,
+    test: Images,
+    epochs: usize,
+    /// Each step moves its batch of particles alone, which is what 7850 unknowns afford.
+    partial: bool,
+    /// Full steps of gradient descent beside it.
+    descent: usize,
+    /// Accuracy that CBO must reach; ours, since the literature's is for other settings. One seed: a few
+    /// points of leeway.
+    least: f64,
+}
+
+/// Test accuracy of both methods, and over images evaluated.
+struct Contest {
+    ours: f64,
+    theirs: f64,
+    seconds: f64,
+    curves: [Vec<(f64, f64)>; 2],
+}
+
 /// CBO with random batches and cooling beside gradient descent, by evaluations of images.
 pub fn learning(options: &Options) -> Result<Finding> {
     let (train, test) = digits();
     let (train, test) = (Images::of(&train)?, Images::of(&test)?);
+    let name = "digits, 8 × 8";
+    let mut tasks = vec![Task { name, train, test, epochs: 60, partial: false, descent: 300, least: 0.8 }];
+    let file = shared_data().join("vision/mnist-train-images-idx3-ubyte.gz");
+    if file.exists() {
+        let loaded = data::load(&file.to_string_lossy(), &data::Options::default())?;
+        let Source::Examples { train, test } = loaded.source else { bail!("MNIST is images") };
+        let (train, test) = (Images::of(&train)?, Images::of(&test)?);
+        tasks.push(Task {
+            name: "MNIST",
+            train,
+            test,
+            epochs: MNIST_EPOCHS,
+            partial: true,
+            descent: 40,
+            least: 0.7,
+        });
+    } else {
+        options.common.note(format!("  MNIST is left out: {} is absent", file.display()));
+    }
+    let mut table = Table::new(["images", "method", "test accuracy", "images evaluated", "seconds"]);
+    let (mut figures, mut marks, mut data) = (Vec::new(), Vec::new(), Vec::new());
+    for task in &tasks {
+        let c = contest(task, options)?;
+        for (method, accuracy, curve) in
+            [("CBO, no gradient", c.ours, &c.curves[0]), ("gradient descent", c.theirs, &c.curves[1])]
+        {
+            let images = curve.last().map_or(0.0, |p| p.0);
+            let seconds = if method.starts_with("CBO") { format!("{:.1}", c.seconds) } else { String::new() };
+            table.row([
+                task.name.into(),
+                method.into(),
+                format!("{accuracy:.4}"),
+                format!("{images:.2e}"),
+                seconds,
+            ]);
+        }
+        let figure = Figure::new(format!("{} without backpropagation", task.name))
+            .x_label("images evaluated")
+            .y_label("test accuracy")
+            .log_x()
+            .line("CBO", &c.curves[0])
+            .line("gradient descent", &c.curves[1]);
+        figures.push((figure, String::new()));
+        let (reached, least) = (100.0 * c.ours, 100.0 * task.least);
+        marks.push((
+            format!("{}: CBO learns without a gradient, more than {least:.0} % ({reached:.1} %)", task.name),
+            c.ours > task.least,
+        ));
+        data.push(json!({
+            "images": task.name, "cbo": c.ours, "gradient_descent": c.theirs, "seconds": c.seconds
+        }));
+    }
+    Ok(Finding {
+        name: "learning",
+        title: "Digits without backpropagation".into(),
+        text: format!(
+            "Softmax regression on the embedded 8 × 8 digits (650 unknowns, 60 epochs) and, where the shared data have \
+             it, on MNIST (7850 unknowns, {MNIST_EPOCHS} epochs; images 0–49999 train, 50000–59999 test). {PARTICLES} \
+             particles in batches of {SIZE}, {IMAGES} images per batch, α and σ cooled per epoch; on MNIST a step moves \
+             its batch of particles alone. Gradient descent: full steps of 0.5."
+        ),
+        table,
+        figures,
+        marks,
+        data: data.into(),
+    })
+}
+
+const MNIST_EPOCHS: usize = 5;
+
+fn contest(task: &Task, options: &Options) -> Result<Contest> {
+    let Task { train, test, .. } = task;
     let data_batches = train.labels.len() / IMAGES;
     let steps = data_batches * PARTICLES / SIZE;
     let cbo = Cbo {
@@ -80,61 +180,43 @@ pub fn learning(options: &Options) -> Result<Finding> {
         sigma: Some(0.4f64.sqrt()),
         alpha: Alpha::Fixed(50.0),
         cool_every: Some(steps as u64),
-        batches: Some(Batches { size: SIZE, ..Batches::default() }),
+        batches: Some(Batches { size: SIZE, partial: task.partial, ..Batches::default() }),
         ..Cbo::default()
     };
-    let space = Space::around(vec![0.0; DIM], 1.0);
-    let mut swarm = CboSwarm::new(cbo, space.clone(), Seed(1));
+    let space = Space::around(vec![0.0; train.dim()], 1.0);
+    let swarm = CboSwarm::new(cbo, space.clone(), Seed(1));
     // All particle batches of a cloud see the same images.
     let step = AtomicUsize::new(0);
     let f = |w: &[f64]| {
         let batch = step.load(Ordering::Relaxed) * SIZE / PARTICLES % data_batches;
         train.score(w, batch * IMAGES, (batch + 1) * IMAGES, None).0
     };
-    let iterations = (EPOCHS * steps) as u64;
+    let iterations = (task.epochs * steps) as u64;
     let limits = Limits { max_evals: u64::MAX, max_iters: Some(iterations), ..Limits::default() };
     let clock = Instant::now();
-    let mut curve = Vec::new();
-    let answer = search(&mut swarm, &space, &f, &limits, &mut |s| {
+    let mut ours = Vec::new();
+    let answer = search(swarm, &space, &f, &limits, &mut |s| {
         step.store(s.record.iteration as usize, Ordering::Relaxed);
         if (s.record.iteration as usize).is_multiple_of(steps) {
             let accuracy = test.accuracy(s.consensus);
-            options.common.note(format!("  epoch {}: {accuracy:.4}", s.record.iteration as usize / steps));
-            curve.push((s.record.evals as f64 * IMAGES as f64, accuracy));
+            let epoch = s.record.iteration as usize / steps;
+            options.common.note(format!("  {}, epoch {epoch}: {accuracy:.4}", task.name));
+            ours.push((s.record.evals as f64 * IMAGES as f64, accuracy));
         }
     })?;
-    let (ours, seconds) = (test.accuracy(&answer.consensus), clock.elapsed().as_secs_f64());
+    let seconds = clock.elapsed().as_secs_f64();
 
-    let clock = Instant::now();
-    let (mut w, mut descent, n) = (vec![0.0; DIM], Vec::new(), train.labels.len());
-    for k in 1..=300 {
-        let mut g = vec![0.0; DIM];
+    let (mut w, mut descent, n) = (vec![0.0; train.dim()], Vec::new(), train.labels.len());
+    for k in 1..=task.descent {
+        let mut g = vec![0.0; w.len()];
         train.score(&w, 0, n, Some(&mut g));
         w.iter_mut().zip(&g).for_each(|(w, g)| *w -= 0.5 * g / n as f64);
         descent.push(((k * n) as f64, test.accuracy(&w)));
     }
-    let theirs = test.accuracy(&w);
-    let mut table = Table::new(["method", "test accuracy", "images evaluated", "seconds"]);
-    let row = |name: &str, accuracy: f64, images: f64, seconds: f64| {
-        [name.into(), format!("{accuracy:.4}"), format!("{images:.2e}"), format!("{seconds:.1}")]
-    };
-    table.row(row("CBO, no gradient", ours, answer.evals as f64 * IMAGES as f64, seconds));
-    table.row(row("gradient descent", theirs, (300 * n) as f64, clock.elapsed().as_secs_f64()));
-    let figure =
-        Figure::new("Digits without backpropagation").x_label("images evaluated").y_label("test accuracy");
-    Ok(Finding {
-        name: "learning",
-        title: "Digits without backpropagation".into(),
-        text: format!(
-            "Softmax regression on the embedded 8 × 8 digits, {DIM} unknowns; {PARTICLES} particles in batches of {SIZE}, \
-             {IMAGES} images per batch, {EPOCHS} epochs, α and σ cooled per epoch. Gradient descent: 300 full steps of 0.5."
-        ),
-        table,
-        figures: vec![(figure.log_x().line("CBO", &curve).line("gradient descent", &descent), String::new())],
-        marks: vec![(
-            format!("CBO learns without a gradient: more than 85 % ({:.1} %)", 100.0 * ours),
-            ours > 0.85,
-        )],
-        data: json!({ "cbo": ours, "gradient_descent": theirs, "seconds": seconds }),
+    Ok(Contest {
+        ours: test.accuracy(&answer.consensus),
+        theirs: test.accuracy(&w),
+        seconds,
+        curves: [ours, descent],
     })
 }
