@@ -25,7 +25,9 @@ fn toys_are_solved() {
     }
     succeed(f.path(), "bilevel toy pl --method pbo-double --steps 200 --trace t.csv --plot p.svg --quiet");
     let trace = fs::read_to_string(f.path().join("t.csv")).unwrap();
-    assert!(trace.starts_with("step,calls,seconds,psi\n1,") && trace.lines().last().unwrap().starts_with("200,"));
+    assert!(
+        trace.starts_with("step,calls,seconds,psi\n1,") && trace.lines().last().unwrap().starts_with("200,")
+    );
     assert!(fs::read_to_string(f.path().join("p.svg")).unwrap().contains("pbo-double"));
 }
 
@@ -50,11 +52,20 @@ fn digits_are_cleaned() {
     }
     assert!(number(&got, "test_accuracy") > 0.8 && number(&got, "f1") > 0.8, "{got}");
     assert!(number(&got, "lower_gap") >= -1e-9, "{got}");
-    for file in ["config.toml", "summary.json", "weights.csv", "curves.svg", "weights.svg", "report.html", "metrics.jsonl"] {
+    for file in [
+        "config.toml",
+        "summary.json",
+        "weights.csv",
+        "curves.svg",
+        "weights.svg",
+        "report.html",
+        "metrics.jsonl",
+    ] {
         assert!(f.path().join("c").join(file).exists(), "{file}");
     }
     // The same seed gives the same answer, for any number of threads; a configuration repeats a run.
-    let again = json(f.path(), "bilevel hyperclean --config c/config.toml --threads 1 --out d/ --json --quiet");
+    let again =
+        json(f.path(), "bilevel hyperclean --config c/config.toml --threads 1 --out d/ --json --quiet");
     for key in ["test_accuracy", "f1", "upper", "lower_gap"] {
         assert_eq!(got[key], again[key], "{key}");
     }
@@ -104,7 +115,14 @@ fn regularisation_of_files() {
     assert!(number(&ours, "upper") < number(&grid, "upper") + 1e-9);
     assert_eq!(ours["x"].as_array().unwrap().len(), 3);
     assert!(number(&ours, "gradient_calls") > 0.0 && number(&ours, "seconds") >= 0.0);
-    for file in ["summary.json", "upper_calls.svg", "upper_time.svg", "stationarity.svg", "weights.svg", "report.html"] {
+    for file in [
+        "summary.json",
+        "upper_calls.svg",
+        "upper_time.svg",
+        "stationarity.svg",
+        "weights.svg",
+        "report.html",
+    ] {
         assert!(f.path().join("r").join(file).exists(), "{file}");
     }
 }

@@ -1,6 +1,9 @@
 //! `thalweg linsolve`: the commands, their JSON, what they write, what they refuse.
 
 mod common;
+// The program has no test harness of its own: it would be compiled a second time.
+#[path = "../src/linsolve/natural.rs"]
+mod natural;
 
 use std::fs;
 
@@ -192,4 +195,11 @@ fn what_is_refused() {
         assert!(text.contains(word), "{line}: {text}");
         assert!(text.lines().filter(|l| l.starts_with("error")).count() == 1, "{line}: {text}");
     }
+}
+
+#[test]
+fn numbered_files_sort_by_value() {
+    let mut names = ["a10.mtx", "a9.mtx", "a1.mtx", "a001b2.mtx"];
+    names.sort_by_key(|n| natural::natural(n));
+    assert_eq!(names, ["a1.mtx", "a001b2.mtx", "a9.mtx", "a10.mtx"]);
 }

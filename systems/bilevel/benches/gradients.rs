@@ -20,7 +20,8 @@ fn bench(c: &mut Criterion) {
     let (n, d) = (50_000, 22);
     let rows = Sparse::dense(&numbers(n * d, 0), d).expect("finite numbers");
     let labels: Vec<f64> = numbers(n, 1).iter().map(|v| v.signum()).collect();
-    let problem = Regularisation::new((rows.clone(), &labels), (rows, &labels), -10.0, 2.0).expect("a problem");
+    let problem =
+        Regularisation::new((rows.clone(), &labels), (rows, &labels), -10.0, 2.0).expect("a problem");
     let (x, y) = (vec![-5.0; d], numbers(d, 2));
     let (mut by_x, mut by_y) = (vec![0.0; d], vec![0.0; d]);
     c.bench_function("logistic regression, 50,000 × 22: ∇g", |b| {

@@ -91,34 +91,50 @@ pub(crate) fn step(
             true => memory.reach,
             false => 1.0,
         };
+        let mut good: Option<(Point, Vec<f64>)> = None;
         for _ in 0..40 {
             let v = along(t);
             let s: Vec<f64> = v.iter().zip(&at.v).map(|(a, b)| a - b).collect();
             let slope = dot(&at.grad, &s);
-            if slope >= 0.0 {
+            // The projection stops what goes beyond the bounds.
+            if slope >= 0.0 || good.as_ref().is_some_and(|(point, _)| point.v == v) {
                 break;
             }
             let mut grad = vec![0.0; v.len()];
             let value = match f(&v, &mut grad) {
                 Ok(value) => value,
+                Err(BilevelError::NonFinite { .. }) if good.is_some() => break,
                 Err(BilevelError::NonFinite { .. }) if t > 1e-10 => {
                     t *= 0.1;
                     continue;
                 }
                 Err(e) => return Err(e),
             };
+            let ahead = dot(&grad, &s);
             // Where the values' digits run out, the slope tells (Hager and Zhang 2005).
-            let flat =
-                value <= at.value + ROUNDING * at.value.abs() && dot(&grad, &s).abs() <= 0.9 * slope.abs();
-            if value <= at.value + ARMIJO * slope || flat {
-                let y: Vec<f64> = grad.iter().zip(&at.grad).map(|(a, b)| a - b).collect();
-                memory.learn(s, y);
-                *at = Point { v, value, grad };
-                return Ok(true);
+            let flat = value <= at.value + ROUNDING * at.value.abs() && ahead.abs() <= 0.9 * slope.abs();
+            let better = value <= at.value + ARMIJO * slope || flat;
+            if better && good.as_ref().is_none_or(|(point, _)| value < point.value) {
+                let far = ahead < 0.9 * slope && bounds.is_some();
+                good = Some((Point { v, value, grad }, s));
+                if !far {
+                    break;
+                }
+                t *= 3.0; // hardly less steep than at the beginning: the minimum is far
+                continue;
+            }
+            if good.is_some() {
+                break;
             }
             // The minimum of the parabola through both values and the slope, within reason.
             let parabola = -slope / (2.0 * (value - at.value - slope));
             t *= if parabola.is_finite() { parabola.clamp(0.1, 0.5) } else { 0.1 };
+        }
+        if let Some((point, s)) = good {
+            let y: Vec<f64> = point.grad.iter().zip(&at.grad).map(|(a, b)| a - b).collect();
+            memory.learn(s, y);
+            *at = point;
+            return Ok(true);
         }
         if fresh {
             return Ok(false);
@@ -135,10 +151,8 @@ impl Memory {
                 self.pairs.pop_front();
             }
             self.pairs.push_back((s, y, sy));
-        } else {
-            // Flat or curved downwards: what lies behind says nothing of what comes.
-            self.pairs.clear();
-            self.reach *= 4.0;
+        } else if self.pairs.is_empty() {
+            self.reach *= 4.0; // flat or curved downwards
         }
     }
 

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Method, MethodError, Progress, Seed};
 
-use crate::first::{Sampled, add, decayed, descend, descend_within, report};
+use crate::first::{Curvature, Sampled, add, decayed, descend, descend_within, report};
 use crate::{Oracle, Solution};
 
 /// Algorithm 1 of arXiv:2309.01753: lower-level loops on g and on σf + g, then a step on x, with σ falling.
@@ -19,8 +19,11 @@ pub struct DoubleLoop {
     pub alpha: f64,
     /// Its exponent. Default 1/3.
     pub alpha_power: f64,
-    /// Step of the lower levels. Default 0.1; of 1/curvature where `scaled`.
+    /// Step of the lower levels, in units of 1/L. Default 1.
     pub gamma: f64,
+    /// Largest curvature L of the lower level (after scaling). Default: estimated by power iteration on differences
+    /// of gradients, and refreshed at every step on x.
+    pub lipschitz: Option<f64>,
     /// Share of the lower level's result that is taken, in (0, 1]. Default 1.
     pub beta: f64,
     /// Lower-level steps T of the first iteration; they grow as 1 + ln(1 + k/shift). Default 10.
@@ -46,7 +49,8 @@ impl Default for DoubleLoop {
             sigma_power: 1.0 / 3.0,
             alpha: 0.1,
             alpha_power: 1.0 / 3.0,
-            gamma: 0.1,
+            gamma: 1.0,
+            lipschitz: None,
             beta: 1.0,
             inner: 10,
             batch: 0,
@@ -60,7 +64,7 @@ impl Default for DoubleLoop {
 }
 
 impl<'p> Method<Oracle<'p>> for DoubleLoop {
-    type State = Sampled<()>;
+    type State = Sampled<Curvature>;
     type Solution = Solution;
 
     fn name(&self) -> &'static str {
@@ -76,13 +80,15 @@ impl<'p> Method<Oracle<'p>> for DoubleLoop {
         for (name, rate) in [("alpha", alpha), ("gamma", gamma), ("shift", shift), ("trust", trust)] {
             Invalid::check(*rate > 0.0 && rate.is_finite(), name, rate, "a number > 0")?;
         }
+        let lipschitz = self.lipschitz.unwrap_or(1.0);
+        Invalid::check(lipschitz > 0.0 && lipschitz.is_finite(), "lipschitz", lipschitz, "a number > 0")?;
         Invalid::check(*beta > 0.0 && *beta <= 1.0, "beta", beta, "a number in (0, 1]")?;
         Invalid::check(*moreau >= 0.0, "moreau", moreau, "a number ≥ 0")?;
         Invalid::check(*inner >= 1, "inner", inner, "a whole number ≥ 1")
     }
 
     fn init(&self, oracle: &mut Oracle<'p>, seed: Seed) -> Result<Self::State, MethodError> {
-        Ok(Sampled::new(oracle.start(), seed, ()))
+        Ok(Sampled::new(oracle.start(), seed, Curvature::default()))
     }
 
     fn step(&self, oracle: &mut Oracle<'p>, state: &mut Self::State) -> Result<Progress, MethodError> {
@@ -93,6 +99,15 @@ impl<'p> Method<Oracle<'p>> for DoubleLoop {
         let alpha = decayed(self.alpha, self.alpha_power, self.shift, k);
         crate::penalty::check_sigma(sigma)?;
         let scale = oracle.curvature(self.scaled, &state.at.x, state.at.y.len());
+        let largest = match self.lipschitz {
+            Some(largest) => largest,
+            None => {
+                let Sampled { at, memory, .. } = &mut *state;
+                memory.refresh(oracle, (&at.x, &at.y), sigma, scale.as_deref())?;
+                memory.largest
+            }
+        };
+        let gamma = self.gamma / (largest + self.moreau);
         let inner = (self.inner as f64 * (1.0 + (k as f64 / self.shift).ln_1p())) as u64;
 
         let (mut u, mut w) = (state.at.z.clone(), state.at.y.clone());
@@ -102,11 +117,11 @@ impl<'p> Method<Oracle<'p>> for DoubleLoop {
             // A proximal step of g, and one of h = σf + g.
             let mut d = oracle.g_y((x, &u), zeta.batch())?;
             d.iter_mut().zip(&u).zip(z).for_each(|((d, u), z)| *d += self.moreau * (u - z));
-            descend(&mut u, y_set, self.gamma, &d, scale.as_deref());
+            descend(&mut u, y_set, gamma, &d, scale.as_deref());
             let mut d = oracle.g_y((x, &w), zeta.batch())?;
             add(&mut d, sigma, &oracle.f_y((x, &w), xi.batch())?);
             d.iter_mut().zip(&w).zip(y).for_each(|((d, w), y)| *d += self.moreau * (w - y));
-            descend(&mut w, y_set, self.gamma, &d, scale.as_deref());
+            descend(&mut w, y_set, gamma, &d, scale.as_deref());
         }
         for (old, new) in [(&mut state.at.z, u), (&mut state.at.y, w)] {
             old.iter_mut().zip(new).for_each(|(o, n)| *o += self.beta * (n - *o));
@@ -130,7 +145,8 @@ impl<'p> Method<Oracle<'p>> for DoubleLoop {
         }
         descend_within(x, x_set, alpha, &d, self.trust);
         state.k += 1;
-        let more = [("sigma", sigma), ("gap", g_y - g_z), ("swaps", state.swaps as f64)];
+        let more =
+            [("sigma", sigma), ("lipschitz", largest), ("gap", g_y - g_z), ("swaps", state.swaps as f64)];
         Ok(report(oracle, before, upper + (g_y - g_z) / sigma, &d, &more))
     }
 

@@ -90,6 +90,60 @@ impl Oracle<'_> {
     }
 }
 
+/// The largest curvature of σf + g in y, in the metric of the scaling, by power iteration on differences of gradients:
+/// the unit of the lower level's steps.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Curvature {
+    along: Vec<f64>,
+    /// The estimate, > 0.
+    pub(crate) largest: f64,
+}
+
+/// Power iterations of the first estimate; one each refreshes it.
+const POWER: usize = 20;
+
+impl Curvature {
+    /// Moves the estimate to the point `at`; all terms are used, and counted.
+    pub(crate) fn refresh(
+        &mut self,
+        oracle: &mut Oracle<'_>,
+        at: (&[f64], &[f64]),
+        sigma: f64,
+        scale: Option<&[f64]>,
+    ) -> Result<(), BilevelError> {
+        let m = at.1.len();
+        let fresh = self.along.is_empty();
+        if fresh {
+            // Any direction that is nobody's eigenvector.
+            self.along = (0..m).map(|i| 1.0 + 0.3 * (1.0 + 2.7 * i as f64).sin()).collect();
+        }
+        let weight = |i: usize| scale.map_or(1.0, |s| s[i]);
+        let gradient = |oracle: &mut Oracle<'_>, y: &[f64]| {
+            let mut d = oracle.g_y((at.0, y), Batch::Full)?;
+            add(&mut d, sigma, &oracle.f_y((at.0, y), Batch::Full)?);
+            Ok::<_, BilevelError>(d)
+        };
+        let here = gradient(oracle, at.1)?;
+        for _ in 0..if fresh { POWER } else { 1 } {
+            let length = (0..m).map(|i| weight(i) * self.along[i] * self.along[i]).sum::<f64>().sqrt();
+            let t = 1e-6 * norm2(at.1).sqrt().max(1.0) / norm2(&self.along).sqrt();
+            let mut moved = at.1.to_vec();
+            add(&mut moved, t, &self.along);
+            let mut product = gradient(oracle, &moved)?;
+            add(&mut product, -1.0, &here);
+            let along: f64 = product.iter().zip(&self.along).map(|(p, a)| p * a).sum();
+            self.largest = (along / t / (length * length)).abs().max(f64::MIN_POSITIVE);
+            let next: Vec<f64> = (0..m).map(|i| product[i] / (t * weight(i))).collect();
+            let norm = norm2(&next).sqrt();
+            if norm == 0.0 {
+                break;
+            }
+            self.along = next.iter().map(|v| v / norm).collect();
+        }
+        Ok(())
+    }
+}
+
 /// A value with both gradients.
 pub(crate) struct Valued {
     pub value: f64,

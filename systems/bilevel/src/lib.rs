@@ -79,7 +79,7 @@ pub use diagnose::{Check, Report, check, report};
 pub use double::DoubleLoop;
 pub use error::BilevelError;
 pub use explicit::{hypergradient, optimistic};
-pub use first::Sampled;
+pub use first::{Curvature, Sampled};
 pub use penalty::{Limit, Penalty, limit, lower, penalty};
 pub use problem::{At, Batch, Bilevel, Calls, Draw, Grad, Oracle, Solution};
 pub use set::{Active, Set};

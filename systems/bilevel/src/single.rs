@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Method, MethodError, Progress, Seed};
 
-use crate::first::{Sampled, add, decayed, descend, descend_within, report};
+use crate::first::{Curvature, Sampled, add, decayed, descend, descend_within, report};
 use crate::{Batch, BilevelError, Oracle, Solution};
 
 /// Algorithm 2 of arXiv:2309.01753: one step on z, y and x each per iteration, along recursive estimators
@@ -20,8 +20,11 @@ pub struct SingleLoop {
     pub alpha: f64,
     /// Its exponent. Default 3/5.
     pub alpha_power: f64,
-    /// Step of the lower levels at first. Default 0.5; of 1/curvature where `scaled`.
+    /// Step of the lower levels at first, in units of 1/L. Default 0.5.
     pub gamma: f64,
+    /// Largest curvature L of the lower level (after scaling). Default: estimated by power iteration on differences
+    /// of gradients of all terms, and refreshed every thousand steps.
+    pub lipschitz: Option<f64>,
     /// Its exponent. Default 2/5.
     pub gamma_power: f64,
     /// Share of the proximal point that is taken, in (0, 1]; less than 1 with `moreau` only. Default 1.
@@ -52,6 +55,7 @@ impl Default for SingleLoop {
             alpha: 0.1,
             alpha_power: 0.6,
             gamma: 0.5,
+            lipschitz: None,
             gamma_power: 0.4,
             beta: 1.0,
             beta_power: 0.4,
@@ -82,6 +86,9 @@ impl SingleLoop {
     }
 }
 
+/// Steps between two looks at the curvature.
+const REFRESH: u64 = 1000;
+
 /// What [`SingleLoop`] remembers: the estimators and the points that they belong to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Estimators {
@@ -94,6 +101,7 @@ pub struct Estimators {
     f_x: Vec<f64>,
     g_y: Vec<f64>,
     g_z: Vec<f64>,
+    curvature: Curvature,
     /// Proximal iterates.
     u: Vec<f64>,
     w: Vec<f64>,
@@ -145,6 +153,8 @@ impl<'p> Method<Oracle<'p>> for SingleLoop {
         for (name, rate) in [("alpha", alpha), ("gamma", gamma), ("shift", shift), ("trust", trust)] {
             Invalid::check(*rate > 0.0 && rate.is_finite(), name, rate, "a number > 0")?;
         }
+        let lipschitz = self.lipschitz.unwrap_or(1.0);
+        Invalid::check(lipschitz > 0.0 && lipschitz.is_finite(), "lipschitz", lipschitz, "a number > 0")?;
         for (name, share) in [("beta", self.beta), ("eta", self.eta)] {
             Invalid::check(share > 0.0 && share <= 1.0, name, share, "a number in (0, 1]")?;
         }
@@ -167,7 +177,7 @@ impl<'p> Method<Oracle<'p>> for SingleLoop {
         // Estimators at the current point; the correction takes the same terms at the point before.
         let (xi, zeta) = state.draw(oracle, self.batch);
         let now = six(oracle, &state.at, xi.batch(), zeta.batch())?;
-        let Sampled { at, memory, .. } = state;
+        let Sampled { at, memory, k, .. } = &mut *state;
         let memory = match memory {
             Some(memory) => {
                 let old = match eta < 1.0 {
@@ -188,13 +198,34 @@ impl<'p> Method<Oracle<'p>> for SingleLoop {
             }
             None => {
                 let [d_z, d_y, f_y, f_x, g_y, g_z] = now.grads;
-                let (u, w) = (at.z.clone(), at.y.clone());
-                memory.insert(Estimators { before: at.clone(), d_z, d_y, f_y, f_x, g_y, g_z, u, w })
+                let (u, w, curvature) = (at.z.clone(), at.y.clone(), Curvature::default());
+                memory.insert(Estimators {
+                    before: at.clone(),
+                    d_z,
+                    d_y,
+                    f_y,
+                    f_x,
+                    g_y,
+                    g_z,
+                    curvature,
+                    u,
+                    w,
+                })
             }
         };
 
         let Solution { x, y, z } = at;
         let scale = oracle.curvature(self.scaled, x, y.len());
+        let largest = match self.lipschitz {
+            Some(largest) => largest,
+            None => {
+                if k.is_multiple_of(REFRESH) {
+                    memory.curvature.refresh(oracle, (x, y), sigma, scale.as_deref())?;
+                }
+                memory.curvature.largest
+            }
+        };
+        let gamma = gamma / (largest + self.moreau);
         let mut d_h = memory.d_y.clone();
         add(&mut d_h, sigma, &memory.f_y);
         for (v, prox, d) in [(z, &mut memory.u, &memory.d_z), (y, &mut memory.w, &d_h)] {
@@ -213,7 +244,7 @@ impl<'p> Method<Oracle<'p>> for SingleLoop {
         add(&mut d, -1.0 / sigma, &memory.g_z);
         descend_within(x, x_set, alpha, &d, self.trust);
         state.k += 1;
-        let more = [("sigma", sigma), ("gap", now.gap), ("eta", eta)];
+        let more = [("sigma", sigma), ("gap", now.gap), ("eta", eta), ("lipschitz", largest)];
         Ok(report(oracle, calls, now.f + now.gap / sigma, &d, &more))
     }
 

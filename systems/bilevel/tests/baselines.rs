@@ -34,7 +34,7 @@ fn every_method_reaches_the_minimum() {
         ("pbo", json!({}), 100, 1e-5),
         ("pbo-double", json!({ "alpha": 0.3, "sigma": 0.5, "shift": 10.0 }), 5000, 0.02),
         ("pbo-single", json!({ "alpha": 0.2, "shift": 100.0 }), 20_000, 0.05),
-        ("f2sa", json!({ "alpha": 0.5, "gamma": 0.5, "a": 0.5, "shift": 50.0 }), 5000, 0.02),
+        ("f2sa", json!({ "alpha": 0.1, "gamma": 0.5, "a": 0.5, "shift": 50.0 }), 5000, 0.02),
         ("pbgd", json!({ "gamma": 0.5, "penalty_end": 30.0, "ramp": 2000 }), 20_000, 0.03),
         ("g-pbgd", json!({ "penalty_end": 30.0, "ramp": 2000 }), 20_000, 0.03),
         ("bome", json!({ "gamma": 0.5, "alpha": 0.02, "beta": 0.02 }), 50_000, 0.02),

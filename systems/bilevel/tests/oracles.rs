@@ -334,7 +334,7 @@ fn papers_algorithms_reach_the_minima() {
         let double =
             end(&problem, &DoubleLoop { shift: 10.0, sigma: 0.5, alpha: 0.3, ..DoubleLoop::default() }, 3000);
         assert!(double - best < 3e-3, "double loop on {name}: {double} {best}");
-        let method = SingleLoop { alpha: 0.05, gamma: 0.1, ..SingleLoop::deterministic() };
+        let method = SingleLoop { alpha: 0.05, ..SingleLoop::deterministic() };
         let single = end(&problem, &SingleLoop { shift: 100.0, ..method }, 20_000);
         assert!(single - best < 3e-3, "single loop on {name}: {single} {best}");
     }
@@ -345,7 +345,7 @@ fn papers_algorithms_reach_the_minima() {
 fn single_loop_with_noise() {
     let problem = toy("line").noisy(0.3);
     let error = |eta: f64, eta_power: f64, seed: u64| {
-        let method = SingleLoop { alpha: 0.1, gamma: 0.2, eta, eta_power, batch: 1, ..SingleLoop::default() };
+        let method = SingleLoop { alpha: 0.1, eta, eta_power, batch: 1, ..SingleLoop::default() };
         let mut oracle = Oracle::new(&problem).unwrap();
         let run = Run::new(&method, &mut oracle).seed(Seed(seed)).stop(Stop::Steps(20_000));
         (run.run().unwrap().solution.x[0] - 3.0).abs()
@@ -366,11 +366,11 @@ fn full_batches_are_deterministic() {
     }
     let all = DoubleLoop { batch: 1, batch_x: 1, ..DoubleLoop::default() };
     assert_eq!(bits(&problem, &all), bits(&problem, &DoubleLoop::default()));
-    let single = SingleLoop { eta: 1.0, eta_power: 0.0, ..SingleLoop::default() };
+    let single = SingleLoop { eta: 1.0, eta_power: 0.0, lipschitz: Some(2.0), ..SingleLoop::default() };
     assert_eq!(bits(&problem, &single), bits(&problem, &SingleLoop { batch: 1, ..single.clone() }));
 
     // By hand: plain steps on the three blocks.
-    let (gamma, sigma, alpha) = (single.gamma, single.sigma, single.alpha);
+    let (gamma, sigma, alpha) = (single.gamma / 2.0, single.sigma, single.alpha);
     let mut oracle = Oracle::new(&problem).unwrap();
     let found = Run::new(&single, &mut oracle).stop(Stop::Steps(1)).run().unwrap().solution;
     let (x, y) = problem.start();

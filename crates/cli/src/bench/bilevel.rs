@@ -166,7 +166,6 @@ fn rates(options: &Options) -> Result<Finding> {
         ("batch", json!(0)),
         ("sigma", json!(1.0)),
         ("sigma_power", json!(1.0 / 3.0)),
-        ("gamma", json!(0.1)),
         ("gamma_power", json!(0.0)),
         ("alpha", json!(0.1)),
         ("alpha_power", json!(1.0 / 3.0)),
@@ -178,7 +177,6 @@ fn rates(options: &Options) -> Result<Finding> {
         ("shift", json!(10.0)),
         ("sigma", json!(1.0)),
         ("alpha", json!(0.3)),
-        ("gamma", json!(0.2)),
         ("eta", json!(1.0)),
     ];
     let mut curves = vec![
@@ -195,7 +193,7 @@ fn rates(options: &Options) -> Result<Finding> {
             ("sigma_power", json!(0.0)),
             ("alpha", json!(0.3)),
             ("alpha_power", json!(0.0)),
-            ("gamma", json!(0.1 * epsilon)),
+            ("gamma", json!(0.5 * epsilon)),
             ("inner", json!(inner)),
             ("shift", json!(1e9)),
             ("batch", json!(1)),
@@ -443,7 +441,7 @@ fn cleaning(_: &Options) -> Result<Finding> {
         ("30 % wrong", "hyperclean_mnist10k_p30.csv.gz", None),
     ] {
         let task = mnist(split, 1e-3)?;
-        let names = ["given labels", "validation part", "both", "true labels and validation part"];
+        let names = ["given labels", "validation part", "both", "rightly labelled and validation part"];
         let baselines = task.baselines()?;
         for (name, accuracy) in names.iter().zip(baselines) {
             table.row([label, name, "", &format!("{accuracy:.4}"), "", "", ""]);
@@ -557,8 +555,8 @@ fn quadratics(options: &Options) -> Result<Finding> {
     let methods: [(&str, &[(&str, Value)], u64); 11] = [
         ("pbo", &[], 500),
         ("implicit", &[], 500),
-        ("pbo-double", &[("sigma", json!(0.3)), ("alpha", json!(0.5)), ("gamma", json!(0.5))], 20_000),
-        ("pbo-single", &[("alpha", json!(0.05)), ("gamma", json!(0.1))], 20_000),
+        ("pbo-double", &[("sigma", json!(0.3)), ("alpha", json!(0.5))], 20_000),
+        ("pbo-single", &[("alpha", json!(0.05))], 20_000),
         (
             "f2sa",
             &[("alpha", json!(0.5)), ("gamma", json!(0.2)), ("a", json!(0.2)), ("shift", json!(100.0))],

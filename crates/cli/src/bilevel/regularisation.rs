@@ -113,10 +113,10 @@ pub fn usual(method: &str) -> Vec<(&'static str, Value)> {
         "pbo" => vec![("difference", "central".into()), ("sigma", 0.1.into()), ("sigma_min", 0.01.into())],
         "pbo-double" => {
             let sigma = [("sigma", json!(0.1)), ("sigma_power", json!(0.0))];
-            let alpha = [("alpha", json!(2000.0)), ("alpha_power", json!(0.0)), ("trust", json!(2.0))];
-            [sigma.as_slice(), &alpha, &[("gamma", json!(0.5))]].concat()
+            let alpha = [("alpha", json!(2000.0)), ("alpha_power", json!(0.0)), ("trust", json!(10.0))];
+            [sigma.as_slice(), &alpha].concat()
         }
-        "pbo-single" => vec![("alpha", 20.0.into()), ("trust", 1.0.into())],
+        "pbo-single" => vec![("alpha", 30.0.into()), ("alpha_power", 0.5.into()), ("trust", 1.0.into())],
         "f2sa" => vec![("alpha", 20.0.into()), ("trust", 1.0.into())],
         "aid" | "stocbio" | "amigo" | "soba" | "saba" => {
             vec![

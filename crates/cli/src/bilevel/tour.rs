@@ -20,14 +20,14 @@ pub fn cleaning() -> Result<Finding> {
     let job = Job { spacing: 1.0, ..Job::plain(100, 1, &quiet, &mut nothing) };
     let solved = task.solve(job, "pbo-double", &[])?;
     let (accuracy, f1) = (task.test_accuracy(&solved.solution.y), task.f1(&solved.solution.x));
-    let [noisy, val, both, truth] = task.baselines()?;
+    let [noisy, val, both, right] = task.baselines()?;
     let mut table = Table::new(["trained on", "test accuracy"]);
     let rows = [
         ("all examples as labelled", noisy),
         ("the clean fifth", val),
         ("both", both),
         ("examples weighted by pbo-double", accuracy),
-        ("true labels and the clean fifth", truth),
+        ("the rightly labelled ones and the clean fifth", right),
     ];
     for (name, value) in rows {
         table.row([name.to_owned(), format!("{value:.4}")]);
@@ -47,6 +47,6 @@ pub fn cleaning() -> Result<Finding> {
             (task.histogram(&solved.solution.x), "The learned weights.".into()),
         ],
         marks: vec![("weighting beats training on the examples as labelled".into(), accuracy > noisy)],
-        data: json!({ "test_accuracy": accuracy, "f1": f1, "as_labelled": noisy, "clean_fifth": val, "both": both, "truth": truth }),
+        data: json!({ "test_accuracy": accuracy, "f1": f1, "as_labelled": noisy, "clean_fifth": val, "both": both, "right": right }),
     })
 }

@@ -7,6 +7,8 @@ use anyhow::{Context, Result, bail};
 use thalweg::relax::market::{read_matrix, read_vector};
 use thalweg::relax::{Csr, Matrix, Systems};
 
+use super::natural::natural;
+
 fn bytes(file: &Path) -> Result<Vec<u8>> {
     std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
 }
@@ -87,21 +89,6 @@ pub fn systems(folder: &Path, contexts: Option<&Path>) -> Result<Systems> {
     Ok(Systems::new(contexts.into_iter().enumerate().map(system).collect::<Result<_>>()?)?)
 }
 
-/// Sorts a2 before a10: runs of digits count by their value.
-fn natural(name: &str) -> Vec<(u64, String)> {
-    let (mut key, mut rest) = (Vec::new(), name);
-    while !rest.is_empty() {
-        let text = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let (word, tail) = rest.split_at(text);
-        let digits = tail.find(|c: char| !c.is_ascii_digit()).unwrap_or(tail.len());
-        let (number, tail) = tail.split_at(digits);
-        key.push((number.parse().unwrap_or(0), word.to_owned()));
-        rest = tail;
-    }
-    // Words come first, then numbers.
-    key.into_iter().flat_map(|(n, w)| [(0, w), (n, String::new())]).collect()
-}
-
 /// The column `context` of a table, or its last one.
 fn read_contexts(file: &Path) -> Result<Vec<f64>> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -120,16 +107,4 @@ fn read_contexts(file: &Path) -> Result<Vec<f64>> {
         })
     };
     rows.map(value).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_sort_by_value() {
-        let mut names = ["a10.mtx", "a9.mtx", "a1.mtx", "a001b2.mtx"];
-        names.sort_by_key(|n| natural(n));
-        assert_eq!(names, ["a1.mtx", "a001b2.mtx", "a9.mtx", "a10.mtx"]);
-    }
 }

@@ -1,6 +1,7 @@
 //! `thalweg linsolve`: one linear system, a scan over ω, or a sequence whose solver learns.
 
 mod files;
+mod natural;
 mod pictures;
 mod scan;
 mod sequence;
