@@ -67,7 +67,6 @@ pub struct ContinuationState {
     first: f64,
     now: f64,
     swaps: u64,
-    failed: u32,
 }
 
 impl At for ContinuationState {
@@ -157,22 +156,13 @@ impl<'p> Method<Oracle<'p>> for Continuation {
         let at = oracle.start();
         let point = Point { value: f64::NAN, grad: vec![0.0; at.x.len()], v: at.x.clone() };
         let memory = Memory::default();
-        Ok(ContinuationState {
-            at,
-            point,
-            memory,
-            sigma: self.sigma,
-            first: 0.0,
-            now: 0.0,
-            swaps: 0,
-            failed: 0,
-        })
+        Ok(ContinuationState { at, point, memory, sigma: self.sigma, first: 0.0, now: 0.0, swaps: 0 })
     }
 
     fn step(&self, oracle: &mut Oracle<'p>, state: &mut Self::State) -> Result<Progress, MethodError> {
         let before = oracle.calls().total();
         let set = oracle.problem().x_set();
-        let ContinuationState { at, point, memory, sigma, first, now, swaps, failed } = state;
+        let ContinuationState { at, point, memory, sigma, first, now, swaps } = state;
         let mut last = None;
         let tolerance = self.accuracy * *sigma * (0.1 * *now).max(self.tolerance * *first);
         let mut psi = |x: &[f64], grad: &mut [f64]| {
@@ -199,7 +189,6 @@ impl<'p> Method<Oracle<'p>> for Continuation {
             psi(&point.v.clone(), &mut point.grad)?;
         }
         *now = point.stationarity(set, 1.0);
-        *failed = if moved { 0 } else { *failed + 1 };
 
         // The next σ when this one's job is done.
         let target = *first

@@ -231,11 +231,11 @@ pub(crate) fn minimise(
     f: Fun<'_>,
     set: &Set,
     scale: Option<&[f64]>,
-    v: &mut Vec<f64>,
+    v: &mut [f64],
     tolerance: f64,
     limit: u64,
 ) -> Result<Solved, BilevelError> {
-    let mut at = Point::at(v.clone(), f)?;
+    let mut at = Point::at(v.to_vec(), f)?;
     let mut memory = Memory::default();
     let begin = norm2(&at.v).sqrt();
     for iterations in 0.. {

@@ -33,10 +33,14 @@ pub(crate) fn descend_within(v: &mut [f64], set: &Set, t: f64, d: &[f64], radius
 
 /// Gradients as vectors of their own.
 impl Oracle<'_> {
-    pub(crate) fn f_x(&mut self, at: (&[f64], &[f64]), batch: Batch<'_>) -> Result<Vec<f64>, BilevelError> {
+    /// f and its gradient by x.
+    pub(crate) fn f_x(
+        &mut self,
+        at: (&[f64], &[f64]),
+        batch: Batch<'_>,
+    ) -> Result<(f64, Vec<f64>), BilevelError> {
         let mut out = vec![0.0; at.0.len()];
-        self.upper(at.0, at.1, batch, Grad::x(&mut out))?;
-        Ok(out)
+        Ok((self.upper(at.0, at.1, batch, Grad::x(&mut out))?, out))
     }
 
     pub(crate) fn f_y(&mut self, at: (&[f64], &[f64]), batch: Batch<'_>) -> Result<Vec<f64>, BilevelError> {

@@ -29,12 +29,7 @@ pub struct Penalty {
 ///
 /// # Errors
 /// An oracle that fails, a lower level without minimiser.
-pub fn lower(
-    oracle: &mut Oracle<'_>,
-    x: &[f64],
-    z: &mut Vec<f64>,
-    tolerance: f64,
-) -> Result<f64, BilevelError> {
+pub fn lower(oracle: &mut Oracle<'_>, x: &[f64], z: &mut [f64], tolerance: f64) -> Result<f64, BilevelError> {
     Ok(relaxed(oracle, x, z, 0.0, tolerance)?.value)
 }
 
@@ -42,7 +37,7 @@ pub fn lower(
 pub(crate) fn relaxed(
     oracle: &mut Oracle<'_>,
     x: &[f64],
-    y: &mut Vec<f64>,
+    y: &mut [f64],
     sigma: f64,
     tolerance: f64,
 ) -> Result<Solved, BilevelError> {

@@ -222,8 +222,7 @@ impl Set {
         self.project(&mut twice);
         let scale = once.iter().fold(1.0, |m: f64, v| m.max(v.abs()));
         let moved = once.iter().zip(&twice).fold(0.0, |m: f64, (a, b)| m.max((a - b).abs()));
-        // `!` so that NaN is refused too.
-        if !(moved <= 1e-8 * scale) {
+        if moved > 1e-8 * scale || twice.iter().any(|v| !v.is_finite()) {
             let cause = format!(
                 "is projected onto inconsistently: a projected point moves by {moved:.1e} when it is projected again; \
                  it may be empty, or the projection is wrong"
@@ -256,8 +255,7 @@ impl Set {
             Self::Box { lo, hi } => {
                 fits("lower bounds", lo.len())?;
                 fits("upper bounds", hi.len())?;
-                // `!` so that NaN is refused too.
-                match (0..n).find(|&i| !(lo[i] <= hi[i])) {
+                match (0..n).find(|&i| lo[i] > hi[i] || lo[i].is_nan() || hi[i].is_nan()) {
                     None => Ok(()),
                     Some(i) => Err(format!(
                         "is empty: coordinate {i} lies between {} and {}; give the smaller bound first",

@@ -18,6 +18,7 @@ use crate::bilevel::hyperclean::{self, Task};
 use crate::bilevel::job::{Job, Seen, algorithm, trace};
 use crate::bilevel::regularisation::{self, Watcher, precise};
 use crate::config::{Common, shared_file};
+use crate::failure::Interrupted;
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -62,6 +63,7 @@ fn toys() -> Result<Finding> {
         let settings = [("tolerance", json!(1e-9)), ("sigma_min", json!(1e-4))];
         let mut nothing = |_: &Solution| Ok((Vec::new(), ControlFlow::Continue(())));
         let (_, end) = trace(&toy, &fields(&settings, "pbo")?, (1000, None), 1, 1.0, &mut nothing)?;
+        let end = end.map_err(anyhow::Error::msg)?;
         let seconds = clock.elapsed().as_secs_f64();
         let distance = |m: &[f64]| m.iter().zip(&end.x).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         let nearest = toy.minima.iter().min_by(|a, b| distance(a.0).total_cmp(&distance(b.0)));
@@ -104,6 +106,7 @@ fn toys() -> Result<Finding> {
     let simplex = RandomSimplex::new(50, Seed(1));
     let mut nothing = |_: &Solution| Ok((Vec::new(), ControlFlow::Continue(())));
     let (_, end) = trace(&simplex, &fields(&[], "pbo")?, (1000, None), 1, 1.0, &mut nothing)?;
+    let end = end.map_err(anyhow::Error::msg)?;
     let mut oracle = Oracle::new(&simplex)?;
     let mut z = end.z.clone();
     let mut psi = |x: f64| -> Result<f64> {
@@ -322,7 +325,7 @@ fn regularised(options: &Options, chosen: &Chosen) -> Result<Finding> {
         let algorithm = fields(&regularisation::usual(name), name)?;
         let single = matches!(name, "pbo-single" | "soba" | "saba");
         let steps = if single { 200_000 } else { 100_000 };
-        let mut ends = Vec::new();
+        let (mut ends, mut failure) = (Vec::new(), None);
         let mut shown: Vec<Seen> = Vec::new();
         // Methods that draw nothing are the same for any seed.
         let seeds = if precise(name) || matches!(name, "pbo-double" | "aid") { 1 } else { options.seeds };
@@ -331,7 +334,8 @@ fn regularised(options: &Options, chosen: &Chosen) -> Result<Finding> {
             let mut look = |at: &Solution| watcher.look(at);
             // Stages of 20,000 steps of single-loop methods are looked at too.
             let spacing = if precise(name) { 1.0 } else { 1.2589254117941673 };
-            let (seen, _) = trace(&problem, &algorithm, (steps, limit), seed, spacing, &mut look)?;
+            let (seen, end) = trace(&problem, &algorithm, (steps, limit), seed, spacing, &mut look)?;
+            failure = failure.or(end.err());
             let least = seen.iter().filter_map(|s| s.number("upper")).fold(f64::INFINITY, f64::min);
             ends.push(least);
             shown = seen;
@@ -342,9 +346,9 @@ fn regularised(options: &Options, chosen: &Chosen) -> Result<Finding> {
             let first = shown.iter().find(|s| above(s).is_some_and(|a| a <= tolerance));
             first.map_or("–".to_owned(), |s| format!("{:.2}", s.seconds))
         };
-        let last = shown.last().context("a run has an end")?;
+        let Some(last) = shown.last() else { continue };
         table.row([
-            name.to_owned(),
+            format!("{name}{}", if failure.is_some() { " (diverged)" } else { "" }),
             format!("{end:.6}{}", if seeds > 1 { format!(" ± {spread:.1e}") } else { String::new() }),
             if known { format!("{:.1e}", end - chosen.reference) } else { String::new() },
             if known { reach(1e-2) } else { String::new() },
@@ -379,6 +383,7 @@ fn regularised(options: &Options, chosen: &Chosen) -> Result<Finding> {
         data.push(json!({
             "method": name,
             "ends": ends,
+            "failure": failure,
             "curve": shown.iter().map(|s| json!([s.step, s.calls, s.seconds, s.number("upper")])).collect::<Vec<_>>(),
         }));
     }
@@ -456,7 +461,15 @@ fn cleaning(_: &Options) -> Result<Finding> {
             ("implicit", &[], 60),
         ];
         for (name, set, steps) in rivals {
-            let solved = clean(&task, name, set, steps, 1, Some(60.0))?;
+            let solved = match clean(&task, name, set, steps, 1, Some(60.0)) {
+                Err(e) if e.is::<Interrupted>() => return Err(e),
+                Err(e) => {
+                    table.row([label, name, "", "diverged", "", "", ""]);
+                    data.push(json!({ "labels": label, "method": name, "failure": format!("{e:#}") }));
+                    continue;
+                }
+                Ok(solved) => solved,
+            };
             let mut row = |s: &Seen| {
                 let number = |n: &str| s.number(n).map_or(String::new(), |v| format!("{v:.4}"));
                 table.row([
@@ -547,12 +560,15 @@ fn network() -> Result<Finding> {
     })
 }
 
+/// A method, its settings and its steps.
+type Rival<'a> = (&'static str, &'a [(&'static str, Value)], u64);
+
 /// Random quadratics of benchmark_bilevel.
 fn quadratics(options: &Options) -> Result<Finding> {
     let mut table = Table::new(["method", "y of 10", "y of 100"]);
     let mut figures = Vec::new();
     let mut data = Vec::new();
-    let methods: [(&str, &[(&str, Value)], u64); 11] = [
+    let methods: [Rival<'_>; 11] = [
         ("pbo", &[], 500),
         ("implicit", &[], 500),
         ("pbo-double", &[("sigma", json!(0.3)), ("alpha", json!(0.5))], 20_000),
@@ -579,7 +595,7 @@ fn quadratics(options: &Options) -> Result<Finding> {
         ("soba", &[("gamma", json!(0.1)), ("alpha", json!(0.1)), ("power", json!(0.4))], 20_000),
         ("saba", &[("gamma", json!(0.1)), ("alpha", json!(0.1))], 20_000),
     ];
-    let amigo: (&str, &[(&str, Value)], u64) =
+    let amigo: Rival<'_> =
         ("amigo", &[("gamma", json!(0.1)), ("alpha", json!(0.1)), ("power", json!(0.4))], 2_000);
     let mut rows: Vec<Vec<String>> = Vec::new();
     let mut exact = 0.0f64;

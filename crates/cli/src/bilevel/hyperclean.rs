@@ -188,10 +188,10 @@ impl Task {
         let mut best: Option<(f64, Solution)> = None;
         let mut watch = |at: &Solution| {
             let numbers = self.look(at);
-            if let Some((_, held)) = numbers.iter().find(|n| n.0 == "held_out_accuracy") {
-                if best.as_ref().is_none_or(|b| *held > b.0) {
-                    best = Some((*held, at.clone()));
-                }
+            if let Some((_, held)) = numbers.iter().find(|n| n.0 == "held_out_accuracy")
+                && best.as_ref().is_none_or(|b| *held > b.0)
+            {
+                best = Some((*held, at.clone()));
             }
             Ok((numbers, ControlFlow::Continue(())))
         };
@@ -224,9 +224,19 @@ fn usual(method: &str, n: f64) -> Vec<(&'static str, Value)> {
             let alpha = [("alpha", json!(500.0 * n)), ("alpha_power", json!(0.0))];
             [sigma.as_slice(), &alpha].concat()
         }
-        "pbo-single" => vec![("alpha", n.into()), ("sigma", 0.1.into())],
-        "f2sa" => vec![("alpha", (10.0 * n).into()), ("lambda", 10.0.into())],
-        "aid" | "stocbio" | "amigo" | "soba" | "saba" => vec![("alpha", (10.0 * n).into())],
+        "pbo-single" => vec![("alpha", (3.0 * n).into()), ("sigma", 0.1.into())],
+        // Pixels are all positive: the largest curvature is about 20.
+        "f2sa" => {
+            let rates = [
+                ("gamma", json!(0.02)),
+                ("a", json!(0.002)),
+                ("lambda", json!(10.0)),
+                ("shift", json!(50.0)),
+            ];
+            [rates.as_slice(), &[("alpha", json!(500.0 * n))]].concat()
+        }
+        "aid" | "stocbio" | "amigo" => vec![("alpha", (500.0 * n).into()), ("gamma", 0.02.into())],
+        "soba" | "saba" => vec![("alpha", (3.0 * n).into()), ("gamma", 0.02.into())],
         _ => Vec::new(),
     }
 }

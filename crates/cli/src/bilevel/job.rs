@@ -17,7 +17,8 @@ use crate::failure::Interrupted;
 pub const CHECKPOINT: &str = "checkpoint.bin";
 
 /// What is seen of a solution on the way: names and numbers, and whether it is good enough to stop.
-pub type Watch<'a> = &'a mut dyn FnMut(&Solution) -> Result<(Vec<(&'static str, f64)>, ControlFlow<()>)>;
+pub type Look = (Vec<(&'static str, f64)>, ControlFlow<()>);
+pub type Watch<'a> = &'a mut dyn FnMut(&Solution) -> Result<Look>;
 
 /// A point of a curve.
 #[derive(Clone, Debug)]
@@ -136,7 +137,7 @@ impl Drive for Job<'_> {
     }
 }
 
-/// A run for benchmarks: what was seen on the way, and the end.
+/// A run for benchmarks: what was seen on the way, and the end, or why there is none: a rival may diverge.
 pub fn trace(
     problem: &dyn Bilevel,
     algorithm: &Algorithm,
@@ -144,11 +145,15 @@ pub fn trace(
     seed: u64,
     spacing: f64,
     watch: Watch<'_>,
-) -> Result<(Vec<Seen>, Solution)> {
+) -> Result<(Vec<Seen>, Result<Solution, String>)> {
     let quiet = Common { quiet: true, ..Common::default() };
     let mut job = Job { time: time.map(Time), spacing, ..Job::plain(steps, seed, &quiet, watch) };
-    let outcome = job.run(algorithm, &mut Oracle::new(problem)?, "bench")?;
-    Ok((job.seen, outcome.solution))
+    let end = match job.run(algorithm, &mut Oracle::new(problem)?, "bench") {
+        Ok(outcome) => Ok(outcome.solution),
+        Err(e) if e.is::<Interrupted>() => return Err(e),
+        Err(e) => Err(format!("{e:#}")),
+    };
+    Ok((job.seen, end))
 }
 
 /// The method of that name with the fields of `--set`.

@@ -12,7 +12,7 @@ use thalweg::bilevel::{Bilevel, Oracle, Sparse, lower};
 use thalweg::data::{Source, Svmlight, Targets, read_svmlight};
 use thalweg::plot::{Figure, Report, Table};
 
-use super::job::{Job, Seen, algorithm};
+use super::job::{Job, Look, Seen, algorithm};
 use super::{inputs, parse_range};
 use crate::config::{self, Common, Time};
 use crate::output;
@@ -226,10 +226,7 @@ impl<'a> Watcher<'a> {
         Ok((upper, y))
     }
 
-    pub fn look(
-        &mut self,
-        at: &thalweg::bilevel::Solution,
-    ) -> Result<(Vec<(&'static str, f64)>, ControlFlow<()>)> {
+    pub fn look(&mut self, at: &thalweg::bilevel::Solution) -> Result<Look> {
         let (upper, y) = self.value(&at.x, &self.y.clone(), 1e-6)?;
         self.y = y;
         Ok((vec![("upper", upper)], ControlFlow::Continue(())))

@@ -95,13 +95,13 @@ impl<'p> Method<Oracle<'p>> for F2sa {
         }
         let (xi, zeta) = state.draw(oracle, self.batch);
         let Solution { x, y, z } = &mut state.at;
-        let mut d = oracle.f_x((x, y), xi.batch())?;
+        let (value, mut d) = oracle.f_x((x, y), xi.batch())?;
         add(&mut d, lambda, &oracle.g_x((x, y), zeta.batch())?);
         add(&mut d, -lambda, &oracle.g_x((x, z), zeta.batch())?);
         descend_within(x, x_set, alpha, &d, self.trust);
         state.memory += delta;
         state.k += 1;
-        Ok(report(oracle, before, f64::NAN, &d, &[("lambda", lambda)]))
+        Ok(report(oracle, before, value, &d, &[("lambda", lambda)]))
     }
 
     fn finish(&self, _: &mut Oracle<'p>, state: Self::State) -> Result<Solution, MethodError> {

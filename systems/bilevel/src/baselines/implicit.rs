@@ -2,9 +2,9 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Method, MethodError, Progress, Seed};
 
-use crate::first::{Sampled, add, decayed, descend, descend_within, report};
+use crate::first::{Sampled, Valued, add, decayed, descend, descend_within, report};
 use crate::set::{dot, norm2};
-use crate::{Batch, BilevelError, Oracle, Solution};
+use crate::{Batch, BilevelError, Oracle, Set, Solution};
 
 /// How `v ≈ (∇²_yy g)⁻¹ ∇_y f` is had, and with it the method.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,29 +96,27 @@ impl Implicit {
         if self.batch == 0 { terms } else { self.batch.min(terms) }
     }
 
-    /// The five directions of SABA: of z (∇_y g), of v (∇²_yy g·v − ∇_y f), of x (∇_x f − ∇²_xy g·v).
+    /// SABA's directions of z (∇_y g), of v (∇²_yy g·v − ∇_y f), of x (∇_x f − ∇²_xy g·v), and f on its batch.
     fn saga(
         &self,
         oracle: &mut Oracle<'_>,
         state: &mut SampledImplicit,
-    ) -> Result<[Vec<f64>; 3], BilevelError> {
+    ) -> Result<([Vec<f64>; 3], f64), BilevelError> {
         let (n_f, n_g) = oracle.problem().terms();
         let (b_f, b_g) = (self.size(n_f), self.size(n_g));
         let (parts_f, parts_g) = (n_f.div_ceil(b_f), n_g.div_ceil(b_g));
         let Sampled { at, rng, memory, .. } = state;
         let at = (&at.x[..], &at.z[..]);
         let v = memory.v.clone();
-        let f_of = |oracle: &mut Oracle<'_>, i: u64| {
-            let f = oracle.f_xy(at, Batch::Terms(&slice(n_f, b_f, i)))?;
-            Ok::<_, BilevelError>((f.x, f.y))
-        };
+        let f_of = |oracle: &mut Oracle<'_>, i: u64| oracle.f_xy(at, Batch::Terms(&slice(n_f, b_f, i)));
         let g_of = |oracle: &mut Oracle<'_>, i: u64| {
             let terms = slice(n_g, b_g, i);
             let (cross, product) = oracle.hessian(at, &v, Batch::Terms(&terms))?;
             Ok::<_, BilevelError>((oracle.g_y(at, Batch::Terms(&terms))?, product, cross))
         };
         if memory.f.is_empty() {
-            memory.f = (0..parts_f).map(|i| f_of(oracle, i)).collect::<Result<_, _>>()?;
+            let pair = |f: Valued| (f.x, f.y);
+            memory.f = (0..parts_f).map(|i| f_of(oracle, i).map(pair)).collect::<Result<_, _>>()?;
             memory.g = (0..parts_g).map(|i| g_of(oracle, i)).collect::<Result<_, _>>()?;
             let (n, m) = (at.0.len(), at.1.len());
             memory.mean = [vec![0.0; n], vec![0.0; m], vec![0.0; m], vec![0.0; m], vec![0.0; n]];
@@ -150,15 +148,93 @@ impl Implicit {
             *old = new;
             direction
         };
-        let f_x = refresh(0, f.0, &mut old_f.0, share_f, parts_f);
-        let f_y = refresh(1, f.1, &mut old_f.1, share_f, parts_f);
+        let f_x = refresh(0, f.x, &mut old_f.0, share_f, parts_f);
+        let f_y = refresh(1, f.y, &mut old_f.1, share_f, parts_f);
         let g_y = refresh(2, g.0, &mut old_g.0, share_g, parts_g);
         let mut of_v = refresh(3, g.1, &mut old_g.1, share_g, parts_g);
         let cross = refresh(4, g.2, &mut old_g.2, share_g, parts_g);
         add(&mut of_v, -1.0, &f_y);
         let mut of_x = f_x;
         add(&mut of_x, -1.0, &cross);
-        Ok([g_y, of_v, of_x])
+        Ok(([g_y, of_v, of_x], f.value))
+    }
+
+    /// One step each on z and v from the same point; the direction of x there, and f.
+    fn single(
+        &self,
+        oracle: &mut Oracle<'_>,
+        state: &mut SampledImplicit,
+        gamma: f64,
+        scale: Option<&[f64]>,
+    ) -> Result<(Vec<f64>, f64), BilevelError> {
+        let ([of_z, of_v, of_x], value) = match self.linear {
+            Linear::Saba => self.saga(oracle, state)?,
+            _ => {
+                let (xi, zeta) = state.draw(oracle, self.batch);
+                let at = (&state.at.x[..], &state.at.z[..]);
+                let f = oracle.f_xy(at, xi.batch())?;
+                let (cross, mut of_v) = oracle.hessian(at, &state.memory.v, zeta.batch())?;
+                let of_z = oracle.g_y(at, zeta.batch())?;
+                add(&mut of_v, -1.0, &f.y);
+                let mut of_x = f.x;
+                add(&mut of_x, -1.0, &cross);
+                ([of_z, of_v, of_x], f.value)
+            }
+        };
+        descend(&mut state.at.z, oracle.problem().y_set(), gamma, &of_z, scale);
+        descend(&mut state.memory.v, &Set::Free, gamma, &of_v, scale);
+        Ok((of_x, value))
+    }
+
+    /// T steps on z, then a linear system for v; the direction of x there, and f.
+    fn double(
+        &self,
+        oracle: &mut Oracle<'_>,
+        state: &mut SampledImplicit,
+        gamma: f64,
+        scale: Option<&[f64]>,
+    ) -> Result<(Vec<f64>, f64), BilevelError> {
+        let batch = if self.linear == Linear::Aid { 0 } else { self.batch };
+        for _ in 0..self.inner {
+            let (_, zeta) = state.draw(oracle, batch);
+            let d = oracle.g_y((&state.at.x, &state.at.z), zeta.batch())?;
+            descend(&mut state.at.z, oracle.problem().y_set(), gamma, &d, scale);
+        }
+        match self.linear {
+            Linear::Aid => {
+                let Sampled { at, memory, .. } = &mut *state;
+                self.conjugate_gradients(oracle, (&at.x, &at.z), &mut memory.v)?;
+            }
+            Linear::Stocbio => {
+                // Σ (I − γD⁻¹H)^q γD⁻¹∇_y f, D the scaling.
+                let (xi, _) = state.draw(oracle, batch);
+                let slope = oracle.f_y((&state.at.x, &state.at.z), xi.batch())?;
+                let mut term = vec![0.0; slope.len()];
+                descend(&mut term, &Set::Free, -gamma, &slope, scale);
+                let mut sum = term.clone();
+                for _ in 1..self.products {
+                    let (_, zeta) = state.draw(oracle, batch);
+                    let product = oracle.hessian((&state.at.x, &state.at.z), &term, zeta.batch())?.1;
+                    descend(&mut term, &Set::Free, gamma, &product, scale);
+                    add(&mut sum, 1.0, &term);
+                }
+                state.memory.v = sum;
+            }
+            _ => {
+                for _ in 0..self.products {
+                    let (xi, zeta) = state.draw(oracle, batch);
+                    let at = (&state.at.x[..], &state.at.z[..]);
+                    let mut d = oracle.hessian(at, &state.memory.v, zeta.batch())?.1;
+                    add(&mut d, -1.0, &oracle.f_y(at, xi.batch())?);
+                    descend(&mut state.memory.v, &Set::Free, gamma, &d, scale);
+                }
+            }
+        }
+        let (xi, zeta) = state.draw(oracle, batch);
+        let at = (&state.at.x[..], &state.at.z[..]);
+        let (value, mut d) = oracle.f_x(at, xi.batch())?;
+        add(&mut d, -1.0, &oracle.hessian(at, &state.memory.v, zeta.batch())?.0);
+        Ok((d, value))
     }
 
     /// Conjugate gradients on `∇²_yy g·v = ∇_y f` from v.
@@ -244,77 +320,18 @@ impl<'p> Method<Oracle<'p>> for Implicit {
 
     fn step(&self, oracle: &mut Oracle<'p>, state: &mut Self::State) -> Result<Progress, MethodError> {
         let before = oracle.calls();
-        let (x_set, y_set) = (oracle.problem().x_set(), oracle.problem().y_set());
         let alpha = decayed(self.alpha, self.power, self.shift, state.k);
         let gamma = decayed(self.gamma, self.power, self.shift, state.k);
         let scale = oracle.curvature(self.scaled, &state.at.x, state.at.y.len());
-        let scale = scale.as_deref();
-        let batch = if self.linear == Linear::Aid { 0 } else { self.batch };
-
-        let single = matches!(self.linear, Linear::Soba | Linear::Saba);
-        let direction = if single {
-            let [of_z, of_v, of_x] = match self.linear {
-                Linear::Saba => self.saga(oracle, state)?,
-                _ => {
-                    let (xi, zeta) = state.draw(oracle, batch);
-                    let at = (&state.at.x[..], &state.at.z[..]);
-                    let f = oracle.f_xy(at, xi.batch())?;
-                    let (cross, mut of_v) = oracle.hessian(at, &state.memory.v, zeta.batch())?;
-                    let of_z = oracle.g_y(at, zeta.batch())?;
-                    add(&mut of_v, -1.0, &f.y);
-                    let mut of_x = f.x;
-                    add(&mut of_x, -1.0, &cross);
-                    [of_z, of_v, of_x]
-                }
-            };
-            descend(&mut state.at.z, y_set, gamma, &of_z, scale);
-            descend(&mut state.memory.v, &crate::Set::Free, gamma, &of_v, scale);
-            of_x
-        } else {
-            for _ in 0..self.inner {
-                let (_, zeta) = state.draw(oracle, batch);
-                let d = oracle.g_y((&state.at.x, &state.at.z), zeta.batch())?;
-                descend(&mut state.at.z, y_set, gamma, &d, scale);
-            }
-            match self.linear {
-                Linear::Aid => {
-                    let Sampled { at, memory, .. } = &mut *state;
-                    self.conjugate_gradients(oracle, (&at.x, &at.z), &mut memory.v)?;
-                }
-                Linear::Stocbio => {
-                    let (xi, _) = state.draw(oracle, batch);
-                    let mut term = oracle.f_y((&state.at.x, &state.at.z), xi.batch())?;
-                    let mut sum = term.clone();
-                    for _ in 1..self.products {
-                        let (_, zeta) = state.draw(oracle, batch);
-                        let product = oracle.hessian((&state.at.x, &state.at.z), &term, zeta.batch())?.1;
-                        descend(&mut term, &crate::Set::Free, gamma, &product, scale);
-                        add(&mut sum, 1.0, &term);
-                    }
-                    let weight = |i: usize| gamma / scale.map_or(1.0, |s| s[i]);
-                    state.memory.v = sum.iter().enumerate().map(|(i, s)| weight(i) * s).collect();
-                }
-                _ => {
-                    for _ in 0..self.products {
-                        let (xi, zeta) = state.draw(oracle, batch);
-                        let at = (&state.at.x[..], &state.at.z[..]);
-                        let mut d = oracle.hessian(at, &state.memory.v, zeta.batch())?.1;
-                        add(&mut d, -1.0, &oracle.f_y(at, xi.batch())?);
-                        descend(&mut state.memory.v, &crate::Set::Free, gamma, &d, scale);
-                    }
-                }
-            }
-            let (xi, zeta) = state.draw(oracle, batch);
-            let at = (&state.at.x[..], &state.at.z[..]);
-            let mut d = oracle.f_x(at, xi.batch())?;
-            add(&mut d, -1.0, &oracle.hessian(at, &state.memory.v, zeta.batch())?.0);
-            d
+        let (direction, value) = match self.linear {
+            Linear::Soba | Linear::Saba => self.single(oracle, state, gamma, scale.as_deref())?,
+            _ => self.double(oracle, state, gamma, scale.as_deref())?,
         };
-        descend_within(&mut state.at.x, x_set, alpha, &direction, self.trust);
-        let Solution { y, z, .. } = &mut state.at;
+        let Solution { x, y, z } = &mut state.at;
+        descend_within(x, oracle.problem().x_set(), alpha, &direction, self.trust);
         y.copy_from_slice(z);
         state.k += 1;
-        Ok(report(oracle, before, f64::NAN, &direction, &[]))
+        Ok(report(oracle, before, value, &direction, &[]))
     }
 
     fn finish(&self, _: &mut Oracle<'p>, state: Self::State) -> Result<Solution, MethodError> {
