@@ -3,6 +3,7 @@ use thalweg_core::{Invalid, Iterate, Method, MethodError, Progress, Seed};
 
 use crate::descent::{self, Memory, Point};
 use crate::penalty::{Penalty, check_sigma, relaxed};
+use crate::set::norm2;
 use crate::{At, Batch, BilevelError, Grad, Oracle, Solution, penalty};
 
 /// How ∇ψ is taken from lower-level solutions at finite σ.
@@ -63,10 +64,35 @@ pub struct ContinuationState {
     point: Point,
     memory: Memory,
     sigma: f64,
+    /// Where this σ began.
+    anchor: Solution,
     /// Projected gradients: at the start, and now.
     first: f64,
     now: f64,
     swaps: u64,
+}
+
+/// Going this many times as far as anything was, a large σ has no minimum: it must be a smaller one.
+const AWAY: f64 = 1e3;
+
+impl ContinuationState {
+    /// Leaves this σ, from where it began if x has run away, else from here.
+    fn next(&mut self, sigma: f64, away: bool) {
+        if away {
+            self.at = self.anchor.clone();
+            self.point.v.clone_from(&self.at.x);
+            self.memory = Memory::default();
+        }
+        self.anchor = self.at.clone();
+        self.sigma = sigma;
+        self.point.value = f64::NAN;
+    }
+
+    /// Whether x has gone far from where this σ began.
+    fn ran_away(&self) -> bool {
+        let square: f64 = self.at.x.iter().zip(&self.anchor.x).map(|(a, b)| (a - b).powi(2)).sum();
+        square.sqrt() > AWAY * (1.0 + norm2(&self.anchor.x).sqrt())
+    }
 }
 
 impl At for ContinuationState {
@@ -155,14 +181,14 @@ impl<'p> Method<Oracle<'p>> for Continuation {
     fn init(&self, oracle: &mut Oracle<'p>, _seed: Seed) -> Result<Self::State, MethodError> {
         let at = oracle.start();
         let point = Point { value: f64::NAN, grad: vec![0.0; at.x.len()], v: at.x.clone() };
-        let memory = Memory::default();
-        Ok(ContinuationState { at, point, memory, sigma: self.sigma, first: 0.0, now: 0.0, swaps: 0 })
+        let (memory, anchor) = (Memory::default(), at.clone());
+        Ok(ContinuationState { at, point, memory, sigma: self.sigma, anchor, first: 0.0, now: 0.0, swaps: 0 })
     }
 
     fn step(&self, oracle: &mut Oracle<'p>, state: &mut Self::State) -> Result<Progress, MethodError> {
         let before = oracle.calls().total();
         let set = oracle.problem().x_set();
-        let ContinuationState { at, point, memory, sigma, first, now, swaps } = state;
+        let ContinuationState { at, point, memory, sigma, first, now, swaps, .. } = &mut *state;
         let mut last = None;
         let tolerance = self.accuracy * *sigma * (0.1 * *now).max(self.tolerance * *first);
         let mut psi = |x: &[f64], grad: &mut [f64]| {
@@ -190,23 +216,23 @@ impl<'p> Method<Oracle<'p>> for Continuation {
         }
         *now = point.stationarity(set, 1.0);
 
-        // The next σ when this one's job is done.
-        let target = *first
-            * if self.last(*sigma) { self.tolerance } else { self.tolerance.max(0.1 * sigma.min(1.0)) };
+        // The next σ when this one's job is done, or cannot be.
+        let (used, last_sigma) = (*sigma, self.last(*sigma));
+        let target =
+            *first * if last_sigma { self.tolerance } else { self.tolerance.max(0.1 * sigma.min(1.0)) };
         let done = *now <= target || !moved;
-        let converged = done && self.last(*sigma);
+        let converged = done && last_sigma;
         let value = point.value;
-        let used = *sigma;
-        if done && !converged {
-            *sigma = (*sigma * self.shrink).max(self.sigma_min);
-            point.value = f64::NAN;
-        }
         let mut metrics = vec![
             (Progress::GRAD_MAX.to_owned(), point.grad.iter().fold(0.0, |m: f64, g| m.max(g.abs()))),
             ("stationarity".into(), *now),
             ("sigma".into(), used),
             ("swaps".into(), *swaps as f64),
         ];
+        let away = !last_sigma && state.ran_away();
+        if away || (done && !last_sigma) {
+            state.next((used * self.shrink).max(self.sigma_min), away);
+        }
         if let Some(here) = last {
             metrics.push(("gap".into(), here.gap));
             metrics.push(("upper".into(), here.upper));

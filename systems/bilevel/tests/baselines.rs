@@ -1,6 +1,7 @@
 //! The baselines on problems whose minimum is known.
 
 use serde_json::{Map, Value, json};
+use thalweg_bilevel::tasks::quadratic::{Quadratic, Spec};
 use thalweg_bilevel::tasks::toys::Toy;
 use thalweg_bilevel::{Algorithm, At, BilevelError, Drive, Oracle, Solution};
 use thalweg_core::{Method, Outcome, Run, RunError, Seed, Stop};
@@ -51,6 +52,19 @@ fn every_method_reaches_the_minimum() {
     for (name, settings, steps, tolerance) in all {
         let x = end(&toy, name, settings, steps).solution.x[0];
         assert!((x - 5.0 / 3.0).abs() < tolerance, "{name}: {x}");
+    }
+}
+
+/// With σ = 1 some of these have no minimum in x, though ψ has one.
+#[test]
+fn random_quadratics() {
+    for (inner, seed) in [(10, 1), (100, 1), (100, 2)] {
+        let problem = Quadratic::new(Spec { inner, ..Spec::default() }, Seed(seed)).unwrap();
+        let method = Algorithm::named("pbo", Map::new()).unwrap();
+        let mut oracle = Oracle::new(&problem).unwrap();
+        let x = method.drive(&mut oracle, &mut Steps(500)).unwrap().solution.x;
+        let above = problem.value(&x) - problem.minimum();
+        assert!(above < 1e-6, "{inner} lower unknowns, seed {seed}: {above:.1e} above the minimum");
     }
 }
 

@@ -575,7 +575,13 @@ fn quadratics(options: &Options) -> Result<Finding> {
         ("pbo-single", &[("alpha", json!(0.05))], 20_000),
         (
             "f2sa",
-            &[("alpha", json!(0.5)), ("gamma", json!(0.2)), ("a", json!(0.2)), ("shift", json!(100.0))],
+            &[
+                ("alpha", json!(0.1)),
+                ("gamma", json!(0.5)),
+                ("a", json!(0.05)),
+                ("lambda", json!(5.0)),
+                ("shift", json!(100.0)),
+            ],
             5_000,
         ),
         (

@@ -82,7 +82,7 @@ struct Settings {
     #[arg(long, value_name = "FIELD=VALUE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     set: Option<Vec<String>>,
-    /// Steps [default: 100; 20000 of sampled single-loop methods]
+    /// Steps [default: 50; 20000 of sampled single-loop methods]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     steps: Option<u64>,
@@ -280,7 +280,7 @@ impl Hyperclean {
 
         let name = settings.method.as_deref().unwrap_or("pbo-double");
         let few = precise(name) || matches!(name, "pbo-double" | "aid" | "f2sa");
-        let steps = settings.steps.unwrap_or(if few { 100 } else { 20_000 });
+        let steps = settings.steps.unwrap_or(if few { 50 } else { 20_000 });
         let mut nothing = |_: &Solution| Ok((Vec::new(), ControlFlow::Continue(())));
         let job = Job {
             time: settings.time,

@@ -37,7 +37,7 @@ pub struct Toy {
     #[arg(long, value_name = "X,…", value_parser = parse_start, allow_hyphen_values = true)]
     start: Option<Start>,
     /// Standard deviation of noise in every gradient
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     noise: f64,
     /// Steps at most
     #[arg(long, default_value_t = 10_000)]
