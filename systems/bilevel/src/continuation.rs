@@ -209,15 +209,24 @@ impl<'p> Method<Oracle<'p>> for Continuation {
                 *first = *now;
             }
         }
-        let moved = *now > self.tolerance * *first && descent::step(&mut psi, set, None, memory, point)?;
-        if !moved {
+        let last_sigma = self.last(*sigma);
+        let stepped = match *now > self.tolerance * *first {
+            true => descent::step(&mut psi, set, None, memory, point),
+            false => Ok(false),
+        };
+        // A lower level that cannot be solved far away is one more sign that σ is too large.
+        let (moved, lost) = match stepped {
+            Err(BilevelError::Inner { .. } | BilevelError::Unbounded { .. }) if !last_sigma => (false, true),
+            stepped => (stepped?, false),
+        };
+        if !moved && !lost {
             // The last trial was elsewhere.
             psi(&point.v.clone(), &mut point.grad)?;
         }
         *now = point.stationarity(set, 1.0);
 
         // The next σ when this one's job is done, or cannot be.
-        let (used, last_sigma) = (*sigma, self.last(*sigma));
+        let used = *sigma;
         let target =
             *first * if last_sigma { self.tolerance } else { self.tolerance.max(0.1 * sigma.min(1.0)) };
         let done = *now <= target || !moved;
@@ -229,7 +238,7 @@ impl<'p> Method<Oracle<'p>> for Continuation {
             ("sigma".into(), used),
             ("swaps".into(), *swaps as f64),
         ];
-        let away = !last_sigma && state.ran_away();
+        let away = lost || (!last_sigma && state.ran_away());
         if away || (done && !last_sigma) {
             state.next((used * self.shrink).max(self.sigma_min), away);
         }
