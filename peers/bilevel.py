@@ -55,47 +55,36 @@ def solve_lower(d, a, x, y):
 
 def implicit(train, test):
     (d, a), (e, b) = train, test
-    state, trace, begin = {"y": np.zeros(d.shape[1])}, [], time.perf_counter()
+    state = {"y": np.zeros(d.shape[1])}
 
     def value(x):
         y, hessian = solve_lower(d, a, x, state["y"])
         state["y"] = y
         m = b * (e @ y)
         v = np.linalg.solve(hessian, -(e.T @ (b * expit(-m))) / len(b))
-        f = loss(m)
-        trace.append((time.perf_counter() - begin, f))
-        return f, -np.exp(x) * y * v
+        return loss(m), -np.exp(x) * y * v
 
     found = minimize(value, np.zeros(d.shape[1]), jac=True, method="L-BFGS-B", bounds=[BOX] * d.shape[1],
                      options={"maxiter": 1000, "ftol": 1e-14, "gtol": 1e-9})
-    return found.fun, trace
+    return found.fun
 
 
 def grid(train, test):
     (d, a), (e, b) = train, test
-    best, trace, begin = np.inf, [], time.perf_counter()
+    best = np.inf
     for x in np.linspace(*BOX, 25):
         model = LogisticRegression(C=1 / (len(a) * np.exp(x)), fit_intercept=False, tol=1e-6, max_iter=1000)
         y = model.fit(d, a).coef_[0]
         best = min(best, loss(b * (e @ y)))
-        trace.append((time.perf_counter() - begin, best))
-    return best, trace
+    return best
 
 
 def ours(program, folder, method, steps):
-    out = subprocess.run(
-        [program, "bilevel", "regularisation", "--train", folder / "ijcnn1.train.svm.bz2", "--test",
-         folder / "ijcnn1.test.svm.bz2", "--box", f"{BOX[0]}:{BOX[1]}", "--method", method, "--steps", str(steps),
-         "--seed", "1", "--json", "--quiet", "--out", f"{args.out}/{method}"],
-        check=True, capture_output=True, text=True).stdout
-    answer = json.loads(out)
-    trace = []
-    with open(f"{args.out}/{method}/metrics.jsonl") as lines:
-        for line in lines:
-            record = json.loads(line)
-            if "upper" in record:
-                trace.append((record["elapsed"], record["upper"]))
-    return answer["upper"], trace, answer["seconds"]
+    files = ["--train", folder / "ijcnn1.train.svm.bz2", "--test", folder / "ijcnn1.test.svm.bz2"]
+    line = [program, "bilevel", "regularisation", *files, "--box", f"{BOX[0]}:{BOX[1]}", "--method", method]
+    line += ["--steps", str(steps), "--seed", "1", "--json", "--quiet"]
+    answer = json.loads(subprocess.run(line, check=True, capture_output=True, text=True).stdout)
+    return answer["upper"], answer["seconds"]
 
 
 def main():
@@ -104,10 +93,11 @@ def main():
     train, test = (d, a), (e, b)
     rows = []
     for name, run in [("L-BFGS-B + implicit (SciPy)", implicit), ("scikit-learn grid of 25", grid)]:
-        value, trace = run(train, test)
-        rows.append((name, value, trace[-1][0]))
+        begin = time.perf_counter()
+        value = run(train, test)
+        rows.append((name, value, time.perf_counter() - begin))
     for method, steps in [("pbo", 1000), ("implicit", 1000), ("pbo-single", 20000), ("grid", 25)]:
-        value, _, seconds = ours(args.program, folder, method, steps)
+        value, seconds = ours(args.program, folder, method, steps)
         rows.append((f"thalweg {method}", value, seconds))
     print(f"{'method':32} {'test loss':>14} {'seconds':>9}")
     for name, value, seconds in rows:
@@ -117,6 +107,5 @@ def main():
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", default="target/release/thalweg")
-    parser.add_argument("--out", default="/tmp/thalweg-bilevel")
     args = parser.parse_args()
     main()
