@@ -1,10 +1,11 @@
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Iterate, Method, MethodError, Progress, Seed};
+use thalweg_optim::chunks::max_abs;
 
 use crate::descent::{self, Memory, Point};
 use crate::penalty::{Penalty, check_sigma, relaxed};
 use crate::set::norm2;
-use crate::{At, Batch, BilevelError, Grad, Oracle, Solution, penalty};
+use crate::{At, Batch, BilevelError, Oracle, Solution, penalty};
 
 /// How ∇ψ is taken from lower-level solutions at finite σ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,16 +146,11 @@ fn central(
     check_sigma(sigma)?;
     let of_y = relaxed(oracle, &at.x, &mut at.y, sigma, tolerance)?;
     let of_z = relaxed(oracle, &at.x, &mut at.z, -sigma, tolerance)?;
-    let n = at.x.len();
-    let grads = |oracle: &mut Oracle<'_>, y: &[f64]| {
-        let (mut f_x, mut g_x) = (vec![0.0; n], vec![0.0; n]);
-        let f = oracle.upper(&at.x, y, Batch::Full, Grad::x(&mut f_x))?;
-        let g = oracle.lower(&at.x, y, Batch::Full, Grad::x(&mut g_x))?;
-        Ok::<_, BilevelError>((f, g, f_x, g_x))
-    };
-    let (fy, gy, fy_x, gy_x) = grads(oracle, &at.y)?;
-    let (fz, gz, fz_x, gz_x) = grads(oracle, &at.z)?;
-    let gradient = (0..n).map(|i| 0.5 * (fy_x[i] + fz_x[i]) + (gy_x[i] - gz_x[i]) / (2.0 * sigma)).collect();
+    let (at_y, at_z) = ((&at.x[..], &at.y[..]), (&at.x[..], &at.z[..]));
+    let ((fy, fy_x), (gy, gy_x)) = (oracle.f_x(at_y, Batch::Full)?, oracle.g_x(at_y, Batch::Full)?);
+    let ((fz, fz_x), (gz, gz_x)) = (oracle.f_x(at_z, Batch::Full)?, oracle.g_x(at_z, Batch::Full)?);
+    let by_x = |i: usize| 0.5 * (fy_x[i] + fz_x[i]) + (gy_x[i] - gz_x[i]) / (2.0 * sigma);
+    let gradient = (0..at.x.len()).map(by_x).collect();
     let (upper, gap) = (0.5 * (fy + fz), gy - gz);
     let price = gap / (2.0 * sigma);
     let residuals = (of_y.residual, of_z.residual);
@@ -233,7 +229,7 @@ impl<'p> Method<Oracle<'p>> for Continuation {
         let converged = done && last_sigma;
         let value = point.value;
         let mut metrics = vec![
-            (Progress::GRAD_MAX.to_owned(), point.grad.iter().fold(0.0, |m: f64, g| m.max(g.abs()))),
+            (Progress::GRAD_MAX.to_owned(), max_abs(&point.grad)),
             ("stationarity".into(), *now),
             ("sigma".into(), used),
             ("swaps".into(), *swaps as f64),

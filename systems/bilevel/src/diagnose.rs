@@ -173,21 +173,13 @@ fn product_error(oracle: &Oracle<'_>, at: &Solution, seed: Seed) -> Option<f64> 
     if !problem.product(&at.x, &at.y, &v, Batch::Full, Grad::both(&mut x, &mut y)) {
         return None;
     }
-    let t = 1e-5 * norm2(&at.y).sqrt().max(1.0) / norm2(&v).sqrt();
-    let gradients = |t: f64| {
-        let mut shifted = at.y.clone();
-        crate::first::add(&mut shifted, t, &v);
-        let (mut x, mut y) = (vec![0.0; n], vec![0.0; m]);
-        problem.lower(&at.x, &shifted, Batch::Full, Grad::both(&mut x, &mut y));
-        (x, y)
-    };
-    let (ahead, behind) = (gradients(t), gradients(-t));
-    let error = |exact: &[f64], ahead: &[f64], behind: &[f64]| {
-        let off: f64 =
-            (0..exact.len()).map(|i| (exact[i] - (ahead[i] - behind[i]) / (2.0 * t)).powi(2)).sum();
+    let (mut near_x, mut near_y) = (vec![0.0; n], vec![0.0; m]);
+    oracle.difference(&at.x, &at.y, &v, Batch::Full, Grad::both(&mut near_x, &mut near_y));
+    let error = |exact: &[f64], near: &[f64]| {
+        let off: f64 = exact.iter().zip(near).map(|(e, n)| (e - n).powi(2)).sum();
         off.sqrt() / norm2(exact).sqrt().max(1e-6)
     };
-    Some(error(&x, &ahead.0, &behind.0).max(error(&y, &ahead.1, &behind.1)))
+    Some(error(&x, &near_x).max(error(&y, &near_y)))
 }
 
 /// The smallest ratio `ρ⁻¹‖y − prox(y)‖ / dist(y, solutions)` met around the solutions of σf + g: an estimate from

@@ -1,8 +1,9 @@
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Method, MethodError, Progress, Seed};
 
-use crate::first::{Curvature, Sampled, add, decayed, descend, descend_within, report};
-use crate::{Oracle, Solution};
+use crate::first::{Curvature, Sampled, add, decayed, descend, descend_within, exponents, positive, report};
+use crate::penalty::{check_sigma, worse_basin};
+use crate::{Batch, Oracle, Solution};
 
 /// Algorithm 1 of arXiv:2309.01753: lower-level loops on g and on σf + g, then a step on x, with σ falling.
 ///
@@ -72,19 +73,14 @@ impl<'p> Method<Oracle<'p>> for DoubleLoop {
     }
 
     fn validate(&self) -> Result<(), Invalid> {
-        let Self { sigma, alpha, gamma, beta, inner, moreau, shift, trust, .. } = self;
-        Invalid::check((1e-8..f64::INFINITY).contains(sigma), "sigma", sigma, "a number ≥ 1e-8")?;
-        for (name, power) in [("sigma_power", self.sigma_power), ("alpha_power", self.alpha_power)] {
-            Invalid::check((0.0..=1.0).contains(&power), name, power, "a number in [0, 1]")?;
-        }
-        for (name, rate) in [("alpha", alpha), ("gamma", gamma), ("shift", shift), ("trust", trust)] {
-            Invalid::check(*rate > 0.0 && rate.is_finite(), name, rate, "a number > 0")?;
-        }
-        let lipschitz = self.lipschitz.unwrap_or(1.0);
-        Invalid::check(lipschitz > 0.0 && lipschitz.is_finite(), "lipschitz", lipschitz, "a number > 0")?;
-        Invalid::check(*beta > 0.0 && *beta <= 1.0, "beta", beta, "a number in (0, 1]")?;
-        Invalid::check(*moreau >= 0.0, "moreau", moreau, "a number ≥ 0")?;
-        Invalid::check(*inner >= 1, "inner", inner, "a whole number ≥ 1")
+        let &Self { sigma, alpha, gamma, beta, inner, moreau, shift, trust, .. } = self;
+        Invalid::check((1e-8..f64::INFINITY).contains(&sigma), "sigma", sigma, "a number ≥ 1e-8")?;
+        exponents([("sigma_power", self.sigma_power), ("alpha_power", self.alpha_power)])?;
+        positive([("alpha", alpha), ("gamma", gamma), ("shift", shift), ("trust", trust)])?;
+        positive([("lipschitz", self.lipschitz.unwrap_or(1.0))])?;
+        Invalid::check(beta > 0.0 && beta <= 1.0, "beta", beta, "a number in (0, 1]")?;
+        Invalid::check(moreau >= 0.0, "moreau", moreau, "a number ≥ 0")?;
+        Invalid::check(inner >= 1, "inner", inner, "a whole number ≥ 1")
     }
 
     fn init(&self, oracle: &mut Oracle<'p>, seed: Seed) -> Result<Self::State, MethodError> {
@@ -97,7 +93,7 @@ impl<'p> Method<Oracle<'p>> for DoubleLoop {
         let k = state.k;
         let sigma = decayed(self.sigma, self.sigma_power, self.shift, k);
         let alpha = decayed(self.alpha, self.alpha_power, self.shift, k);
-        crate::penalty::check_sigma(sigma)?;
+        check_sigma(sigma)?;
         let scale = oracle.curvature(self.scaled, &state.at.x, state.at.y.len());
         let largest = match self.lipschitz {
             Some(largest) => largest,
@@ -118,8 +114,7 @@ impl<'p> Method<Oracle<'p>> for DoubleLoop {
             let mut d = oracle.g_y((x, &u), zeta.batch())?;
             d.iter_mut().zip(&u).zip(z).for_each(|((d, u), z)| *d += self.moreau * (u - z));
             descend(&mut u, y_set, gamma, &d, scale.as_deref());
-            let mut d = oracle.g_y((x, &w), zeta.batch())?;
-            add(&mut d, sigma, &oracle.f_y((x, &w), xi.batch())?);
+            let mut d = oracle.h_y((x, &w), sigma, xi.batch(), zeta.batch())?;
             d.iter_mut().zip(&w).zip(y).for_each(|((d, w), y)| *d += self.moreau * (w - y));
             descend(&mut w, y_set, gamma, &d, scale.as_deref());
         }
@@ -130,13 +125,10 @@ impl<'p> Method<Oracle<'p>> for DoubleLoop {
         // Both x-gradients of g on the same terms: their noise is then of the order of y − z.
         let (xi, zeta) = state.draw(oracle, self.batch_x);
         let Solution { x, y, z } = &mut state.at;
-        let mut d = vec![0.0; x.len()];
-        let upper = oracle.upper(x, y, xi.batch(), crate::Grad::x(&mut d))?;
-        let (mut of_y, mut of_z) = (vec![0.0; x.len()], vec![0.0; x.len()]);
-        let g_y = oracle.lower(x, y, zeta.batch(), crate::Grad::x(&mut of_y))?;
-        let g_z = oracle.lower(x, z, zeta.batch(), crate::Grad::x(&mut of_z))?;
-        let full = zeta.batch() == crate::Batch::Full;
-        if full && g_y < g_z - 1e-12 * g_z.abs().max(1.0) {
+        let (upper, mut d) = oracle.f_x((x, y), xi.batch())?;
+        let (g_y, of_y) = oracle.g_x((x, y), zeta.batch())?;
+        let (g_z, of_z) = oracle.g_x((x, z), zeta.batch())?;
+        if zeta.batch() == Batch::Full && worse_basin(g_z, g_y) {
             z.copy_from_slice(y); // z was in a worse basin
             state.swaps += 1;
         } else {

@@ -31,20 +31,8 @@ pub fn hypergradient(oracle: &mut Oracle<'_>, x: &[f64], y: &[f64]) -> Result<Ve
     oracle.upper(x, y, Batch::Full, Grad::both(&mut gradient, &mut of_f))?;
     let force = multipliers(&active, &of_g)?;
 
-    // K on vectors of the constraints' part and y's part.
     let rows = active.len();
-    let mut kkt = |v: &[f64]| -> Result<Vec<f64>, BilevelError> {
-        let (of_rows, of_y) = v.split_at(rows);
-        let mut out = vec![0.0; rows + m];
-        let (top, bottom) = out.split_at_mut(rows);
-        oracle.product(x, y, of_y, Batch::Full, Grad::y(bottom))?;
-        for ((constraint, top), (l, force)) in active.iter().zip(top).zip(of_rows.iter().zip(&force)) {
-            *top = dot(&constraint.row, of_y);
-            bottom.iter_mut().zip(&constraint.row).for_each(|(b, a)| *b += l * a);
-            constraint.curved.clone().for_each(|i| bottom[i] += force * of_y[i]);
-        }
-        Ok(out)
-    };
+    let mut kkt = |v: &[f64]| kkt_times(oracle, (x, y), &active, &force, v);
     let rhs: Vec<f64> = std::iter::repeat_n(0.0, rows).chain(of_f.iter().copied()).collect();
     let v = if rhs.len() <= DENSE { pseudo_inverse(&mut kkt, &rhs)? } else { minres(&mut kkt, &rhs)? };
     let left: f64 = kkt(&v)?.iter().zip(&rhs).map(|(a, b)| (a - b).powi(2)).sum();
@@ -78,22 +66,34 @@ pub fn optimistic(oracle: &mut Oracle<'_>, x: &[f64], start: &Solution) -> Resul
         if rows + m > DENSE || active.iter().any(|a| !a.curved.is_empty()) {
             break;
         }
-        let mut kkt = |v: &[f64]| -> Result<Vec<f64>, BilevelError> {
-            let mut out = vec![0.0; rows + m];
-            let (top, bottom) = out.split_at_mut(rows);
-            oracle.product(x, &y, &v[rows..], Batch::Full, Grad::y(bottom))?;
-            for (i, a) in active.iter().enumerate() {
-                top[i] = dot(&a.row, &v[rows..]);
-                bottom.iter_mut().zip(&a.row).for_each(|(b, a)| *b += v[i] * a);
-            }
-            Ok(out)
-        };
+        let force = vec![0.0; rows]; // nothing is curved here
+        let mut kkt = |v: &[f64]| kkt_times(oracle, (x, &y), &active, &force, v);
         let rhs: Vec<f64> = std::iter::repeat_n(0.0, rows).chain(of_g.iter().map(|g| -g)).collect();
         let v = pseudo_inverse(&mut kkt, &rhs)?;
         y.iter_mut().zip(&v[rows..]).for_each(|(y, v)| *y += v);
         set.project(&mut y);
     }
     Ok(y)
+}
+
+/// K·v, v the constraints' part and then y's part.
+fn kkt_times(
+    oracle: &mut Oracle<'_>,
+    (x, y): (&[f64], &[f64]),
+    active: &[Active],
+    force: &[f64],
+    v: &[f64],
+) -> Result<Vec<f64>, BilevelError> {
+    let (of_rows, of_y) = v.split_at(active.len());
+    let mut out = vec![0.0; v.len()];
+    let (top, bottom) = out.split_at_mut(active.len());
+    oracle.product(x, y, of_y, Batch::Full, Grad::y(bottom))?;
+    for ((constraint, top), (l, force)) in active.iter().zip(top).zip(of_rows.iter().zip(force)) {
+        *top = dot(&constraint.row, of_y);
+        bottom.iter_mut().zip(&constraint.row).for_each(|(b, a)| *b += l * a);
+        constraint.curved.clone().for_each(|i| bottom[i] += force * of_y[i]);
+    }
+    Ok(out)
 }
 
 /// Multipliers of the active constraints: least squares of `∇_y g + Aᵀλ = 0`.

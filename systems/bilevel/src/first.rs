@@ -2,9 +2,26 @@
 
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+use thalweg_core::Invalid;
+use thalweg_optim::chunks::max_abs;
 
 use crate::set::norm2;
 use crate::{At, Batch, BilevelError, Calls, Draw, Grad, Oracle, Set, Solution};
+
+/// Refuses rates that are not > 0 and finite.
+pub(crate) fn positive<const N: usize>(rates: [(&str, f64); N]) -> Result<(), Invalid> {
+    let check = |(name, rate): (&str, f64)| {
+        Invalid::check(rate > 0.0 && rate.is_finite(), name, rate, "a number > 0")
+    };
+    rates.into_iter().try_for_each(check)
+}
+
+/// Refuses exponents outside [0, 1].
+pub(crate) fn exponents<const N: usize>(powers: [(&str, f64); N]) -> Result<(), Invalid> {
+    let check =
+        |(name, power)| Invalid::check((0.0..=1.0).contains(&power), name, power, "a number in [0, 1]");
+    powers.into_iter().try_for_each(check)
+}
 
 /// `a += t·d`.
 pub(crate) fn add(a: &mut [f64], t: f64, d: &[f64]) {
@@ -49,15 +66,32 @@ impl Oracle<'_> {
         Ok(out)
     }
 
-    pub(crate) fn g_x(&mut self, at: (&[f64], &[f64]), batch: Batch<'_>) -> Result<Vec<f64>, BilevelError> {
+    /// g and its gradient by x.
+    pub(crate) fn g_x(
+        &mut self,
+        at: (&[f64], &[f64]),
+        batch: Batch<'_>,
+    ) -> Result<(f64, Vec<f64>), BilevelError> {
         let mut out = vec![0.0; at.0.len()];
-        self.lower(at.0, at.1, batch, Grad::x(&mut out))?;
-        Ok(out)
+        Ok((self.lower(at.0, at.1, batch, Grad::x(&mut out))?, out))
     }
 
     pub(crate) fn g_y(&mut self, at: (&[f64], &[f64]), batch: Batch<'_>) -> Result<Vec<f64>, BilevelError> {
         let mut out = vec![0.0; at.1.len()];
         self.lower(at.0, at.1, batch, Grad::y(&mut out))?;
+        Ok(out)
+    }
+
+    /// ∇_y (σf + g).
+    pub(crate) fn h_y(
+        &mut self,
+        at: (&[f64], &[f64]),
+        sigma: f64,
+        xi: Batch<'_>,
+        zeta: Batch<'_>,
+    ) -> Result<Vec<f64>, BilevelError> {
+        let mut out = self.g_y(at, zeta)?;
+        add(&mut out, sigma, &self.f_y(at, xi)?);
         Ok(out)
     }
 
@@ -122,18 +156,13 @@ impl Curvature {
             self.along = (0..m).map(|i| 1.0 + 0.3 * (1.0 + 2.7 * i as f64).sin()).collect();
         }
         let weight = |i: usize| scale.map_or(1.0, |s| s[i]);
-        let gradient = |oracle: &mut Oracle<'_>, y: &[f64]| {
-            let mut d = oracle.g_y((at.0, y), Batch::Full)?;
-            add(&mut d, sigma, &oracle.f_y((at.0, y), Batch::Full)?);
-            Ok::<_, BilevelError>(d)
-        };
-        let here = gradient(oracle, at.1)?;
+        let here = oracle.h_y(at, sigma, Batch::Full, Batch::Full)?;
         for _ in 0..if fresh { POWER } else { 1 } {
             let length = (0..m).map(|i| weight(i) * self.along[i] * self.along[i]).sum::<f64>().sqrt();
             let t = 1e-6 * norm2(at.1).sqrt().max(1.0) / norm2(&self.along).sqrt();
             let mut moved = at.1.to_vec();
             add(&mut moved, t, &self.along);
-            let mut product = gradient(oracle, &moved)?;
+            let mut product = oracle.h_y((at.0, &moved), sigma, Batch::Full, Batch::Full)?;
             add(&mut product, -1.0, &here);
             let along: f64 = product.iter().zip(&self.along).map(|(p, a)| p * a).sum();
             self.largest = (along / t / (length * length)).abs().max(f64::MIN_POSITIVE);
@@ -200,7 +229,7 @@ pub(crate) fn report(
 ) -> thalweg_core::Progress {
     use thalweg_core::Progress;
     let mut metrics = vec![
-        (Progress::GRAD_MAX.to_owned(), gradient.iter().fold(0.0, |m: f64, g| m.max(g.abs()))),
+        (Progress::GRAD_MAX.to_owned(), max_abs(gradient)),
         ("grad_norm".into(), norm2(gradient).sqrt()),
     ];
     metrics.extend(more.iter().map(|(name, value)| ((*name).to_owned(), *value)));

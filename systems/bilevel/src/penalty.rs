@@ -71,22 +71,25 @@ pub fn penalty(
     let of_z = relaxed(oracle, &at.x, &mut at.z, 0.0, tolerance)?;
     let of_y = relaxed(oracle, &at.x, &mut at.y, sigma, tolerance)?;
     let mut g_z = of_z.value;
-    let n = at.x.len();
-    let (mut gradient, mut by_y, mut by_z) = (vec![0.0; n], vec![0.0; n], vec![0.0; n]);
-    let upper = oracle.upper(&at.x, &at.y, Batch::Full, Grad::x(&mut gradient))?;
-    let g_y = oracle.lower(&at.x, &at.y, Batch::Full, Grad::x(&mut by_y))?;
-    let swapped = g_y < g_z - 1e-12 * g_z.abs().max(1.0);
+    let (upper, mut gradient) = oracle.f_x((&at.x, &at.y), Batch::Full)?;
+    let (g_y, by_y) = oracle.g_x((&at.x, &at.y), Batch::Full)?;
+    let swapped = worse_basin(g_z, g_y);
     if swapped {
         at.z.copy_from_slice(&at.y);
         g_z = relaxed(oracle, &at.x, &mut at.z, 0.0, tolerance)?.value;
     }
-    oracle.lower(&at.x, &at.z, Batch::Full, Grad::x(&mut by_z))?;
-    for i in 0..n {
+    let (_, by_z) = oracle.g_x((&at.x, &at.z), Batch::Full)?;
+    for i in 0..gradient.len() {
         gradient[i] += (by_y[i] - by_z[i]) / sigma;
     }
     let gap = g_y - g_z;
     let (price, residuals) = (gap / sigma, (of_y.residual, of_z.residual));
     Ok(Penalty { value: upper + price, gradient, price, upper, gap, residuals, swapped })
+}
+
+/// Whether z, with that value of g, cannot be the lower level's minimiser, y having the other.
+pub(crate) fn worse_basin(g_z: f64, g_y: f64) -> bool {
+    g_y < g_z - 1e-12 * g_z.abs().max(1.0)
 }
 
 pub(crate) fn check_sigma(sigma: f64) -> Result<(), BilevelError> {

@@ -2,6 +2,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{MethodError, Problem};
+use thalweg_optim::chunks::max_abs;
 
 use crate::{BilevelError, Set};
 
@@ -242,9 +243,8 @@ impl<'a> Oracle<'a> {
     }
 
     /// (∇g(x, y + tv) − ∇g(x, y − tv)) / 2t, with t for half of the digits.
-    fn difference(&self, x: &[f64], y: &[f64], v: &[f64], batch: Batch<'_>, mut out: Grad<'_>) {
-        let norm = |v: &[f64]| v.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
-        let t = 6e-6 * norm(y).max(1.0) / norm(v).max(f64::MIN_POSITIVE);
+    pub(crate) fn difference(&self, x: &[f64], y: &[f64], v: &[f64], batch: Batch<'_>, mut out: Grad<'_>) {
+        let t = 6e-6 * max_abs(y).max(1.0) / max_abs(v).max(f64::MIN_POSITIVE);
         let shifted = |t: f64| -> Vec<f64> { y.iter().zip(v).map(|(y, v)| y + t * v).collect() };
         let mut behind = (vec![0.0; x.len()], vec![0.0; y.len()]);
         self.problem.lower(x, &shifted(t), batch, out.again());

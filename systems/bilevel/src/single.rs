@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Method, MethodError, Progress, Seed};
 
-use crate::first::{Curvature, Sampled, add, decayed, descend, descend_within, report};
+use crate::first::{Curvature, Sampled, add, decayed, descend, descend_within, exponents, positive, report};
 use crate::{Batch, BilevelError, Oracle, Solution};
 
 /// Algorithm 2 of arXiv:2309.01753: one step on z, y and x each per iteration, along recursive estimators
@@ -138,27 +138,21 @@ impl<'p> Method<Oracle<'p>> for SingleLoop {
     }
 
     fn validate(&self) -> Result<(), Invalid> {
-        let Self { sigma, alpha, gamma, moreau, shift, trust, .. } = self;
-        Invalid::check((1e-8..f64::INFINITY).contains(sigma), "sigma", sigma, "a number ≥ 1e-8")?;
-        let powers = [
+        let &Self { sigma, alpha, gamma, moreau, shift, trust, .. } = self;
+        Invalid::check((1e-8..f64::INFINITY).contains(&sigma), "sigma", sigma, "a number ≥ 1e-8")?;
+        exponents([
             ("sigma_power", self.sigma_power),
             ("alpha_power", self.alpha_power),
             ("gamma_power", self.gamma_power),
             ("beta_power", self.beta_power),
             ("eta_power", self.eta_power),
-        ];
-        for (name, power) in powers {
-            Invalid::check((0.0..=1.0).contains(&power), name, power, "a number in [0, 1]")?;
-        }
-        for (name, rate) in [("alpha", alpha), ("gamma", gamma), ("shift", shift), ("trust", trust)] {
-            Invalid::check(*rate > 0.0 && rate.is_finite(), name, rate, "a number > 0")?;
-        }
-        let lipschitz = self.lipschitz.unwrap_or(1.0);
-        Invalid::check(lipschitz > 0.0 && lipschitz.is_finite(), "lipschitz", lipschitz, "a number > 0")?;
+        ])?;
+        positive([("alpha", alpha), ("gamma", gamma), ("shift", shift), ("trust", trust)])?;
+        positive([("lipschitz", self.lipschitz.unwrap_or(1.0))])?;
         for (name, share) in [("beta", self.beta), ("eta", self.eta)] {
             Invalid::check(share > 0.0 && share <= 1.0, name, share, "a number in (0, 1]")?;
         }
-        Invalid::check(*moreau >= 0.0, "moreau", moreau, "a number ≥ 0")
+        Invalid::check(moreau >= 0.0, "moreau", moreau, "a number ≥ 0")
     }
 
     fn init(&self, oracle: &mut Oracle<'p>, seed: Seed) -> Result<Self::State, MethodError> {

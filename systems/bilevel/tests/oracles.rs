@@ -232,28 +232,7 @@ fn random_simplex_against_a_grid() {
     let best = grid.iter().copied().fold(f64::INFINITY, f64::min);
     let mut best_kept = f64::INFINITY;
     for start in [0.1, 0.5, 0.9] {
-        struct From<'a>(&'a RandomSimplex, f64);
-        impl Bilevel for From<'_> {
-            fn dims(&self) -> (usize, usize) {
-                self.0.dims()
-            }
-            fn start(&self) -> (Vec<f64>, Vec<f64>) {
-                (vec![self.1], self.0.start().1)
-            }
-            fn x_set(&self) -> &Set {
-                self.0.x_set()
-            }
-            fn y_set(&self) -> &Set {
-                self.0.y_set()
-            }
-            fn upper(&self, x: &[f64], y: &[f64], batch: Batch<'_>, grad: Grad<'_>) -> f64 {
-                self.0.upper(x, y, batch, grad)
-            }
-            fn lower(&self, x: &[f64], y: &[f64], batch: Batch<'_>, grad: Grad<'_>) -> f64 {
-                self.0.lower(x, y, batch, grad)
-            }
-        }
-        let x = solve(&From(&problem, start), &Continuation::default()).x[0];
+        let x = solve(&problem.clone().from(start), &Continuation::default()).x[0];
         best_kept = best_kept.min(value(x));
     }
     assert!(best_kept <= best + 1e-7, "{best_kept} {best}");

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Method, MethodError, Progress, Seed};
 
-use crate::first::{Sampled, add, descend, descend_within, report};
+use crate::first::{Sampled, add, descend, descend_within, positive, report};
 use crate::set::{dot, norm2};
 use crate::{Oracle, Solution};
 
@@ -44,13 +44,9 @@ impl<'p> Method<Oracle<'p>> for Bome {
     }
 
     fn validate(&self) -> Result<(), Invalid> {
-        let Self { alpha, beta, gamma, eta, inner, trust, .. } = self;
-        for (name, rate) in
-            [("alpha", alpha), ("beta", beta), ("gamma", gamma), ("eta", eta), ("trust", trust)]
-        {
-            Invalid::check(*rate > 0.0 && rate.is_finite(), name, rate, "a number > 0")?;
-        }
-        Invalid::check(*inner >= 1, "inner", inner, "a whole number ≥ 1")
+        let &Self { alpha, beta, gamma, eta, inner, trust, .. } = self;
+        positive([("alpha", alpha), ("beta", beta), ("gamma", gamma), ("eta", eta), ("trust", trust)])?;
+        Invalid::check(inner >= 1, "inner", inner, "a whole number ≥ 1")
     }
 
     fn init(&self, oracle: &mut Oracle<'p>, seed: Seed) -> Result<Self::State, MethodError> {
@@ -72,7 +68,7 @@ impl<'p> Method<Oracle<'p>> for Bome {
         let f = oracle.f_xy((x, y), xi.batch())?;
         let q = oracle.g_xy((x, y), zeta.batch())?;
         let (mut q_x, q_y) = (q.x, q.y);
-        add(&mut q_x, -1.0, &oracle.g_x((x, z), zeta.batch())?);
+        add(&mut q_x, -1.0, &oracle.g_x((x, z), zeta.batch())?.1);
         let norm = norm2(&q_x) + norm2(&q_y);
         let align = dot(&f.x, &q_x) + dot(&f.y, &q_y);
         let lambda = if norm > 0.0 { (self.eta - align / norm).max(0.0) } else { 0.0 };

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Method, MethodError, Progress, Seed};
 
-use crate::first::{Sampled, add, decayed, descend, descend_within, report};
+use crate::first::{Sampled, add, decayed, descend, descend_within, positive, report};
 use crate::{Oracle, Solution};
 
 /// F2SA (Kwon, Kwon, Wright and Nowak, ICML 2023, arXiv:2301.10945), for strongly convex lower levels.
@@ -58,19 +58,17 @@ impl<'p> Method<Oracle<'p>> for F2sa {
     }
 
     fn validate(&self) -> Result<(), Invalid> {
-        let Self { lambda, delta, gamma, a, alpha, inner, shift, trust, .. } = self;
-        for (name, rate) in [
+        let &Self { lambda, delta, gamma, a, alpha, inner, shift, trust, .. } = self;
+        positive([
             ("lambda", lambda),
             ("gamma", gamma),
             ("a", a),
             ("alpha", alpha),
             ("shift", shift),
             ("trust", trust),
-        ] {
-            Invalid::check(*rate > 0.0 && rate.is_finite(), name, rate, "a number > 0")?;
-        }
-        Invalid::check(*delta >= 0.0, "delta", delta, "a number ≥ 0")?;
-        Invalid::check(*inner >= 1, "inner", inner, "a whole number ≥ 1")
+        ])?;
+        Invalid::check(delta >= 0.0, "delta", delta, "a number ≥ 0")?;
+        Invalid::check(inner >= 1, "inner", inner, "a whole number ≥ 1")
     }
 
     fn init(&self, oracle: &mut Oracle<'p>, seed: Seed) -> Result<Self::State, MethodError> {
@@ -96,8 +94,8 @@ impl<'p> Method<Oracle<'p>> for F2sa {
         let (xi, zeta) = state.draw(oracle, self.batch);
         let Solution { x, y, z } = &mut state.at;
         let (value, mut d) = oracle.f_x((x, y), xi.batch())?;
-        add(&mut d, lambda, &oracle.g_x((x, y), zeta.batch())?);
-        add(&mut d, -lambda, &oracle.g_x((x, z), zeta.batch())?);
+        add(&mut d, lambda, &oracle.g_x((x, y), zeta.batch())?.1);
+        add(&mut d, -lambda, &oracle.g_x((x, z), zeta.batch())?.1);
         descend_within(x, x_set, alpha, &d, self.trust);
         state.memory += delta;
         state.k += 1;

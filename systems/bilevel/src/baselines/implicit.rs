@@ -2,7 +2,7 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Method, MethodError, Progress, Seed};
 
-use crate::first::{Sampled, Valued, add, decayed, descend, descend_within, report};
+use crate::first::{Sampled, Valued, add, decayed, descend, descend_within, exponents, positive, report};
 use crate::set::{dot, norm2};
 use crate::{Batch, BilevelError, Oracle, Set, Solution};
 
@@ -296,13 +296,11 @@ impl<'p> Method<Oracle<'p>> for Implicit {
     }
 
     fn validate(&self) -> Result<(), Invalid> {
-        let Self { alpha, power, gamma, inner, products, shift, trust, .. } = self;
-        for (name, rate) in [("alpha", alpha), ("gamma", gamma), ("shift", shift), ("trust", trust)] {
-            Invalid::check(*rate > 0.0 && rate.is_finite(), name, rate, "a number > 0")?;
-        }
-        Invalid::check((0.0..=1.0).contains(power), "power", power, "a number in [0, 1]")?;
-        Invalid::check(*inner >= 1, "inner", inner, "a whole number ≥ 1")?;
-        Invalid::check(*products >= 1, "products", products, "a whole number ≥ 1")
+        let &Self { alpha, power, gamma, inner, products, shift, trust, .. } = self;
+        positive([("alpha", alpha), ("gamma", gamma), ("shift", shift), ("trust", trust)])?;
+        exponents([("power", power)])?;
+        Invalid::check(inner >= 1, "inner", inner, "a whole number ≥ 1")?;
+        Invalid::check(products >= 1, "products", products, "a whole number ≥ 1")
     }
 
     fn init(&self, oracle: &mut Oracle<'p>, seed: Seed) -> Result<Self::State, MethodError> {

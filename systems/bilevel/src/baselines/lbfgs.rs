@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Iterate, Method, MethodError, Progress, Seed};
+use thalweg_optim::chunks::max_abs;
 
 use super::implicit::solve;
 use crate::descent::{self, Memory, Point};
@@ -103,11 +104,13 @@ impl<'p> Method<Oracle<'p>> for ImplicitLbfgs {
             psi(&point.v.clone(), &mut point.grad)?; // the last trial was elsewhere
         }
         let now = point.stationarity(set, 1.0);
-        let largest = point.grad.iter().fold(0.0, |m: f64, g| m.max(g.abs()));
         Ok(Progress {
             value: point.value,
             evaluations: oracle.calls().total() - before,
-            metrics: vec![(Progress::GRAD_MAX.to_owned(), largest), ("stationarity".into(), now)],
+            metrics: vec![
+                (Progress::GRAD_MAX.to_owned(), max_abs(&point.grad)),
+                ("stationarity".into(), now),
+            ],
             converged: now <= target || !moved,
         })
     }

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Method, MethodError, Progress, Seed};
 
-use crate::first::{Sampled, add, descend, descend_within, report};
+use crate::first::{Sampled, add, descend, descend_within, positive, report};
 use crate::{Oracle, Solution};
 
 /// What is penalised.
@@ -74,14 +74,12 @@ impl<'p> Method<Oracle<'p>> for Pbgd {
     }
 
     fn validate(&self) -> Result<(), Invalid> {
-        let Self { penalty, penalty_end, alpha, beta, gamma, inner, trust, .. } = self;
-        for (name, rate) in [("alpha", alpha), ("beta", beta), ("gamma", gamma), ("trust", trust)] {
-            Invalid::check(*rate > 0.0 && rate.is_finite(), name, rate, "a number > 0")?;
-        }
+        let &Self { penalty, penalty_end, alpha, beta, gamma, inner, trust, .. } = self;
+        positive([("alpha", alpha), ("beta", beta), ("gamma", gamma), ("trust", trust)])?;
         for (name, weight) in [("penalty", penalty), ("penalty_end", penalty_end)] {
-            Invalid::check(*weight >= 0.0 && weight.is_finite(), name, weight, "a number ≥ 0")?;
+            Invalid::check(weight >= 0.0 && weight.is_finite(), name, weight, "a number ≥ 0")?;
         }
-        Invalid::check(*inner >= 1, "inner", inner, "a whole number ≥ 1")
+        Invalid::check(inner >= 1, "inner", inner, "a whole number ≥ 1")
     }
 
     fn init(&self, oracle: &mut Oracle<'p>, seed: Seed) -> Result<Self::State, MethodError> {
@@ -110,7 +108,7 @@ impl<'p> Method<Oracle<'p>> for Pbgd {
                 let g = oracle.g_xy((x, y), zeta.batch())?;
                 add(&mut d_x, weight, &g.x);
                 add(&mut d_y, weight, &g.y);
-                add(&mut d_x, -weight, &oracle.g_x((x, z), zeta.batch())?);
+                add(&mut d_x, -weight, &oracle.g_x((x, z), zeta.batch())?.1);
             }
             Value::Gradient => {
                 let g_y = oracle.g_y((x, y), zeta.batch())?;

@@ -298,6 +298,7 @@ pub struct RandomSimplex {
     a: Vec<f64>,
     b: Vec<f64>,
     c: Vec<f64>,
+    start: f64,
     x_set: Set,
     y_set: Set,
 }
@@ -315,7 +316,14 @@ impl RandomSimplex {
         let (a, b) = (normals(dim, 2.0 * spread), normals(dim, 4.0 * spread));
         let mut c = vec![0.0; dim];
         (c[0], c[1]) = (0.5, 0.5);
-        Self { q, a, b, c, x_set: Set::cube(1, 0.0, 1.0), y_set: Set::Simplex { sum: 1.0 } }
+        let (x_set, y_set) = (Set::cube(1, 0.0, 1.0), Set::Simplex { sum: 1.0 });
+        Self { q, a, b, c, start: 0.9, x_set, y_set }
+    }
+
+    /// Begins elsewhere.
+    #[must_use]
+    pub fn from(self, start: f64) -> Self {
+        Self { start, ..self }
     }
 }
 
@@ -325,7 +333,7 @@ impl Bilevel for RandomSimplex {
     }
 
     fn start(&self) -> (Vec<f64>, Vec<f64>) {
-        (vec![0.9], vec![1.0 / self.a.len() as f64; self.a.len()])
+        (vec![self.start], vec![1.0 / self.a.len() as f64; self.a.len()])
     }
 
     fn x_set(&self) -> &Set {
