@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Options of every verb.
 #[derive(Args, Clone, Debug, Default)]
@@ -145,6 +145,15 @@ pub fn field_value(entry: &str) -> Result<(&str, &str)> {
 /// A number, a truth value or a list where it reads as one, else text.
 pub fn value(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
+}
+
+/// `FIELD=VALUE` pairs; a value is JSON, or else a word.
+pub fn fields(pairs: &[String]) -> Result<Map<String, Value>> {
+    let field = |pair: &String| {
+        let (key, written) = field_value(pair)?;
+        Ok((key.to_owned(), value(written)))
+    };
+    pairs.iter().map(field).collect()
 }
 
 /// The shared data folder: the variable THALWEG_DATA, or `../shared/data`.

@@ -15,7 +15,7 @@ use thalweg::plot::{Figure, Table};
 
 use super::{Entry, Finding, Options, exponent, moments, publish};
 use crate::bilevel::hyperclean::{self, Task};
-use crate::bilevel::job::{Job, Seen, algorithm, trace};
+use crate::bilevel::job::{Job, Seen, algorithm, blind, trace};
 use crate::bilevel::regularisation::{self, Watcher, precise};
 use crate::config::{Common, shared_file};
 use crate::failure::Interrupted;
@@ -61,8 +61,7 @@ fn toys() -> Result<Finding> {
     for toy in Toy::all().into_iter().filter(|t| t.name != "jump") {
         let clock = Instant::now();
         let settings = [("tolerance", json!(1e-9)), ("sigma_min", json!(1e-4))];
-        let mut nothing = |_: &Solution| Ok((Vec::new(), ControlFlow::Continue(())));
-        let (_, end) = trace(&toy, &fields(&settings, "pbo")?, (1000, None), 1, 1.0, &mut nothing)?;
+        let (_, end) = trace(&toy, &fields(&settings, "pbo")?, (1000, None), 1, 1.0, &mut blind)?;
         let end = end.map_err(anyhow::Error::msg)?;
         let seconds = clock.elapsed().as_secs_f64();
         let distance = |m: &[f64]| m.iter().zip(&end.x).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
@@ -104,8 +103,7 @@ fn toys() -> Result<Finding> {
         figure = figure.line(toy.name, &points);
     }
     let simplex = RandomSimplex::new(50, Seed(1));
-    let mut nothing = |_: &Solution| Ok((Vec::new(), ControlFlow::Continue(())));
-    let (_, end) = trace(&simplex, &fields(&[], "pbo")?, (1000, None), 1, 1.0, &mut nothing)?;
+    let (_, end) = trace(&simplex, &fields(&[], "pbo")?, (1000, None), 1, 1.0, &mut blind)?;
     let end = end.map_err(anyhow::Error::msg)?;
     let mut oracle = Oracle::new(&simplex)?;
     let mut z = end.z.clone();
@@ -413,11 +411,7 @@ fn regularised(options: &Options, chosen: &Chosen) -> Result<Finding> {
 
 fn mnist(split: &str, ridge: f64) -> Result<Task> {
     let images = shared_file("bilevel/mnist10k-images-idx3-ubyte.gz")?;
-    let loaded = thalweg::data::load(&images.display().to_string(), &thalweg::data::Options::default())?;
-    let thalweg::data::Source::Examples { train, test } = loaded.source else {
-        anyhow::bail!("images are examples")
-    };
-    Task::of_split(&train.concat(&test)?, &shared_file(format!("bilevel/{split}"))?, ridge, 255.0)
+    Task::of_split(&images.display().to_string(), &shared_file(format!("bilevel/{split}"))?, ridge)
 }
 
 fn clean(
@@ -429,10 +423,9 @@ fn clean(
     time: Option<f64>,
 ) -> Result<hyperclean::Solved> {
     let quiet = Common { quiet: true, ..Common::default() };
-    let mut nothing = |_: &Solution| Ok((Vec::new(), ControlFlow::Continue(())));
     let time = time.map(|t| crate::config::Time(Duration::from_secs_f64(t)));
     let spacing = if steps > 1000 { 1.1 } else { 1.0 };
-    let job = Job { time, spacing, ..Job::plain(steps, seed, &quiet, &mut nothing) };
+    let job = Job { time, spacing, ..Job::plain(steps, seed, &quiet) };
     let set: Vec<String> = set.iter().map(|s| (*s).to_owned()).collect();
     task.solve(job, name, &set)
 }
@@ -441,9 +434,9 @@ fn clean(
 fn cleaning(_: &Options) -> Result<Finding> {
     let mut table = Table::new(["labels", "method", "steps", "test accuracy", "F1", "seconds", "gradients"]);
     let (mut marks, mut data, mut figures) = (Vec::new(), Vec::new(), Vec::new());
-    for (label, split, goals) in [
-        ("50 % wrong", "hyperclean_mnist10k_p50.csv.gz", Some(())),
-        ("30 % wrong", "hyperclean_mnist10k_p30.csv.gz", None),
+    for (label, split, marked) in [
+        ("50 % wrong", "hyperclean_mnist10k_p50.csv.gz", true),
+        ("30 % wrong", "hyperclean_mnist10k_p30.csv.gz", false),
     ] {
         let task = mnist(split, 1e-3)?;
         let names = ["given labels", "validation part", "both", "rightly labelled and validation part"];
@@ -492,7 +485,7 @@ fn cleaning(_: &Options) -> Result<Finding> {
                 ));
             }
             row(last);
-            if goals.is_some() && name == "pbo-double" {
+            if marked && name == "pbo-double" {
                 let good = |accuracy: f64, f1: f64| {
                     let meets = |s: &&Seen| {
                         s.number("test_accuracy").is_some_and(|a| a >= accuracy)
@@ -540,6 +533,7 @@ fn cleaning(_: &Options) -> Result<Finding> {
 /// A hidden layer makes the lower level nonconvex.
 fn network() -> Result<Finding> {
     let mut task = mnist("hyperclean_mnist10k_p50.csv.gz", 1e-3)?;
+    let linear = task.test_accuracy(&task.problem.fit(&[task.problem.train()], 1e-6)?);
     task.problem = task.problem.hidden(64, Seed(1));
     let mut table = Table::new(["steps", "test accuracy", "F1", "seconds"]);
     let solved = clean(&task, "pbo-double", &["inner=20"], 60, 1, Some(240.0))?;
@@ -547,7 +541,6 @@ fn network() -> Result<Finding> {
         let number = |n: &str| s.number(n).map_or(String::new(), |v| format!("{v:.4}"));
         table.row([s.step.to_string(), number("test_accuracy"), number("f1"), format!("{:.1}", s.seconds)]);
     }
-    let linear = mnist("hyperclean_mnist10k_p50.csv.gz", 1e-3)?.baselines()?[0];
     let best = solved.seen.iter().filter_map(|s| s.number("test_accuracy")).fold(0.0, f64::max);
     Ok(Finding {
         name: "network",

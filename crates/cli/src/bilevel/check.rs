@@ -7,7 +7,7 @@ use thalweg::bilevel::{self, Bilevel, Oracle};
 use thalweg::core::Seed;
 use thalweg::plot::Table;
 
-use super::parse_numbers;
+use super::Numbers;
 use super::toy::named;
 use crate::config::Common;
 use crate::output;
@@ -23,20 +23,13 @@ pub struct Check {
     /// A toy: line, least-squares, active, pl, jump, cosine, simplex
     name: String,
     /// The point x
-    #[arg(long, value_name = "X,…", value_parser = parse_point, allow_hyphen_values = true)]
-    at: Option<Point>,
+    #[arg(long, value_name = "X,…", allow_hyphen_values = true)]
+    at: Option<Numbers>,
     /// Seed of the directions
     #[arg(long, default_value_t = 0)]
     seed: u64,
     #[command(flatten)]
     common: Common,
-}
-
-#[derive(Clone)]
-struct Point(Vec<f64>);
-
-fn parse_point(text: &str) -> Result<Point, String> {
-    parse_numbers(text).map(Point)
 }
 
 impl Check {

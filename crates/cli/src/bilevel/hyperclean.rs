@@ -11,13 +11,13 @@ use thalweg::bilevel::tasks::classify::Examples;
 use thalweg::bilevel::tasks::cleaning::{Cleaning, corrupt, f1};
 use thalweg::bilevel::{Batch, Bilevel, Grad, Oracle, Solution, lower};
 use thalweg::core::Seed;
-use thalweg::data::{Dataset, Part, Source, Targets, read_split};
+use thalweg::data::{Dataset, Part, Source, digits, read_split};
 use thalweg::plot::{Figure, Report, Table};
 
-use super::inputs;
-use super::job::{Job, Seen, algorithm};
+use super::job::{Job, Place, Seen, algorithm};
 use super::regularisation::precise;
-use crate::config::{self, Common, Time};
+use super::{DIGITS_WHITE, classes, inputs};
+use crate::config::{Common, Time};
 use crate::output;
 
 #[derive(Args)]
@@ -32,15 +32,8 @@ clean_label, given_label. Without a split: the embedded digits, some training la
 pub struct Hyperclean {
     #[command(flatten)]
     settings: Settings,
-    /// TOML file with settings named as the flags; flags override it
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Folder for the weights, their log, pictures, report and checkpoint
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// Go on with an interrupted run of that folder
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "out"])]
-    resume: Option<PathBuf>,
+    #[command(flatten)]
+    place: Place,
     #[command(flatten)]
     common: Common,
 }
@@ -110,8 +103,15 @@ impl Task {
         Ok(Self { problem: Cleaning::new(train, val, classes, ridge)?, clean, test })
     }
 
-    /// Images with a split; pixels are divided by `white`.
-    pub fn of_split(images: &Dataset, split: &Path, ridge: f64, white: f64) -> Result<Self> {
+    /// Images, a file or folder or `digits`, with a split.
+    pub fn of_split(data: &str, split: &Path, ridge: f64) -> Result<Self> {
+        let loaded = thalweg::data::load(data, &thalweg::data::Options::default())?;
+        let Source::Examples { train, test } = loaded.source else {
+            bail!("{data} is text; hyper-cleaning needs examples with classes")
+        };
+        // In the order of the file, or training file before test file.
+        let images = train.concat(&test)?;
+        let white = if data == "digits" { DIGITS_WHITE } else { 255.0 };
         let split = read_split(split)?;
         if let Some(index) = split.index.iter().find(|i| **i >= images.len()) {
             bail!(
@@ -133,19 +133,15 @@ impl Task {
 
     /// The embedded digits: a fifth of the training images for validation, wrong labels among the others.
     pub fn of_digits(corrupted: f64, ridge: f64, seed: Seed) -> Result<Self> {
-        let loaded = thalweg::data::load("digits", &thalweg::data::Options::default())?;
-        let Source::Examples { train, test } = loaded.source else { bail!("the digits are images") };
-        let labels = |d: &Dataset| match &d.targets {
-            Targets::Classes { labels, .. } => labels.clone(),
-            Targets::Values { .. } => Vec::new(),
-        };
+        let (train, test) = digits();
         let cut = train.len() * 4 / 5;
         let (val, train) = (train.slice(cut..train.len()), train.slice(0..cut));
-        let part = |d: &Dataset, given: Vec<u32>| -> Result<(Examples, Vec<u32>)> {
-            Ok((Examples::new(inputs(d, 16.0)?, given)?, labels(d)))
+        let part = |d: &Dataset, given: &[u32]| -> Result<(Examples, Vec<u32>)> {
+            Ok((Examples::new(inputs(d, DIGITS_WHITE)?, given.to_vec())?, classes(d).to_vec()))
         };
-        let given = corrupt(&labels(&train), 10, corrupted, seed);
-        Self::new([part(&train, given)?, part(&val, labels(&val))?, part(&test, labels(&test))?], 10, ridge)
+        let given = corrupt(classes(&train), 10, corrupted, seed);
+        let clean = |d: &Dataset| part(d, classes(d));
+        Self::new([part(&train, &given)?, clean(&val)?, clean(&test)?], 10, ridge)
     }
 
     pub fn test_accuracy(&self, y: &[f64]) -> f64 {
@@ -182,7 +178,7 @@ impl Task {
     }
 
     /// A whole run: what was seen on the way, and the solution: the last one, or the best on what was held out.
-    pub fn solve(&self, job: Job<'_>, name: &str, set: &[String]) -> Result<Solved> {
+    pub fn solve(&self, mut job: Job<'_>, name: &str, set: &[String]) -> Result<Solved> {
         let n = self.problem.dims().0 as f64;
         let algorithm = algorithm(name, set, &usual(name, n))?;
         let mut best: Option<(f64, Solution)> = None;
@@ -195,10 +191,9 @@ impl Task {
             }
             Ok((numbers, ControlFlow::Continue(())))
         };
-        let mut job = Job { watch: &mut watch, ..job };
         let mut oracle = Oracle::new(&self.problem)?;
-        let outcome = job.run(&algorithm, &mut oracle, "hyperclean")?;
-        let seen = std::mem::take(&mut job.seen);
+        let outcome = job.run(&algorithm, &mut oracle, "hyperclean", &mut watch)?;
+        let seen = job.seen;
         let solution = best.map_or(outcome.solution, |b| b.1);
         let seconds = seen.last().map_or(outcome.elapsed.as_secs_f64(), |s| s.seconds);
         Ok(Solved { solution, seen, calls: oracle.calls().total(), steps: outcome.steps, seconds })
@@ -244,10 +239,7 @@ fn usual(method: &str, n: f64) -> Vec<(&'static str, Value)> {
 impl Hyperclean {
     pub fn run(self) -> Result<()> {
         self.common.start()?;
-        let folder = self.resume.as_ref().or(self.out.as_ref());
-        let place = folder.cloned().unwrap_or_default();
-        let (_, settings) =
-            config::of_run(&self.settings, self.resume.as_deref(), &place, self.config.as_deref())?;
+        let settings = self.place.settings(&self.settings)?;
         let seed = settings.seed.unwrap_or(0);
         let ridge = settings.reg.unwrap_or(1e-3);
         let corrupted = settings.corrupt.unwrap_or(0.5);
@@ -258,37 +250,25 @@ impl Hyperclean {
         let mut task = match &settings.split {
             None if data == "digits" => Task::of_digits(corrupted, ridge, Seed(seed))?,
             None => bail!("--data {data} needs --split with a CSV of index, part, clean_label, given_label"),
-            Some(split) => {
-                let loaded = thalweg::data::load(data, &thalweg::data::Options::default())?;
-                let Source::Examples { train, test } = loaded.source else {
-                    bail!("{data} is text; hyper-cleaning needs examples with classes")
-                };
-                // In the order of the file, or training file before test file.
-                let images = train.concat(&test)?;
-                Task::of_split(&images, split, ridge, if data == "digits" { 16.0 } else { 255.0 })?
-            }
+            Some(split) => Task::of_split(data, split, ridge)?,
         };
         let hidden = settings.hidden.unwrap_or(0);
         task.problem = task.problem.hidden(hidden, Seed(seed));
         if settings.hold_out == Some(true) {
             task.problem = task.problem.hold_out();
         }
-        if let Some(folder) = folder {
-            output::make_folder(folder)?;
-            output::write(&folder.join("config.toml"), config::to_toml(&settings)?.as_bytes())?;
-        }
+        self.place.prepare(&settings)?;
 
         let name = settings.method.as_deref().unwrap_or("pbo-double");
         let few = precise(name) || matches!(name, "pbo-double" | "aid" | "f2sa");
         let steps = settings.steps.unwrap_or(if few { 50 } else { 20_000 });
-        let mut nothing = |_: &Solution| Ok((Vec::new(), ControlFlow::Continue(())));
         let job = Job {
             time: settings.time,
-            folder: folder.map(PathBuf::as_path),
-            resume: self.resume.is_some(),
+            folder: self.place.folder(),
+            resume: self.place.resumes(),
             configuration: serde_json::to_value(&settings)?,
             spacing: if few { 1.0 } else { 1.1 },
-            ..Job::plain(steps, seed, &self.common, &mut nothing)
+            ..Job::plain(steps, seed, &self.common)
         };
         let Solved { solution, seen, calls, steps, seconds } =
             task.solve(job, name, settings.set.as_deref().unwrap_or_default())?;
@@ -311,7 +291,7 @@ impl Hyperclean {
             "steps": steps,
             "seconds": seconds,
         });
-        if let Some(folder) = folder {
+        if let Some(folder) = self.place.folder() {
             output::write_json(&folder.join("summary.json"), &summary)?;
             let rows = solution.x.iter().enumerate().map(|(i, x)| format!("{i},{x}\n")).collect::<String>();
             output::write(&folder.join("weights.csv"), format!("example,x\n{rows}").as_bytes())?;

@@ -1,10 +1,12 @@
 //! One run of one method: watched, recorded, saved and stopped like any other run.
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use clap::Args;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use thalweg::bilevel::{Algorithm, At, Bilevel, Drive, Oracle, Solution};
 use thalweg::core::{
@@ -13,12 +15,18 @@ use thalweg::core::{
 
 use crate::config::{self, Common, Time};
 use crate::failure::Interrupted;
+use crate::output;
 
 pub const CHECKPOINT: &str = "checkpoint.bin";
 
 /// What is seen of a solution on the way: names and numbers, and whether it is good enough to stop.
 pub type Look = (Vec<(&'static str, f64)>, ControlFlow<()>);
 pub type Watch<'a> = &'a mut dyn FnMut(&Solution) -> Result<Look>;
+
+/// Sees nothing.
+pub fn blind(_: &Solution) -> Result<Look> {
+    Ok((Vec::new(), ControlFlow::Continue(())))
+}
 
 /// A point of a curve.
 #[derive(Clone, Debug)]
@@ -35,6 +43,43 @@ impl Seen {
     }
 }
 
+/// Where a run's settings come from and where its results go.
+#[derive(Args)]
+pub struct Place {
+    /// TOML file with settings named as the flags; flags override it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder for the answer, its log, pictures, report and checkpoint
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Go on with an interrupted run of that folder
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "out"])]
+    resume: Option<PathBuf>,
+}
+
+impl Place {
+    pub fn folder(&self) -> Option<&Path> {
+        self.resume.as_deref().or(self.out.as_deref())
+    }
+
+    pub fn resumes(&self) -> bool {
+        self.resume.is_some()
+    }
+
+    /// The settings of the run: those that it is to go on with, or the file's under the flags.
+    pub fn settings<T: Serialize + DeserializeOwned>(&self, flags: &T) -> Result<T> {
+        let folder = self.folder().unwrap_or(Path::new(""));
+        Ok(config::of_run(flags, self.resume.as_deref(), folder, self.config.as_deref())?.1)
+    }
+
+    /// Makes the folder and keeps the settings there.
+    pub fn prepare(&self, settings: &impl Serialize) -> Result<()> {
+        let Some(folder) = self.folder() else { return Ok(()) };
+        output::make_folder(folder)?;
+        output::write(&folder.join("config.toml"), config::to_toml(settings)?.as_bytes())
+    }
+}
+
 /// How to run.
 pub struct Job<'a> {
     pub steps: u64,
@@ -46,7 +91,6 @@ pub struct Job<'a> {
     /// Settings that a resumed run must share.
     pub configuration: Value,
     pub common: &'a Common,
-    pub watch: Watch<'a>,
     /// Looks at the solution after steps 1, 2, …, each at least this many times the one before; what looking takes is
     /// not counted.
     pub spacing: f64,
@@ -55,7 +99,7 @@ pub struct Job<'a> {
 
 impl<'a> Job<'a> {
     /// A run without a folder.
-    pub fn plain(steps: u64, seed: u64, common: &'a Common, watch: Watch<'a>) -> Self {
+    pub fn plain(steps: u64, seed: u64, common: &'a Common) -> Self {
         Self {
             steps,
             time: None,
@@ -64,7 +108,6 @@ impl<'a> Job<'a> {
             resume: false,
             configuration: Value::Null,
             common,
-            watch,
             spacing: 1.1,
             seen: Vec::new(),
         }
@@ -76,9 +119,10 @@ impl<'a> Job<'a> {
         algorithm: &Algorithm,
         oracle: &mut Oracle<'_>,
         verb: &str,
+        watch: Watch<'_>,
     ) -> Result<Outcome<Solution>> {
         interrupt::install().map_err(anyhow::Error::msg)?;
-        let outcome = algorithm.drive(oracle, self)?;
+        let outcome = algorithm.drive(oracle, &mut Watched { job: self, watch })?;
         if outcome.stopped_because == StopReason::Interrupted {
             let resume = self.folder.map(|f| format!("thalweg bilevel {verb} --resume {}", f.display()));
             return Err(Interrupted { resume }.into());
@@ -87,21 +131,27 @@ impl<'a> Job<'a> {
     }
 }
 
-impl Drive for Job<'_> {
+/// A job under somebody's eyes.
+struct Watched<'a, 'b> {
+    job: &'a mut Job<'b>,
+    watch: Watch<'a>,
+}
+
+impl Drive for Watched<'_, '_> {
     fn drive<'p, M>(&mut self, method: &M, oracle: &mut Oracle<'p>) -> Result<Outcome<Solution>, RunError>
     where
         M: Method<Oracle<'p>, Solution = Solution>,
         M::State: At,
     {
-        let (steps, spacing) = (self.steps, self.spacing);
-        let (watch, seen) = (&mut self.watch, &mut self.seen);
+        let Self { job, watch } = self;
+        let (steps, spacing, seen) = (job.steps, job.spacing, &mut job.seen);
         let (mut next, mut looking) = (1, Duration::ZERO);
         let mut run = Run::new(method, oracle)
-            .seed(self.seed)
-            .configuration(&self.configuration)
+            .seed(job.seed)
+            .configuration(&job.configuration)
             .stop(Stop::Steps(steps))
             .stop(Stop::Interrupt)
-            .observe((!self.common.quiet).then(|| Bar::new(method.name(), Some(steps))))
+            .observe((!job.common.quiet).then(|| Bar::new(method.name(), Some(steps))))
             .each(1, |tick, _| {
                 let last = tick.step == steps || tick.progress.converged;
                 if tick.step < next && !last {
@@ -121,15 +171,15 @@ impl Drive for Job<'_> {
                 seen.push(Seen { step: tick.step, calls: tick.evaluations, seconds, numbers });
                 Ok(flow)
             });
-        if let Some(time) = self.time {
+        if let Some(time) = job.time {
             run = run.stop(Stop::Time(time.0));
         }
-        if let Some(folder) = self.folder {
+        if let Some(folder) = job.folder {
             let path = folder.join(CHECKPOINT);
             run = run
                 .observe(Recorder::new(folder.join("metrics.jsonl"), 100))
                 .checkpoint(Checkpointer { path: path.clone(), every: Every::Time(Duration::from_secs(5)) });
-            if self.resume && path.exists() {
+            if job.resume && path.exists() {
                 run = run.resume(path)?;
             }
         }
@@ -147,8 +197,8 @@ pub fn trace(
     watch: Watch<'_>,
 ) -> Result<(Vec<Seen>, Result<Solution, String>)> {
     let quiet = Common { quiet: true, ..Common::default() };
-    let mut job = Job { time: time.map(Time), spacing, ..Job::plain(steps, seed, &quiet, watch) };
-    let end = match job.run(algorithm, &mut Oracle::new(problem)?, "bench") {
+    let mut job = Job { time: time.map(Time), spacing, ..Job::plain(steps, seed, &quiet) };
+    let end = match job.run(algorithm, &mut Oracle::new(problem)?, "bench", watch) {
         Ok(outcome) => Ok(outcome.solution),
         Err(e) if e.is::<Interrupted>() => return Err(e),
         Err(e) => Err(format!("{e:#}")),
@@ -159,9 +209,6 @@ pub fn trace(
 /// The method of that name with the fields of `--set`.
 pub fn algorithm(name: &str, set: &[String], usual: &[(&str, Value)]) -> Result<Algorithm> {
     let mut fields: Map<String, Value> = usual.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
-    for pair in set {
-        let (key, value) = config::field_value(pair)?;
-        fields.insert(key.to_owned(), config::value(value));
-    }
+    fields.extend(config::fields(set)?);
     Algorithm::named(name, fields).with_context(|| format!("--method {name}"))
 }

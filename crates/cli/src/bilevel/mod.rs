@@ -7,10 +7,12 @@ pub mod regularisation;
 pub mod tour;
 mod toy;
 
+use std::str::FromStr;
+
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use thalweg::bilevel::Sparse;
-use thalweg::data::{Dataset, Values};
+use thalweg::data::{Dataset, Targets, Values};
 
 #[derive(Args)]
 pub struct Bilevel {
@@ -45,9 +47,16 @@ impl Bilevel {
 }
 
 /// Numbers separated by commas.
-fn parse_numbers(text: &str) -> Result<Vec<f64>, String> {
-    let number = |t: &str| t.trim().parse::<f64>().map_err(|_| format!("{t:?} in {text:?} is no number"));
-    text.split(',').map(number).collect()
+#[derive(Clone)]
+struct Numbers(Vec<f64>);
+
+impl FromStr for Numbers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |t: &str| t.trim().parse::<f64>().map_err(|_| format!("{t:?} in {text:?} is no number"));
+        text.split(',').map(number).collect::<Result<_, _>>().map(Self)
+    }
 }
 
 /// `LO:HI`.
@@ -58,6 +67,9 @@ fn parse_range(text: &str) -> Result<(f64, f64), String> {
     if lo.is_finite() && hi.is_finite() && lo <= hi { Ok((lo, hi)) } else { Err(wrong()) }
 }
 
+/// The brightest pixel of the embedded digits.
+const DIGITS_WHITE: f64 = 16.0;
+
 /// The inputs of a data set, bytes divided by `white`.
 fn inputs(data: &Dataset, white: f64) -> Result<Sparse> {
     let values: Vec<f64> = match &data.x {
@@ -65,4 +77,12 @@ fn inputs(data: &Dataset, white: f64) -> Result<Sparse> {
         Values::Floats(x) => x.iter().map(|&v| f64::from(v)).collect(),
     };
     Ok(Sparse::dense(&values, data.example_len())?)
+}
+
+/// The class of each example; none of real targets.
+fn classes(data: &Dataset) -> &[u32] {
+    match &data.targets {
+        Targets::Classes { labels, .. } => labels,
+        Targets::Values { .. } => &[],
+    }
 }

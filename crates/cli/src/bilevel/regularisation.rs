@@ -8,13 +8,13 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use thalweg::bilevel::tasks::regularisation::Regularisation as Problem;
-use thalweg::bilevel::{Bilevel, Oracle, Sparse, lower};
-use thalweg::data::{Source, Svmlight, Targets, read_svmlight};
+use thalweg::bilevel::{Batch, Bilevel, Grad, Oracle, Solution, Sparse, lower};
+use thalweg::data::{Dataset, Svmlight, digits, read_svmlight};
 use thalweg::plot::{Figure, Report, Table};
 
-use super::job::{Job, Look, Seen, algorithm};
-use super::{inputs, parse_range};
-use crate::config::{self, Common, Time};
+use super::job::{Job, Look, Place, Seen, algorithm};
+use super::{DIGITS_WHITE, classes, inputs, parse_range};
+use crate::config::{Common, Time};
 use crate::output;
 
 #[derive(Args)]
@@ -28,15 +28,8 @@ the test file. It is not convex in x: where x starts matters. Without files, the
 pub struct Regularisation {
     #[command(flatten)]
     settings: Settings,
-    /// TOML file with settings named as the flags; flags override it
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Folder for the answer, its log, pictures, report and checkpoint
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// Go on with an interrupted run of that folder
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "out"])]
-    resume: Option<PathBuf>,
+    #[command(flatten)]
+    place: Place,
     #[command(flatten)]
     common: Common,
 }
@@ -96,14 +89,10 @@ pub fn of_files(train: &Path, test: &Path, bounds: (f64, f64)) -> Result<Problem
 
 /// The problem of the embedded digits: ten classes, a weight per pixel.
 pub fn of_digits(bounds: (f64, f64)) -> Result<Problem> {
-    let loaded = thalweg::data::load("digits", &thalweg::data::Options::default())?;
-    let Source::Examples { train, test } = loaded.source else { bail!("the digits are images") };
-    let labels = |t: &Targets| match t {
-        Targets::Classes { labels, .. } => labels.iter().map(|&l| f64::from(l)).collect(),
-        Targets::Values { .. } => Vec::new(),
-    };
-    let (a, b): (Vec<f64>, Vec<f64>) = (labels(&train.targets), labels(&test.targets));
-    let (train, test) = (inputs(&train, 16.0)?, inputs(&test, 16.0)?);
+    let (train, test) = digits();
+    let labels = |d: &Dataset| -> Vec<f64> { classes(d).iter().map(|&l| f64::from(l)).collect() };
+    let (a, b) = (labels(&train), labels(&test));
+    let (train, test) = (inputs(&train, DIGITS_WHITE)?, inputs(&test, DIGITS_WHITE)?);
     Ok(Problem::new((train, &a), (test, &b), bounds.0, bounds.1)?)
 }
 
@@ -138,10 +127,7 @@ pub fn precise(method: &str) -> bool {
 impl Regularisation {
     pub fn run(self) -> Result<()> {
         self.common.start()?;
-        let folder = self.resume.as_ref().or(self.out.as_ref());
-        let place = folder.cloned().unwrap_or_default();
-        let (_, settings) =
-            config::of_run(&self.settings, self.resume.as_deref(), &place, self.config.as_deref())?;
+        let settings = self.place.settings(&self.settings)?;
         let bounds =
             parse_range(settings.bounds.as_deref().unwrap_or("-10:2")).map_err(anyhow::Error::msg)?;
         let problem = match (&settings.train, &settings.test) {
@@ -156,32 +142,31 @@ impl Regularisation {
         let problem = problem.from(vec![start; n]);
         let name = settings.method.as_deref().unwrap_or("pbo");
         let algorithm = algorithm(name, settings.set.as_deref().unwrap_or_default(), &usual(name))?;
-        if let Some(folder) = folder {
-            output::make_folder(folder)?;
-            output::write(&folder.join("config.toml"), config::to_toml(&settings)?.as_bytes())?;
-        }
+        self.place.prepare(&settings)?;
 
         let mut oracle = Oracle::new(&problem)?;
         let mut watcher = Watcher::new(&problem)?;
-        let mut watch = |at: &thalweg::bilevel::Solution| watcher.look(at);
+        let mut watch = |at: &Solution| watcher.look(at);
         let steps = settings.steps.unwrap_or(if precise(name) { 1000 } else { 20_000 });
         let mut job = Job {
             time: settings.time,
-            folder: folder.map(PathBuf::as_path),
-            resume: self.resume.is_some(),
+            folder: self.place.folder(),
+            resume: self.place.resumes(),
             configuration: serde_json::to_value(&settings)?,
             spacing: if precise(name) { 1.0 } else { 1.25 },
-            ..Job::plain(steps, settings.seed.unwrap_or(0), &self.common, &mut watch)
+            ..Job::plain(steps, settings.seed.unwrap_or(0), &self.common)
         };
-        let outcome = job.run(&algorithm, &mut oracle, "regularisation")?;
+        let outcome = job.run(&algorithm, &mut oracle, "regularisation", &mut watch)?;
         let seen = job.seen;
         let calls = oracle.calls();
-        let (upper, y) = Watcher::new(&problem)?.value(&outcome.solution.x, &outcome.solution.y, 1e-8)?;
+        let mut judge = Watcher { oracle: Oracle::new(&problem)?, y: outcome.solution.y };
+        let upper = judge.value(&outcome.solution.x, 1e-8)?;
+        let accuracy = problem.accuracy(&judge.y);
         let summary = json!({
             "method": name,
             "start": start,
             "upper": upper,
-            "accuracy": problem.accuracy(&y),
+            "accuracy": accuracy,
             "x": outcome.solution.x,
             "gradient_calls": calls.total(),
             "terms": calls.terms,
@@ -189,7 +174,7 @@ impl Regularisation {
             "stopped_because": outcome.stopped_because,
             "seconds": seen.last().map_or(outcome.elapsed.as_secs_f64(), |s| s.seconds),
         });
-        if let Some(folder) = folder {
+        if let Some(folder) = self.place.folder() {
             output::write_json(&folder.join("summary.json"), &summary)?;
             write_report(folder, name, &seen, &outcome.solution.x, &summary)?;
             let _ = std::fs::remove_file(folder.join(super::job::CHECKPOINT));
@@ -199,7 +184,7 @@ impl Regularisation {
         }
         let mut table = Table::new(["", ""]);
         table.row(["test loss".to_owned(), format!("{upper:.9}")]);
-        table.row(["test accuracy".to_owned(), format!("{:.4}", problem.accuracy(&y))]);
+        table.row(["test accuracy".to_owned(), format!("{accuracy:.4}")]);
         table.row(["gradients".to_owned(), calls.total().to_string()]);
         table.row(["steps".to_owned(), outcome.steps.to_string()]);
         table.row(["seconds".to_owned(), format!("{:.2}", summary["seconds"].as_f64().unwrap_or(f64::NAN))]);
@@ -218,18 +203,14 @@ impl<'a> Watcher<'a> {
         Ok(Self { oracle: Oracle::new(problem)?, y: problem.start().1 })
     }
 
-    /// ψ(x) and the lower solution, from `y`.
-    pub fn value(&mut self, x: &[f64], y: &[f64], tolerance: f64) -> Result<(f64, Vec<f64>)> {
-        let mut y = y.to_vec();
-        lower(&mut self.oracle, x, &mut y, tolerance)?;
-        let upper = self.oracle.upper(x, &y, thalweg::bilevel::Batch::Full, thalweg::bilevel::Grad::NONE)?;
-        Ok((upper, y))
+    /// ψ(x); y moves to the lower solution.
+    fn value(&mut self, x: &[f64], tolerance: f64) -> Result<f64> {
+        lower(&mut self.oracle, x, &mut self.y, tolerance)?;
+        Ok(self.oracle.upper(x, &self.y, Batch::Full, Grad::NONE)?)
     }
 
-    pub fn look(&mut self, at: &thalweg::bilevel::Solution) -> Result<Look> {
-        let (upper, y) = self.value(&at.x, &self.y.clone(), 1e-6)?;
-        self.y = y;
-        Ok((vec![("upper", upper)], ControlFlow::Continue(())))
+    pub fn look(&mut self, at: &Solution) -> Result<Look> {
+        Ok((vec![("upper", self.value(&at.x, 1e-6)?)], ControlFlow::Continue(())))
     }
 }
 

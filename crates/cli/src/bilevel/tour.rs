@@ -1,7 +1,5 @@
 //! The tour's stop: which labels of the digits are wrong.
 
-use std::ops::ControlFlow;
-
 use anyhow::Result;
 use serde_json::json;
 use thalweg::core::Seed;
@@ -16,8 +14,7 @@ use crate::config::Common;
 pub fn cleaning() -> Result<Finding> {
     let task = Task::of_digits(0.5, 1e-3, Seed(1))?;
     let quiet = Common { quiet: true, ..Common::default() };
-    let mut nothing = |_: &thalweg::bilevel::Solution| Ok((Vec::new(), ControlFlow::Continue(())));
-    let job = Job { spacing: 1.0, ..Job::plain(50, 1, &quiet, &mut nothing) };
+    let job = Job { spacing: 1.0, ..Job::plain(50, 1, &quiet) };
     let solved = task.solve(job, "pbo-double", &[])?;
     let (accuracy, f1) = (task.test_accuracy(&solved.solution.y), task.f1(&solved.solution.x));
     let [noisy, val, both, right] = task.baselines()?;

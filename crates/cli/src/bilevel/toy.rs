@@ -10,8 +10,8 @@ use thalweg::bilevel::tasks::toys;
 use thalweg::bilevel::{Bilevel, Oracle, report};
 use thalweg::plot::{Figure, Table};
 
+use super::Numbers;
 use super::job::{Job, algorithm};
-use super::parse_numbers;
 use crate::config::Common;
 use crate::output;
 
@@ -34,8 +34,8 @@ pub struct Toy {
     #[arg(long, allow_negative_numbers = true)]
     sigma: Option<f64>,
     /// Where x starts
-    #[arg(long, value_name = "X,…", value_parser = parse_start, allow_hyphen_values = true)]
-    start: Option<Start>,
+    #[arg(long, value_name = "X,…", allow_hyphen_values = true)]
+    start: Option<Numbers>,
     /// Standard deviation of noise in every gradient
     #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     noise: f64,
@@ -55,13 +55,6 @@ pub struct Toy {
     common: Common,
 }
 
-#[derive(Clone)]
-struct Start(Vec<f64>);
-
-fn parse_start(text: &str) -> Result<Start, String> {
-    parse_numbers(text).map(Start)
-}
-
 /// The toy of that name.
 pub fn named(name: &str) -> Result<toys::Toy> {
     toys::Toy::named(name).with_context(|| {
@@ -74,7 +67,7 @@ impl Toy {
     pub fn run(self) -> Result<()> {
         self.common.start()?;
         let mut toy = named(&self.name)?;
-        if let Some(Start(x)) = self.start {
+        if let Some(Numbers(x)) = self.start {
             let (n, y) = (toy.dims().0, toy.start().1);
             if x.len() != n {
                 bail!("--start has {} numbers, {} has {n} unknowns x", x.len(), self.name);
@@ -96,8 +89,8 @@ impl Toy {
         let mut psi = |at: &thalweg::bilevel::Solution| {
             Ok((vec![("psi", toy.psi(&at.x).0)], ControlFlow::Continue(())))
         };
-        let mut job = Job::plain(self.steps, self.seed, &self.common, &mut psi);
-        let outcome = job.run(&algorithm, &mut oracle, "toy")?;
+        let mut job = Job::plain(self.steps, self.seed, &self.common);
+        let outcome = job.run(&algorithm, &mut oracle, "toy", &mut psi)?;
         let seen = job.seen;
         if let Some(file) = &self.trace {
             let lines = seen.iter().map(|s| {

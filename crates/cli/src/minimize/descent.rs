@@ -10,6 +10,7 @@ use thalweg::optim::{Adam, Lbfgs, Sgd};
 use thalweg::plot::{Figure, Table};
 
 use super::Options;
+use crate::config;
 use crate::failure::Interrupted;
 use crate::output;
 
@@ -47,7 +48,7 @@ pub fn run(options: &Options) -> Result<()> {
         if name != "lbfgs" {
             fields.insert("lr".into(), given.lr.unwrap_or_else(|| rate(name)).into());
         }
-        fields.extend(super::search::fields(&given.set)?);
+        fields.extend(config::fields(&given.set)?);
         let steps = Stop::Steps(given.steps.unwrap_or(1000));
         let mut stops = vec![steps, Stop::Tolerance(given.tol.unwrap_or(1e-8)), Stop::Interrupt];
         stops.extend(given.time.map(|t| Stop::Time(t.0)));

@@ -11,8 +11,7 @@ use thalweg::cbo::{Alpha, Cbo, Hopping, Limits, Noise, Search, Space, TestFuncti
 use thalweg::core::Seed;
 use thalweg::plot::{Figure, Report, Table};
 
-use super::search::fields;
-use crate::config::Common;
+use crate::config::{self, Common};
 use crate::output;
 
 #[derive(Args)]
@@ -417,7 +416,7 @@ impl Phase {
         let f = TestFunction::named(&self.function, self.dim)?;
         let start = Space::around(vec![1.0; self.dim], self.variance.sqrt());
         let mut settings = json!({ "noise": "isotropic", "dt": 0.01, "alpha": 1e5, "particles": 100 });
-        for (key, value) in fields(&self.set)? {
+        for (key, value) in config::fields(&self.set)? {
             settings[key] = value;
         }
         let (mut cells, mut csv) = (Vec::new(), format!("{fx},{fy},success_rate\n"));

@@ -58,15 +58,6 @@ pub fn method(name: &str, fields: Map<String, Value>) -> Result<Box<dyn Search>>
     })
 }
 
-/// `FIELD=VALUE` pairs; a value is JSON, or else a word.
-pub fn fields(pairs: &[String]) -> Result<Map<String, Value>> {
-    let field = |pair: &String| {
-        let (key, value) = config::field_value(pair)?;
-        Ok((key.to_owned(), config::value(value)))
-    };
-    pairs.iter().map(field).collect()
-}
-
 pub fn run(options: &Options) -> Result<()> {
     let given = &options.settings;
     let runs = given.runs.unwrap_or(1);
@@ -80,7 +71,7 @@ pub fn run(options: &Options) -> Result<()> {
     let time = given.time.map(|t| t.0);
     let (objective, space) = given.resolve(time)?;
     let name = given.method.as_deref().unwrap_or("auto");
-    let mut fields = fields(&given.set)?;
+    let mut fields = config::fields(&given.set)?;
     if let Some(n) = given.particles {
         fields.insert("particles".into(), n.into());
     }
