@@ -78,6 +78,11 @@ impl Constraints {
         (sum, if sum.is_nan() { sum } else { largest })
     }
 
+    /// The largest violation, or 0 where it counts as none.
+    pub(crate) fn beyond(&self, largest: f64) -> f64 {
+        if largest <= self.penalty.tolerance { 0.0 } else { largest }
+    }
+
     /// The value that the cloud sees. Where a constraint is violated, −∞ would win over everything.
     pub(crate) fn priced(&self, value: f64, sum: f64, weight: f64) -> f64 {
         match sum {

@@ -478,7 +478,7 @@ impl<'a> Course<'a> {
                 for (i, (told, &value)) in self.told.iter_mut().zip(&self.values).enumerate() {
                     let (sum, largest) = c.violation(&self.constraints, i, n);
                     *told = c.priced(value, sum, weight);
-                    ranks.push((i, if largest <= c.penalty.tolerance { 0.0 } else { largest }, value));
+                    ranks.push((i, c.beyond(largest), value));
                 }
                 let usable = ranks.into_iter().filter(|r| !r.1.is_nan() && !failed(r.2));
                 usable.min_by(|a, b| a.1.total_cmp(&b.1).then(a.2.total_cmp(&b.2)))
@@ -542,7 +542,7 @@ impl<'a> Course<'a> {
                 self.constraints.resize(c.count(), 0.0);
                 f.constrained(&consensus, dim, &mut value, &mut self.constraints);
                 let (_, largest) = c.violation(&self.constraints, 0, 1);
-                violation = if largest <= c.penalty.tolerance { 0.0 } else { largest };
+                violation = c.beyond(largest);
             }
         }
         let ([consensus_f], mut best) = (value, self.state.best);
