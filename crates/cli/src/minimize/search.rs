@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use thalweg::cbo::{
-    Adaptive, Answer, Auto, Cbo, Hopping, Limits, Record, Runs, Search, Space, StopCause, rate_interval,
+    Adaptive, Answer, Auto, BlackBox, Cbo, Course, Hopping, Limits, Record, Runs, Search, Space, Step,
+    StopCause, rate_interval,
 };
 use thalweg::core::{Bar, Seed, interrupt};
 use thalweg::plot::{Figure, Report, Table};
@@ -94,7 +95,7 @@ pub fn run(options: &Options) -> Result<()> {
     let (all, histories) = made?;
     let best = all.best().context("no run was made")?;
     let program = match &objective {
-        Objective::Program(program) => Some(program.as_ref() as &dyn thalweg::cbo::BlackBox),
+        Objective::Program(program) => Some(program.as_ref() as &dyn BlackBox),
         Objective::Functions(_) => None,
     };
     let sum = |of: fn(&Answer) -> u64| all.answers.iter().map(of).sum::<u64>();
@@ -211,103 +212,121 @@ fn search_all(
         ..Limits::default()
     };
     let runs = given.runs.unwrap_or(1);
-    let bar = (!options.common.quiet).then(|| {
-        Progress::new(given.method.as_deref().unwrap_or("auto"), runs.saturating_mul(limits.max_evals))
-    });
+    let name = given.method.as_deref().unwrap_or("auto");
+    let progress = Progress::new(name, runs, limits.max_evals, options.common.quiet);
     let histories = Mutex::new(Vec::new());
     let runs = Runs::make(runs, Seed(given.seed()), |k, seed| {
-        let f = objective.of_run(k);
-        let mut course = method.course(space, &limits, seed)?;
-        let mut history = Vec::new();
-        let answer = match saver.map_or(Ok(None), |s| s.load(k))? {
-            Some(Kept::Done { answer, history: so_far }) => {
-                history = so_far;
-                if let Some(bar) = &bar {
-                    bar.skip(limits.max_evals);
-                }
-                answer
+        let kept = saver.map_or(Ok(None), |s| s.load(k))?;
+        let (answer, history) = match kept {
+            Some(Kept::Done { answer, history }) => {
+                progress.skip(limits.max_evals);
+                (answer, history)
             }
             kept => {
-                if let Some(Kept::Running { course: saved, history: so_far }) = kept {
-                    course.restore(saved)?;
-                    history = so_far;
-                }
-                let (mut counted, mut saved_at) = (course.evals(), Instant::now());
-                if let Some(bar) = &bar {
-                    bar.skip(counted);
-                }
-                let stop = loop {
-                    let stop = course.step(f)?;
-                    if let Some(step) = course.last() {
-                        if let Some(bar) = &bar {
-                            bar.advance(step.record.evals - counted, step.record.best_f);
-                        }
-                        counted = step.record.evals;
-                        if saver.is_some() {
-                            history.push(step.record);
-                        }
-                    }
-                    let over = stop.is_some_and(|cause| !cause.is_cut());
-                    let due = |s: &&Saver| stop.is_some() || s.due(history.len() as u64, saved_at);
-                    if let Some(saver) = saver.filter(|_| !over).filter(due) {
-                        let kept = Kept::Running { course: course.save()?, history: history.clone() };
-                        saver.save(k, &kept)?;
-                        saved_at = Instant::now();
-                    }
-                    if let Some(cause) = stop {
-                        break cause;
-                    }
-                };
-                if let Some(bar) = &bar {
-                    bar.advance(limits.max_evals.saturating_sub(counted), f64::INFINITY);
-                }
-                let answer = course.finish(f, stop)?;
-                if let Some(saver) = saver.filter(|_| !stop.is_cut()) {
-                    saver.finished(k, Kept::Done { answer: answer.clone(), history: history.clone() })?;
-                }
-                answer
+                let course = method.course(space, &limits, seed)?;
+                finish(k, course, kept, objective.of_run(k), saver, &progress)?
             }
         };
         histories.lock().unwrap_or_else(PoisonError::into_inner).push((k, history));
         anyhow::Ok(answer)
     });
-    if let Some(bar) = bar {
-        bar.end();
-    }
+    progress.end();
     let mut histories = histories.into_inner().unwrap_or_else(PoisonError::into_inner);
     histories.sort_by_key(|h| h.0);
     Ok((runs?, histories))
 }
 
-/// The bar of all runs: evaluations made of those allowed, and the best value. A run that is through
-/// counts as all of its evaluations.
-struct Progress(Mutex<(Bar, u64, f64)>);
+/// Run `k` to its end, on from what is kept of it.
+fn finish(
+    k: u64,
+    mut course: Course<'_>,
+    kept: Option<Kept>,
+    f: &dyn BlackBox,
+    saver: Option<&Saver>,
+    progress: &Progress,
+) -> Result<(Answer, Vec<Record>)> {
+    let mut history = Vec::new();
+    if let Some(Kept::Running { course: saved, history: so_far }) = kept {
+        course.restore(saved)?;
+        history = so_far;
+    }
+    let (mut counted, mut saved_at) = (course.evals(), Instant::now());
+    progress.skip(counted);
+    let stop = loop {
+        let stop = course.step(f)?;
+        if let Some(Step { record, .. }) = course.last() {
+            progress.advance(record.evals - counted, record.best_f);
+            counted = record.evals;
+            if saver.is_some() {
+                history.push(record);
+            }
+        }
+        let over = stop.is_some_and(|cause| !cause.is_cut());
+        let due = |s: &&Saver| stop.is_some() || s.due(history.len() as u64, saved_at);
+        if let Some(saver) = saver.filter(|_| !over).filter(due) {
+            saver.save(k, &Kept::Running { course: course.save()?, history: history.clone() })?;
+            saved_at = Instant::now();
+        }
+        if let Some(cause) = stop {
+            break cause;
+        }
+    };
+    progress.through(counted);
+    let answer = course.finish(f, stop)?;
+    if let Some(saver) = saver.filter(|_| !stop.is_cut()) {
+        saver.finished(k, Kept::Done { answer: answer.clone(), history: history.clone() })?;
+    }
+    Ok((answer, history))
+}
+
+/// The bar of all runs, unless it is to be quiet: evaluations made of those allowed, and the best value.
+/// A run that is through counts as all of its evaluations.
+struct Progress {
+    max_evals: u64,
+    now: Option<Mutex<(Bar, u64, f64)>>,
+}
 
 impl Progress {
-    fn new(name: &str, evals: u64) -> Self {
-        let mut bar = Bar::new(name, Some(evals));
-        bar.begin(0);
-        Self(Mutex::new((bar, 0, f64::INFINITY)))
+    fn new(name: &str, runs: u64, max_evals: u64, quiet: bool) -> Self {
+        let bar = || {
+            let mut bar = Bar::new(name, Some(runs.saturating_mul(max_evals)));
+            bar.begin(0);
+            Mutex::new((bar, 0, f64::INFINITY))
+        };
+        Self { max_evals, now: (!quiet).then(bar) }
+    }
+
+    fn with(&self, act: impl FnOnce(&mut Bar, &mut u64, &mut f64)) {
+        if let Some(now) = &self.now {
+            let (bar, made, best) = &mut *now.lock().unwrap_or_else(PoisonError::into_inner);
+            act(bar, made, best);
+        }
     }
 
     /// Evaluations made before, which say nothing about the rate.
     fn skip(&self, evals: u64) {
-        let (bar, made, _) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if evals > 0 {
-            *made = made.saturating_add(evals);
-            bar.begin(*made);
+            self.with(|bar, made, _| {
+                *made = made.saturating_add(evals);
+                bar.begin(*made);
+            });
         }
     }
 
     fn advance(&self, evals: u64, best_f: f64) {
-        let (bar, made, best) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        (*made, *best) = (made.saturating_add(evals), best.min(best_f));
-        bar.show(*made, *best);
+        self.with(|bar, made, best| {
+            (*made, *best) = (made.saturating_add(evals), best.min(best_f));
+            bar.show(*made, *best);
+        });
+    }
+
+    /// A run has ended after so many evaluations.
+    fn through(&self, evals: u64) {
+        self.advance(self.max_evals.saturating_sub(evals), f64::INFINITY);
     }
 
     fn end(self) {
-        let (mut bar, made, best) = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
-        bar.finish(made, best);
+        self.with(|bar, made, best| bar.finish(*made, *best));
     }
 }
 
