@@ -58,148 +58,112 @@ pub struct Train {
 struct Settings {
     /// `digits`, a file or a folder
     #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<String>,
     /// File of the test part
     #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     test: Option<PathBuf>,
     /// Column of the labels (CSV, npz)
     #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<String>,
     /// Use only the first N training examples
     #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<usize>,
     /// Architecture: a name or a TOML file
     #[arg(long, value_name = "NAME|FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
     /// Preprocessing, e.g. mean=0.5,std=0.5 [default: standardised by channel]
     #[arg(long, value_name = "mean=…,std=…")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     normalize: Option<Preprocess>,
     /// Initialisation [default: the architecture's own]
     #[arg(long, value_name = "pytorch|kaiming|xavier|orthogonal|normal:STD", value_parser = parse_init)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     init: Option<Init>,
     /// Method: adahessian, mkor, mkor-h, mfac, kfac, eva, sgd, adam, adamw, lamb, muon, lbfgs [default: adahessian]
     #[arg(long, conflicts_with = "compare")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<String>,
     /// Several methods, side by side
     #[arg(long, value_delimiter = ',', value_name = "M,M,…")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     compare: Option<Vec<String>>,
     /// Passes over the training part [default: 10]
     #[arg(long, conflicts_with = "steps")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     epochs: Option<u64>,
     /// Steps instead of epochs
     #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     steps: Option<u64>,
     /// Stop after this time, e.g. 30s, 5m; the run can be resumed
     #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<Time>,
     /// Examples per step [default: 128]
     #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     batch: Option<usize>,
     /// Seed of everything random [default: 0]
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))] // TOML's largest
-    #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
     /// Share of the target spread over all classes
     #[arg(long, value_name = "P")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     label_smoothing: Option<f64>,
     /// Random crops and reflections of training images: pad=4,flip
     #[arg(long, value_name = "pad=N,flip", value_parser = parse_augment)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     augment: Option<Augment>,
     /// Steps between checkpoints [default: one every 10 s]
     #[arg(long, value_name = "STEPS")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     checkpoint_every: Option<u64>,
 
     /// Learning rate, or auto (mfac: 1/window) [default: the method's]
     #[arg(long, help_heading = "Of the method", allow_negative_numbers = true)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     lr: Option<Lr>,
     /// constant, linear, cosine, inverse-sqrt, step:50%,75%:0.1; warmup:N+… [default: linear after a twentieth of the steps as warm-up]
     #[arg(long, help_heading = "Of the method")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     schedule: Option<String>,
     /// Weight decay
     #[arg(long, help_heading = "Of the method", allow_negative_numbers = true)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     weight_decay: Option<f64>,
     /// Momentum (sgd, muon)
     #[arg(long, help_heading = "Of the method", allow_negative_numbers = true)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     momentum: Option<f64>,
     /// Decay rates of the two averages, e.g. 0.9,0.999
     #[arg(long, help_heading = "Of the method", value_delimiter = ',', value_name = "B1,B2")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     betas: Option<Vec<f64>>,
     /// Added to the denominator
     #[arg(long, help_heading = "Of the method", allow_negative_numbers = true)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     eps: Option<f64>,
     /// First-order method behind the preconditioner: sgd, adam, adamw, lamb, muon (mkor, mkor-h, kfac, eva)
     #[arg(long, help_heading = "Of the method", value_name = "NAME")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     backend: Option<String>,
     /// Steps from one update of the factors to the next (mkor, mkor-h, kfac)
     #[arg(long, help_heading = "Of the method", value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     inv_freq: Option<u64>,
     /// Update of the factors: released, sherman-morrison or printed (mkor, mkor-h)
     #[arg(long, help_heading = "Of the method")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<String>,
     /// Form of the factors: auto, dense or low-rank:N (mkor, mkor-h)
     #[arg(long, help_heading = "Of the method")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     form: Option<String>,
     /// Gradients in the window (mfac)
     #[arg(long, help_heading = "Of the method", value_name = "M")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     window: Option<u64>,
     /// Damping of the Fisher matrix (mfac)
     #[arg(long, help_heading = "Of the method", allow_negative_numbers = true)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     damp: Option<f64>,
     /// Power of the curvature, 0 to 1 (adahessian)
     #[arg(long, help_heading = "Of the method", allow_negative_numbers = true)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     hessian_power: Option<f64>,
     /// Steps from one curvature to the next (adahessian)
     #[arg(long, help_heading = "Of the method", value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     hessian_every: Option<u64>,
     /// Random probes per curvature (adahessian)
     #[arg(long, help_heading = "Of the method", value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     probes: Option<u64>,
     /// abs, signed or none (adahessian)
     #[arg(long, help_heading = "Of the method")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     average: Option<String>,
     /// rademacher or gaussian (adahessian)
     #[arg(long, help_heading = "Of the method")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     probe: Option<String>,
     /// Averaging blocks, e.g. linear=row,conv2d=kernel or linear=32 (adahessian)
     #[arg(long, help_heading = "Of the method", value_name = "KIND=RULE,…")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     block: Option<String>,
     /// Record the curvature's norm in each layer (adahessian)
     #[arg(long, help_heading = "Of the method", num_args = 0, default_missing_value = "true")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     diagnostics: Option<bool>,
     /// Any field of a method: `lr=0.1`, or `sgd.lr=0.1` for one of several
     #[arg(long, help_heading = "Of the method", value_name = "FIELD=VALUE")]

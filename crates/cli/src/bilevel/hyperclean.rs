@@ -44,48 +44,37 @@ pub struct Hyperclean {
 struct Settings {
     /// Images: a file or folder as of `train --data` [default: digits]
     #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<String>,
     /// CSV that divides them and has the labels
     #[arg(long, value_name = "FILE", conflicts_with = "corrupt")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     split: Option<PathBuf>,
     /// Share of the training labels to replace by wrong ones [default: 0.5]
     #[arg(long, value_name = "P")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     corrupt: Option<f64>,
     /// Weight C of C‖y‖² in the classifier's training [default: 0.001]
     #[arg(long, value_name = "C", allow_negative_numbers = true)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     reg: Option<f64>,
     /// Hidden units of the classifier; 0 for a linear one [default: 0]
     #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     hidden: Option<usize>,
     /// Put a third of the validation part aside and keep the weights that do best on it
     #[arg(long, num_args = 0, default_missing_value = "true")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     hold_out: Option<bool>,
     /// pbo, pbo-double, pbo-single, f2sa, pbgd, g-pbgd, bome, aid, stocbio, soba, saba, amigo, implicit [default:
     /// pbo-double]
     #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<String>,
     /// A field of the method
     #[arg(long, value_name = "FIELD=VALUE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     set: Option<Vec<String>>,
     /// Steps [default: 50; 20000 of sampled single-loop methods]
     #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     steps: Option<u64>,
     /// Stop after this time, e.g. 30s, 5m
     #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<Time>,
     /// Seed of corruption, hidden weights and batches [default: 0]
     #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
 }
 

@@ -40,40 +40,32 @@ pub struct Regularisation {
 struct Settings {
     /// Training rows: svmlight, perhaps packed with gzip or bzip2 [default: the digits]
     #[arg(long, value_name = "FILE", requires = "test")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     train: Option<PathBuf>,
     /// Test rows, likewise
     #[arg(long, value_name = "FILE", requires = "train")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     test: Option<PathBuf>,
     /// Bounds of every x [default: -10:2]
     #[arg(long = "box", value_name = "LO:HI", allow_hyphen_values = true)]
-    #[serde(rename = "box", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "box")]
     bounds: Option<String>,
     /// Where every x starts [default: 0]
     #[arg(long, allow_negative_numbers = true)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     start: Option<f64>,
     /// pbo, pbo-double, pbo-single, f2sa, pbgd, g-pbgd, bome, aid, stocbio, soba, saba, amigo, implicit, grid, random
     /// [default: pbo]
     #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<String>,
     /// A field of the method
     #[arg(long, value_name = "FIELD=VALUE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     set: Option<Vec<String>>,
     /// Steps at most [default: 1000 of precise methods, 20000 of sampled ones]
     #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     steps: Option<u64>,
     /// Stop after this time, e.g. 30s, 5m
     #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<Time>,
     /// Seed of the batches [default: 0]
     #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
 }
 

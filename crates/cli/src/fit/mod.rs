@@ -80,91 +80,69 @@ struct ConvexReluFit {
 struct Settings {
     /// Training data: CSV, npz, images, `digits`
     #[arg(long, visible_alias = "data", value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     train: Option<String>,
     /// Test data [default: cut off the end, or in the format]
     #[arg(long, value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     test: Option<PathBuf>,
     /// Column of the targets
     #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<String>,
     /// Use only the first N training samples
     #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<usize>,
     /// Take features as they are: no scaling, no constant
     #[arg(long, num_args = 0, default_missing_value = "true")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     raw: Option<bool>,
     /// squared, hinge or bce [default: hinge for classes, squared for numbers]
     #[arg(long, value_parser = parse_loss)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     loss: Option<Loss>,
     /// admm, admm-paper, rbcd, scp or exact [default: exact for small programs, else admm]
     #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<String>,
     /// Directions to draw patterns from (neurons of scp), `all`, or a file with a 0/1 matrix D
     #[arg(long, value_name = "N|all|FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     patterns: Option<String>,
     /// Weight decay against the sum of losses; `auto` by cross-validation; path:N for N values
     #[arg(long, value_name = "B|auto|path:N", allow_negative_numbers = true)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     beta: Option<String>,
     /// Folds of the cross-validation [default: 5]
     #[arg(long, value_name = "K")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     cv: Option<usize>,
     /// Relative certified gap to stop at [default: 1e-4]
     #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     tol: Option<f64>,
     /// Iterations at most [default: 20000]
     #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     max_iters: Option<u64>,
     /// Stop after this time, e.g. 30s, 5m
     #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<Time>,
     /// Searches for missing patterns after each solve
     #[arg(long, value_name = "TRIES")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     grow: Option<u64>,
     /// An unpenalised linear part (squared and bce)
     #[arg(long, num_args = 0, default_missing_value = "true")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     skip: Option<bool>,
     /// Reduce the network to at most n neurons
     #[arg(long, num_args = 0, default_missing_value = "true")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     prune: Option<bool>,
     /// Several classes: ova (one against the rest) or shared (one norm per pattern) [default: ova]
     #[arg(long, value_name = "ova|shared")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     multiclass: Option<String>,
     /// Train against the worst case in boxes of this half width (of scaled features)
     #[arg(long, value_name = "eps=E")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     adversarial: Option<String>,
     /// File with the numbers (from 0) of features that no attack may move
     #[arg(long, value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     eps_mask: Option<PathBuf>,
     /// Attacks on the test part: fgsm, pgd:STEPS; without --adversarial with eps=E among them
     #[arg(long, value_delimiter = ',', value_name = "fgsm,pgd:40")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     attack: Option<Vec<String>>,
     /// Also train by gradients on the same objective: adam, sgd, pgd (adversarial), linear
     #[arg(long, value_delimiter = ',', value_name = "M,M,…")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     compare: Option<Vec<String>>,
     /// Seed of everything random [default: 0]
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))] // TOML's largest
-    #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
 }
 

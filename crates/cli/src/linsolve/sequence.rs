@@ -56,51 +56,39 @@ pub struct Sequence {
 struct Settings {
     /// shift-high, shift-low or heat
     #[arg(long, conflicts_with = "files")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
     /// Folder of MatrixMarket files
     #[arg(long, value_name = "DIR")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     files: Option<PathBuf>,
     /// CSV with a number per system: the column `context`, or the last one [default: the number of the system]
     #[arg(long, value_name = "FILE", requires = "files")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     context: Option<PathBuf>,
     /// Cells per side of the heat problem [default: 100], points per side of the shift problem [default: 10]
     #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     nx: Option<usize>,
     /// Systems [default: 5000]
     #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     steps: Option<u64>,
     /// How ω is chosen [default: joint]
     #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<String>,
     /// Solvers to choose from [default: sor, for heat ssor-cg]
     #[arg(long, value_delimiter = ',', value_name = "M,M,…")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<Vec<Method>>,
     /// Values of ω to choose from, FROM:TO:COUNT or a list [default: 1:1.95:20]
     #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     omegas: Option<String>,
     /// What pilots learn from: iterations, flops or time [default: iterations]
     #[arg(long, value_parser = parse_cost)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     cost: Option<Cost>,
     /// Relative tolerance [default: 1e-8]
     #[arg(long, allow_negative_numbers = true)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     tol: Option<f64>,
     /// Iterations at most per system [default: 10000]
     #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     max_iters: Option<usize>,
     /// Seed of systems and pilot [default: 0]
     #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
 }
 

@@ -49,112 +49,85 @@ pub struct Prune {
 pub struct Settings {
     /// Model file (safetensors)
     #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<PathBuf>,
     /// Architecture of a file that does not describe itself: a name or a TOML file
     #[arg(long, value_name = "NAME|FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub arch: Option<String>,
     /// Preprocessing instead of the model's, e.g. mean=0.5,std=0.5
     #[arg(long, value_name = "mean=…,std=…")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub normalize: Option<Preprocess>,
     /// `digits`, a file or a folder
     #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
     /// File of the test part
     #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<PathBuf>,
     /// Column of the labels (CSV, npz)
     #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// Use only the first N training examples
     #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
     /// mfac, magnitude or diag-fisher [default: mfac]
     #[arg(long, conflicts_with = "compare", value_parser = by_name::<Saliency>)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<Saliency>,
     /// Several methods, side by side
     #[arg(long, value_delimiter = ',', value_name = "M,M,…", value_parser = by_name::<Saliency>)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub compare: Option<Vec<Saliency>>,
     /// Fractions of the weights to remove, each from the given model
     #[arg(long, value_delimiter = ',', value_name = "S,S,…", conflicts_with = "gradual")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub sparsity: Option<Vec<f64>>,
     /// Gradients behind the Fisher matrix (a list: one number per gradual step) [default: 64]
     #[arg(long, value_delimiter = ',', value_name = "M")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub gradients: Option<Vec<usize>>,
     /// Examples per gradient [default: 32]
     #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub micro_batch: Option<usize>,
     /// Damping of the Fisher matrix [default: 1e-5]
     #[arg(long, allow_negative_numbers = true)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub damp: Option<f64>,
     /// Length of the Fisher matrix's diagonal blocks; 0 for the whole matrix [default: 128]
     #[arg(long, value_name = "B")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub block: Option<usize>,
     /// Fresh gradients on the way to each sparsity [default: 16]
     #[arg(long, value_name = "R")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub recompute: Option<usize>,
     /// How other weights make up: none, single, joint or greedy [default: joint]
     #[arg(long, value_parser = by_name::<Compensation>)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub compensation: Option<Compensation>,
     /// Keep N of every M consecutive weights of a row, e.g. 2:4
     #[arg(long, value_name = "N:M", conflicts_with_all = ["sparsity", "gradual"])]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub pattern: Option<Pattern>,
     /// What sparsity is a fraction of: prunable or all [default: prunable]
     #[arg(long, value_parser = by_name::<Scope>)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub relative_to: Option<Scope>,
     /// Weights that may go, by name; * stands for any characters [default: all]
     #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub layers: Option<Vec<String>>,
     /// Estimate batch normalisation's statistics afresh after pruning
     #[arg(long, num_args = 0, default_missing_value = "true")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub bn_refresh: Option<bool>,
     /// Sparsities to go through one after the other, with fine-tuning after each
     #[arg(long, help_heading = "Gradual pruning", value_delimiter = ',', value_name = "S,S,…")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub gradual: Option<Vec<f64>>,
     /// Epochs of fine-tuning between two steps [default: 2]
     #[arg(long, help_heading = "Gradual pruning", value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub every: Option<usize>,
     /// Epochs in all [default: as many after the last step as between two]
     #[arg(long, help_heading = "Gradual pruning", value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub epochs: Option<usize>,
     /// Learning rates of SGD with momentum 0.9, one epoch each, from the first again after each
     /// step; the first holds after the last step [default: 0.005,0.0005]
     #[arg(long, help_heading = "Gradual pruning", value_delimiter = ',', value_name = "LR,LR,…")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub finetune_lr: Option<Vec<f64>>,
     /// Epochs of the whole from which on the rate is divided by 10, after the last step
     #[arg(long, help_heading = "Gradual pruning", value_delimiter = ',', value_name = "N,N,…")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub drops: Option<Vec<usize>>,
     /// Examples per step of fine-tuning [default: 128]
     #[arg(long, help_heading = "Gradual pruning", value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<usize>,
     /// Seed of everything random [default: 0]
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
 }
 

@@ -313,42 +313,47 @@ fn speed() -> Result<Finding> {
     let dear = |x: &[f64]| (0..1500).fold(cheap(x), |v, k| v + 1e-15 * (f64::from(k) + x[0]).sin());
     let functions: [(&str, thalweg::cbo::lab::Map<'_>); 2] =
         [("sphere", &cheap), ("10 µs per evaluation", &dear)];
+    let pool = |n| rayon::ThreadPoolBuilder::new().num_threads(n).build();
+    let pools = [pool(1)?, pool(2)?];
     let mut gain = 0.0;
     for (name, f) in functions {
-        let mut alone = f64::NAN;
-        for threads in [1, 2] {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-            let cbo = Cbo { particles: 200, noise_ratio: 0.3, ..Cbo::default() };
-            let mut swarm = CboSwarm::new(cbo, Space::cube(20, -5.0, 5.0), Seed(1));
-            let mut values = vec![0.0; 200];
-            let function = |x: &[f64]| f(x);
-            let mut rounds: Vec<f64> = (0..5)
-                .map(|_| {
-                    let clock = Instant::now();
-                    pool.install(|| {
-                        for _ in 0..STEPS {
-                            let points = swarm.ask().to_vec();
-                            thalweg::cbo::BlackBox::values(&function, &points, 20, &mut values);
-                            swarm.tell(&values);
-                        }
-                    });
-                    1e6 * clock.elapsed().as_secs_f64() / f64::from(STEPS)
-                })
-                .collect();
-            rounds.sort_by(f64::total_cmp);
-            let time = rounds[0];
-            if threads == 1 {
-                alone = time;
+        let cbo = Cbo { particles: 200, noise_ratio: 0.3, ..Cbo::default() };
+        let mut swarm = CboSwarm::new(cbo, Space::cube(20, -5.0, 5.0), Seed(1));
+        let mut values = vec![0.0; 200];
+        let function = |x: &[f64]| f(x);
+        let mut round = |pool: &rayon::ThreadPool| {
+            let clock = Instant::now();
+            pool.install(|| {
+                for _ in 0..STEPS {
+                    let points = swarm.ask().to_vec();
+                    thalweg::cbo::BlackBox::values(&function, &points, 20, &mut values);
+                    swarm.tell(&values);
+                }
+            });
+            1e6 * clock.elapsed().as_secs_f64() / f64::from(STEPS)
+        };
+        let mut times = [f64::INFINITY; 2];
+        for _ in 0..8 {
+            // In turn: what else the machine does hits both.
+            for (time, pool) in times.iter_mut().zip(&pools) {
+                *time = time.min(round(pool));
             }
-            gain = alone / time;
-            table.row([name.into(), threads.to_string(), format!("{time:.1}"), format!("{gain:.2}")]);
+        }
+        gain = times[0] / times[1];
+        for (threads, time) in (1..).zip(times) {
+            table.row([
+                name.into(),
+                threads.to_string(),
+                format!("{time:.1}"),
+                format!("{:.2}", times[0] / time),
+            ]);
             data.push(json!({ "objective": name, "threads": threads, "microseconds": time }));
         }
     }
     Ok(Finding {
         name: "speed",
         title: "Speed of a step".into(),
-        text: "200 particles, 20 unknowns, coordinate-wise noise; the best of five rounds of 200 steps."
+        text: "200 particles, 20 unknowns, coordinate-wise noise; the best of eight rounds of 200 steps, in turn."
             .into(),
         table,
         figures: Vec::new(),
