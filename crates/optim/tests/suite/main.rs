@@ -1,0 +1,8 @@
+//! All integration tests of the crate in one program, which compiles its generics once.
+
+mod common;
+mod curvature;
+mod reports;
+mod same_bits;
+mod schedule;
+mod steps;

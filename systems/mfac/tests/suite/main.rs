@@ -1,0 +1,7 @@
+//! All integration tests of the crate in one program, which compiles its generics once.
+
+mod common;
+mod fisher;
+mod method;
+mod prune;
+mod window;
