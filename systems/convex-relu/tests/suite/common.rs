@@ -97,7 +97,6 @@ fn parse(bytes: &[u8]) -> (Vec<usize>, Vec<f64>) {
 
 /// A training problem of the shared data.
 pub struct Set {
-    pub name: &'static str,
     pub geometry: Arc<Geometry>,
     pub y: Vec<f64>,
     pub beta: f64,
@@ -115,14 +114,14 @@ pub fn reference() -> Option<Value> {
 }
 
 impl Set {
-    pub fn read(name: &'static str) -> Option<Self> {
+    pub fn read(name: &str) -> Option<Self> {
         let (arrays, reference) = (Arrays::read(name)?, reference()?[name].clone());
         let whole = arrays.has("X");
         let (x, y) = if whole { ("X", "y") } else { ("Xtrain", "ytrain") };
         let geometry = Geometry::new(arrays.samples(x), arrays.patterns(), false).unwrap();
         let test = (!whole).then(|| (arrays.samples("Xtest"), arrays.vector("ytest")));
         let beta = reference["beta"].as_f64().unwrap();
-        Some(Self { name, geometry: Arc::new(geometry), y: arrays.vector(y), beta, test, reference })
+        Some(Self { geometry: Arc::new(geometry), y: arrays.vector(y), beta, test, reference })
     }
 
     /// mse uses y, hinge and bce use its sign.

@@ -121,12 +121,6 @@ impl<T: Real> Tiny<T> {
             Op { out: 3, inp: 2, kernel: 3, stride: 2, pad: 1, groups: 1, size: 5, bias: true, tanh: true };
         Self::new(&[conv, linear(27, 5, true, true), linear(5, 4, false, false)], 30, 12)
     }
-
-    /// Steps the problem like a run does.
-    pub fn at(&mut self, t: u64) -> &mut Self {
-        self.t = t;
-        self
-    }
 }
 
 impl<T> Problem for Tiny<T> {
