@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use faer::{Mat, MatRef};
+use faer::reborrow::ReborrowMut;
+use faer::{Mat, MatMut, MatRef};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{MethodError, Real};
@@ -85,12 +86,20 @@ impl StaticFisher {
     pub fn with_elements(mut self) -> Result<Self, MfacError> {
         let (m, d) = (self.gradients.count(), self.gradients.width());
         memory::check(m, d, |m| m.saturating_mul(8 * d as u64))?;
-        let half = |at: &[usize]| -> Vec<f64> {
-            let h = self.half(self.block_of(at[0]), at);
-            h.row_iter().flat_map(|h| h.iter().copied().collect::<Vec<_>>()).collect()
-        };
-        let halves: Vec<Vec<f64>> = self.tiles().par_iter().map(|at| half(at)).collect();
-        self.halves = Some(halves.concat());
+        let sides = self.blocks.iter().map(|b| b.cols.len() * b.cols.len().min(m));
+        let mut halves = vec![0.0; sides.sum()];
+        let (mut rest, mut pieces) = (&mut halves[..], Vec::new());
+        for at in self.tiles() {
+            let r = self.block_of(at[0]).cols.len().min(m);
+            let (piece, after) = rest.split_at_mut(at.len() * r);
+            pieces.push((at, r, piece));
+            rest = after;
+        }
+        pieces.into_par_iter().for_each(|(at, r, piece)| {
+            let half = MatMut::from_row_major_slice_mut(piece, at.len(), r);
+            self.solve_half(self.block_of(at[0]), &at, half);
+        });
+        self.halves = Some(halves);
         Ok(self)
     }
 
@@ -193,15 +202,24 @@ impl StaticFisher {
             let (first, r) = (self.blocks[0].cols.len().min(m), block.cols.len().min(m));
             return Mat::from_fn(at.len(), r, |i, k| halves[start * first + (at[i] - start) * r + k]);
         }
-        let (c, mut half) = match &block.factor {
-            Factor::Gram(c) => (c, self.gradients.gather(at)),
+        let mut half = Mat::zeros(at.len(), block.cols.len().min(m));
+        self.solve_half(block, at, half.as_mut());
+        half
+    }
+
+    /// Overwrites zeros by [`half`](Self::half) as it is computed.
+    fn solve_half(&self, block: &Block, at: &[usize], mut half: MatMut<'_, f64>) {
+        let c = match &block.factor {
+            Factor::Gram(c) => {
+                self.gradients.gather(at, half.rb_mut());
+                c
+            }
             Factor::Direct(c) => {
-                let one = |i: usize, k: usize| if start + k == at[i] { 1.0 } else { 0.0 };
-                (c, Mat::from_fn(at.len(), block.cols.len(), one))
+                at.iter().enumerate().for_each(|(i, at)| half[(i, at - block.cols.start)] = 1.0);
+                c
             }
         };
         forward(c, half.transpose_mut());
-        half
     }
 
     /// All indices in pieces of at most 256, none across a boundary of blocks.

@@ -1,7 +1,7 @@
 use std::ops::Range;
 
 use faer::linalg::matmul::triangular::{BlockStructure, matmul};
-use faer::{Accum, Mat, Par};
+use faer::{Accum, Mat, MatMut, Par};
 use half::bf16;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -208,9 +208,15 @@ impl Gradients {
         panel
     }
 
-    /// Gᵀ over the columns `at` in double precision, `[at, m]`.
-    pub(crate) fn gather(&self, at: &[usize]) -> Mat<f64> {
-        numbers!(&self.data, g => Mat::from_fn(at.len(), self.m, |i, k| g[k * self.d + at[i]].wide()))
+    /// Overwrites `out`, `[at, m]`, by Gᵀ over the columns `at`.
+    pub(crate) fn gather(&self, at: &[usize], out: MatMut<'_, f64>) {
+        for (k, column) in out.col_iter_mut().enumerate() {
+            let row = k * self.d..(k + 1) * self.d;
+            numbers!(&self.data, g => {
+                let g = &g[row];
+                column.iter_mut().zip(at).for_each(|(x, at)| *x = g[*at].wide());
+            });
+        }
     }
 }
 

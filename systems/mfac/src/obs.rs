@@ -1,7 +1,7 @@
 //! Optimal Brain Surgeon in the quadratic model ½ δᵀFδ around the weights w: which weights are
 //! cheap to remove, and how the others make up for them.
 
-use faer::RowRef;
+use faer::{Mat, RowRef};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, MethodError};
@@ -110,7 +110,8 @@ fn ridge(
         // δ = (λI + G_Aᵀ G_A/m)⁻¹ G_Aᵀ c/m
         let stay: Vec<usize> = (0..cols.len()).filter(|i| !removed[*i]).collect();
         let at: Vec<usize> = stay.iter().map(|i| cols.start + i).collect();
-        let a = g.gather(&at);
+        let mut a = Mat::zeros(at.len(), g.count());
+        g.gather(&at, a.as_mut());
         let mut f = direct(a.as_ref(), m as f64);
         shift(&mut f, damp);
         let dot = |g: RowRef<'_, f64>| g.iter().zip(&c).map(|(g, c)| g * c).sum::<f64>() / m as f64;
