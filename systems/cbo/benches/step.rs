@@ -15,6 +15,15 @@ fn sphere(points: &[f64], values: &mut [f64]) {
     }
 }
 
+/// Where the cloud agrees to be after ten steps, in the first coordinate.
+fn ten(swarm: &mut dyn Swarm, values: &mut [f64]) -> f64 {
+    for _ in 0..10 {
+        sphere(swarm.ask(), values);
+        swarm.tell(values);
+    }
+    swarm.consensus()[0]
+}
+
 fn bench(c: &mut Criterion) {
     let space = Space::cube(DIM, -5.0, 5.0);
     let mut values = vec![0.0; N];
@@ -26,26 +35,12 @@ fn bench(c: &mut Criterion) {
         let cbo = Cbo { particles: N, noise_ratio: 0.1, noise, ..Cbo::default() };
         let start = CboSwarm::new(cbo, space.clone(), Seed(1));
         c.bench_function(&format!("ten steps with {name} noise"), |b| {
-            b.iter(|| {
-                let mut swarm = start.clone();
-                for _ in 0..10 {
-                    sphere(swarm.ask(), &mut values);
-                    swarm.tell(&values);
-                }
-                black_box(swarm.consensus()[0])
-            });
+            b.iter(|| black_box(ten(&mut start.clone(), &mut values)));
         });
     }
     let hopping = Hopping { particles: N, ..Hopping::default() };
     c.bench_function("ten hops", |b| {
-        b.iter(|| {
-            let mut swarm = hopping.swarm(&space, Seed(1));
-            for _ in 0..10 {
-                sphere(swarm.ask(), &mut values);
-                swarm.tell(&values);
-            }
-            black_box(swarm.consensus()[0])
-        });
+        b.iter(|| black_box(ten(&mut *hopping.swarm(&space, Seed(1)), &mut values)));
     });
 
     let mut points = vec![0.0; N * DIM];

@@ -86,11 +86,10 @@ impl StaticFisher {
     pub fn with_elements(mut self) -> Result<Self, MfacError> {
         let (m, d) = (self.gradients.count(), self.gradients.width());
         memory::check(m, d, |m| m.saturating_mul(8 * d as u64))?;
-        let sides = self.blocks.iter().map(|b| b.cols.len() * b.cols.len().min(m));
-        let mut halves = vec![0.0; sides.sum()];
+        let mut halves = vec![0.0; self.blocks.iter().map(|b| b.cols.len() * b.rank(m)).sum()];
         let (mut rest, mut pieces) = (&mut halves[..], Vec::new());
         for at in self.tiles() {
-            let r = self.block_of(at[0]).cols.len().min(m);
+            let r = self.block_of(at[0]).rank(m);
             let (piece, after) = rest.split_at_mut(at.len() * r);
             pieces.push((at, r, piece));
             rest = after;
@@ -199,26 +198,23 @@ impl StaticFisher {
         let (m, start) = (self.gradients.count(), block.cols.start);
         if let Some(halves) = &self.halves {
             // All blocks before the last have the same length.
-            let (first, r) = (self.blocks[0].cols.len().min(m), block.cols.len().min(m));
+            let (first, r) = (self.blocks[0].rank(m), block.rank(m));
             return Mat::from_fn(at.len(), r, |i, k| halves[start * first + (at[i] - start) * r + k]);
         }
-        let mut half = Mat::zeros(at.len(), block.cols.len().min(m));
+        let mut half = Mat::zeros(at.len(), block.rank(m));
         self.solve_half(block, at, half.as_mut());
         half
     }
 
     /// Overwrites zeros by [`half`](Self::half) as it is computed.
     fn solve_half(&self, block: &Block, at: &[usize], mut half: MatMut<'_, f64>) {
-        let c = match &block.factor {
-            Factor::Gram(c) => {
-                self.gradients.gather(at, half.rb_mut());
-                c
-            }
-            Factor::Direct(c) => {
+        let (Factor::Gram(c) | Factor::Direct(c)) = &block.factor;
+        match block.factor {
+            Factor::Gram(_) => self.gradients.gather(at, half.rb_mut()),
+            Factor::Direct(_) => {
                 at.iter().enumerate().for_each(|(i, at)| half[(i, at - block.cols.start)] = 1.0);
-                c
             }
-        };
+        }
         forward(c, half.transpose_mut());
     }
 
@@ -243,6 +239,11 @@ impl Block {
         shift(&mut a, shift_by);
         let c = factored(&a, damp)?;
         Ok(Self { cols, factor: if gram { Factor::Gram(c) } else { Factor::Direct(c) } })
+    }
+
+    /// Columns of its halves with `m` gradients: min(m, B).
+    fn rank(&self, m: usize) -> usize {
+        self.cols.len().min(m)
     }
 
     /// `x ← F⁻¹x` for the block's part of a vector.
