@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, MethodError, Real};
 
-use crate::kernel::{self, Combine, Dots, Element, STRIP};
+use crate::kernel::{self, Combine, Dots, Element, LONG_STRIP, STRIP};
 use crate::{MfacError, memory};
 
 /// How gradients are kept.
@@ -133,18 +133,19 @@ impl Gradients {
 
     /// G x over the columns `cols`; `x` writes a range of x, counted from the first column.
     fn dots_with(&self, cols: Range<usize>, x: impl Fn(Range<usize>, &mut [f64]) + Sync) -> Vec<f64> {
+        // As many strips as keep two threads equally busy; never depends on the threads there are.
+        let strips =
+            if cols.len() <= STRIP { 1 } else { cols.len().div_ceil(LONG_STRIP).next_multiple_of(2) };
+        let length = cols.len().div_ceil(strips);
         let strip = |start: usize| {
-            let (mut wide, mut sums) = (vec![0.0; STRIP.min(cols.len() - start)], vec![0.0; self.m]);
+            let (mut wide, mut sums) = (vec![0.0; length.min(cols.len() - start)], vec![0.0; self.m]);
             x(start..start + wide.len(), &mut wide);
             numbers!(&self.data, g => {
                 kernel::run(Dots { g: &g[cols.start + start..], d: self.d, x: &wide, sums: &mut sums });
             });
             sums
         };
-        if cols.len() <= STRIP {
-            return strip(0);
-        }
-        let starts: Vec<usize> = (0..cols.len()).step_by(STRIP).collect();
+        let starts: Vec<usize> = (0..cols.len()).step_by(length).collect();
         let strips: Vec<Vec<f64>> = starts.into_par_iter().map(strip).collect();
         let mut sums = vec![0.0; self.m];
         strips.iter().for_each(|strip| sums.iter_mut().zip(strip).for_each(|(sum, x)| *sum += x));
@@ -231,15 +232,16 @@ pub(crate) fn syrk(sum: &mut Mat<f64>, a: faer::MatRef<'_, f64>, scale: f64) {
 }
 
 fn copy<T: Real, E: Element>(from: &[T], to: &mut [E]) {
-    let pieces = to.par_chunks_mut(8 * STRIP).zip(from.par_chunks(8 * STRIP));
-    pieces.for_each(|(to, from)| to.iter_mut().zip(from).for_each(|(to, x)| *to = E::narrow(x.to_f64())));
+    to.iter_mut().zip(from).for_each(|(to, x)| *to = E::narrow(x.to_f64()));
 }
 
 fn finite<T: Real>(row: usize, x: &[T]) -> Result<(), MfacError> {
-    match x.iter().position(|x| !x.is_finite()) {
-        Some(at) => Err(MfacError::NonFinite { row, at }),
-        None => Ok(()),
+    // All first: that loop has no exit, and so becomes vector operations.
+    if x.iter().fold(true, |all, x| all & x.is_finite()) {
+        return Ok(());
     }
+    let at = x.iter().position(|x| !x.is_finite()).unwrap_or(0);
+    Err(MfacError::NonFinite { row, at })
 }
 
 /// Bytes of m gradients and of the m × m matrices beside them.

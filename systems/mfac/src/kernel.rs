@@ -1,13 +1,17 @@
 //! The two passes over the gradients, for one strip of columns whose sums stay in the cache. Sums
 //! are in double precision and in a fixed order: by lanes, then the lanes in turn.
 
+use std::array;
+
 use half::bf16;
 use pulp::{Arch, Simd, WithSimd};
 
-/// Columns of a strip.
-pub(crate) const STRIP: usize = 4096;
+/// Columns of a strip of a combination, whose sums stay in the cache.
+pub(crate) const STRIP: usize = 8192;
+/// Columns at most of a strip of inner products, whose sums are few: long streams.
+pub(crate) const LONG_STRIP: usize = 4 * STRIP;
 /// Partial sums of an inner product.
-const LANES: usize = 128;
+const LANES: usize = 8;
 
 /// A number as it is stored.
 pub(crate) trait Element: Copy + Send + Sync {
@@ -64,25 +68,43 @@ impl<E: Element> WithSimd for Dots<'_, E> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         let Self { g, d, x, sums } = self;
-        for (k, sums) in sums.chunks_mut(4).enumerate() {
-            dot(&g[4 * k * d..], d, x, sums);
+        let row = |k: usize| &g[k * d..][..x.len()];
+        let (fours, rest) = sums.as_chunks_mut::<4>();
+        let done = 4 * fours.len();
+        for (k, sums) in fours.iter_mut().enumerate() {
+            *sums = four_dots([row(4 * k), row(4 * k + 1), row(4 * k + 2), row(4 * k + 3)], x);
+        }
+        for (k, sum) in rest.iter_mut().enumerate() {
+            *sum = four_dots([row(done + k); 4], x)[0];
         }
     }
 }
 
-/// Inner products of at most four rows: several streams at a time keep the memory busy. The inner
-/// loop runs over the lanes, so that it becomes vector operations.
+/// The inner products of four rows with x: several streams keep the memory busy, and partial sums of
+/// this width stay in registers.
 #[inline(always)]
-fn dot<E: Element>(g: &[E], d: usize, x: &[f64], sums: &mut [f64]) {
-    let mut lanes = [[0.0; LANES]; 4];
-    for at in (0..x.len()).step_by(LANES) {
-        let x = &x[at..(at + LANES).min(x.len())];
-        for (r, lanes) in lanes[..sums.len()].iter_mut().enumerate() {
-            let g = &g[r * d + at..][..x.len()];
-            lanes.iter_mut().zip(g.iter().zip(x)).for_each(|(sum, (g, x))| *sum += g.wide() * x);
-        }
+fn four_dots<E: Element>(rows: [&[E]; 4], x: &[f64]) -> [f64; 4] {
+    let [p, q, r, s] = rows.map(|row| row.as_chunks::<LANES>().0);
+    let [mut a, mut b, mut c, mut d] = [[0.0; LANES]; 4];
+    let (chunks, last) = x.as_chunks::<LANES>();
+    for ((((x, p), q), r), s) in chunks.iter().zip(p).zip(q).zip(r).zip(s) {
+        a = accumulate(a, p, x);
+        b = accumulate(b, q, x);
+        c = accumulate(c, r, x);
+        d = accumulate(d, s, x);
     }
-    sums.iter_mut().zip(&lanes).for_each(|(sum, lanes)| *sum = lanes.iter().sum());
+    let [a, b, c, d] = [a, b, c, d].map(|lanes| lanes.iter().sum::<f64>());
+    let tail =
+        rows.map(|row| row[x.len() - last.len()..].iter().zip(last).map(|(g, x)| g.wide() * x).sum::<f64>());
+    [a + tail[0], b + tail[1], c + tail[2], d + tail[3]]
+}
+
+/// `sums + g x` by lanes, in steps that become one vector operation each.
+#[inline(always)]
+fn accumulate<E: Element>(sums: [f64; LANES], g: &[E; LANES], x: &[f64; LANES]) -> [f64; LANES] {
+    let g: [f64; LANES] = array::from_fn(|l| g[l].wide());
+    let products: [f64; LANES] = array::from_fn(|l| g[l] * x[l]);
+    array::from_fn(|l| sums[l] + products[l])
 }
 
 /// `sums[i] = Σ_k c[k] g[k·d + i]`: a strip of the combination of the rows, `d` apart.
@@ -101,17 +123,20 @@ impl<E: Element> WithSimd for Combine<'_, E> {
         let Self { g, d, c, sums } = self;
         let n = sums.len();
         let row = |k: usize| &g[k * d..][..n];
-        let (fours, rest) = c.as_chunks::<4>();
+        let (eights, rest) = c.as_chunks::<8>();
+        let done = 8 * eights.len();
         sums.fill(0.0);
-        for (k, c) in fours.iter().enumerate() {
-            let (p, q, r, s) = (row(4 * k), row(4 * k + 1), row(4 * k + 2), row(4 * k + 3));
-            for i in 0..n {
-                let (p, q) = (c[0] * p[i].wide(), c[1] * q[i].wide());
-                let (r, s) = (c[2] * r[i].wide(), c[3] * s[i].wide());
-                sums[i] += (p + q) + (r + s);
+        for (k, c) in eights.iter().enumerate() {
+            let rows: [&[E]; 8] = array::from_fn(|r| row(8 * k + r));
+            for (i, sum) in sums.iter_mut().enumerate() {
+                let mut part = 0.0;
+                for r in 0..8 {
+                    part += c[r] * rows[r][i].wide();
+                }
+                *sum += part;
             }
         }
-        for (k, c) in (4 * fours.len()..).zip(rest) {
+        for (k, c) in (done..).zip(rest) {
             sums.iter_mut().zip(row(k)).for_each(|(sum, g)| *sum += c * g.wide());
         }
     }

@@ -63,12 +63,22 @@ pub fn in_turn(methods: &mut [(Box<dyn Timed + '_>, u64)]) -> Result<Vec<f64>> {
 
 /// Seconds of a call: the median of at least three, and of as many as fit into a tenth of a second.
 pub fn seconds<T>(mut call: impl FnMut() -> Result<T>) -> Result<f64> {
+    seconds_after(|| Ok(()), |()| call())
+}
+
+/// As [`seconds`], of calls that use up what `prepare` makes beforehand.
+pub fn seconds_after<A, T>(
+    mut prepare: impl FnMut() -> Result<A>,
+    mut call: impl FnMut(A) -> Result<T>,
+) -> Result<f64> {
     let (mut times, total) = (Vec::new(), Instant::now());
-    call()?;
+    call(prepare()?)?;
     while times.len() < 3 || (total.elapsed().as_secs_f64() < 0.1 && times.len() < 1000) {
+        let input = prepare()?;
         let clock = Instant::now();
-        std::hint::black_box(call()?);
+        let output = std::hint::black_box(call(input)?);
         times.push(clock.elapsed().as_secs_f64());
+        drop(output);
     }
     Ok(median(times))
 }
