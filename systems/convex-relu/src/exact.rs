@@ -3,7 +3,9 @@
 use crate::certificate::certify;
 use crate::cone::Supports;
 use crate::conic::{Conic, Kind};
+use crate::grow::reach;
 use crate::loss::sigmoid;
+use crate::samples::dot;
 use crate::{Certified, ConvexError, Loss, Program, Solution};
 
 /// A gap as good as the solver's accuracy allows.
@@ -11,13 +13,25 @@ const FINE: f64 = 1e-7;
 /// Rounds of [`finish`] at most.
 const ROUNDS: usize = 30;
 
+/// Cone constraints of a group that a [`finish`] starts with, by dimension of a sample: more cannot
+/// be active at once unless they depend on each other.
+const TIGHTEST: usize = 2;
+
+/// A group of the restricted program (all v, then all w, by pattern) with the samples whose cone
+/// constraints it holds.
+#[derive(Clone, PartialEq)]
+struct Group {
+    index: usize,
+    rows: Vec<usize>,
+}
+
 /// Solves (P) with all groups by the interior-point method.
 ///
 /// # Errors
 /// If the solver gives no point. A poor point gives a poor certificate, not an error.
 pub fn exact(program: &Program) -> Result<Certified, ConvexError> {
-    let (all, mut supports) = (vec![true; 2 * program.patterns().len()], Supports::default());
-    let first = restricted(program, &all, None, &mut supports)?.0;
+    let all: Vec<Group> = (0..2 * program.patterns().len()).map(|g| whole(program, g)).collect();
+    let first = restricted(program, &all, None, &mut Supports::default())?.certified;
     if first.certificate.gap <= FINE {
         return Ok(first);
     }
@@ -25,46 +39,107 @@ pub fn exact(program: &Program) -> Result<Certified, ConvexError> {
     Ok(finish(program, &first, FINE).unwrap_or(first))
 }
 
-/// Finishes what a first-order method began: solves the program of the groups (all v, then all w,
-/// by pattern) that are not 0, adds those whose dual distance exceeds β, and repeats until the
-/// certified gap is at most `tol`.
+/// Finishes what a first-order method began: solves the program of the groups that are not 0 with
+/// their tightest constraints, adds the groups whose dual distance exceeds β and the constraints that
+/// are broken, and repeats until the certified gap is at most `tol`.
 ///
 /// # Errors
 /// As [`exact`].
 pub fn finish(program: &Program, start: &Certified, tol: f64) -> Result<Certified, ConvexError> {
-    let p = program.patterns().len();
-    let mut active = used(program, start);
+    let Solution { v, w, .. } = &start.solution;
+    let mut active: Vec<Group> =
+        used(program, v, w).map(|(index, v)| Group { index, rows: tightest(program, index, v) }).collect();
     let mut best = start.clone();
     let mut supports = Supports::default();
     for _ in 0..ROUNDS {
         let before = best.certificate.gap;
         let newton = (program.loss() == Loss::Bce).then(|| margins(program, &best.solution.outputs));
-        let (now, theta) = restricted(program, &active, newton.as_deref(), &mut supports)?;
-        let without_noise = used(program, &now);
-        best = now.or(best);
+        let now = restricted(program, &active, newton.as_deref(), &mut supports)?;
+        best = now.certified.clone().or(best);
         if best.certificate.gap <= tol {
             break;
         }
-        let distances = program.distances(&theta, &mut supports.dual);
-        let violated: Vec<usize> =
-            (0..2 * p).filter(|&g| !active[g] && distances[g] > program.beta() * (1.0 + 1e-9)).collect();
-        if !violated.is_empty() {
-            violated.into_iter().for_each(|g| active[g] = true);
-        } else if best.certificate.gap <= 0.5 * before || without_noise != active {
-            // Groups that the optimum does not use hold the solver's noise.
-            active = without_noise;
-        } else {
-            break;
+        let distances = program.distances(&now.theta, &mut supports.dual);
+        let far = |g: usize| distances[g] > program.beta() * (1.0 + 1e-9);
+        let mut wider = active.clone();
+        for group in &mut wider {
+            let v = now.column(program, group.index);
+            let broken = |k: &usize| slack(program, group.index, v, *k) < 0.0 && !group.rows.contains(k);
+            let broken: Vec<usize> = (0..program.samples().n()).filter(broken).collect();
+            group.rows.extend(broken);
         }
+        for g in (0..2 * program.patterns().len()).filter(|&g| far(g)) {
+            if active.iter().all(|a| a.index != g) {
+                let direction = steepest(program, &now.theta, g);
+                wider.push(Group { index: g, rows: tightest(program, g, &direction) });
+            }
+        }
+        if wider == active {
+            // Groups that the optimum does not use hold the solver's noise.
+            let Solution { v, w, .. } = &now.certified.solution;
+            let kept: Vec<usize> = used(program, v, w).map(|(g, _)| g).collect();
+            wider.retain(|group| kept.contains(&group.index));
+            if wider == active && best.certificate.gap > 0.5 * before {
+                break;
+            }
+        }
+        active = wider;
     }
     Ok(best)
 }
 
-/// Which groups of a solution are not 0.
-fn used(program: &Program, certified: &Certified) -> Vec<bool> {
+/// The groups of (v, w) that are not 0.
+fn used<'a>(program: &Program, v: &'a [f64], w: &'a [f64]) -> impl Iterator<Item = (usize, &'a [f64])> {
     let group = program.samples().d() * program.outputs();
-    let Solution { v, w, .. } = &certified.solution;
-    v.chunks(group).chain(w.chunks(group)).map(|g| g.iter().any(|x| *x != 0.0)).collect()
+    v.chunks(group).chain(w.chunks(group)).enumerate().filter(|(_, v)| v.iter().any(|x| *x != 0.0))
+}
+
+/// A group with all its constraints.
+fn whole(program: &Program, index: usize) -> Group {
+    Group { index, rows: (0..program.samples().n()).collect() }
+}
+
+/// The distance of `v`, the columns of a group, to the side of sample k's hyperplane that its cone
+/// forbids: the least of its outputs.
+fn slack(program: &Program, index: usize, v: &[f64], k: usize) -> f64 {
+    let cone = program.geometry().cone(index % program.patterns().len());
+    let e = (2.0 * cone.pattern[k] - 1.0) / cone.norms[k].max(f64::MIN_POSITIVE);
+    let height = |v: &[f64]| e * dot(program.samples().row(k), v);
+    v.chunks(program.samples().d()).map(height).fold(f64::INFINITY, f64::min)
+}
+
+/// The constraints of a group that its columns `v` are nearest to breaking.
+fn tightest(program: &Program, index: usize, v: &[f64]) -> Vec<usize> {
+    let mut order: Vec<(f64, usize)> =
+        (0..program.samples().n()).map(|k| (slack(program, index, v, k), k)).collect();
+    order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+    order.truncate(TIGHTEST * program.samples().d());
+    order.into_iter().map(|(_, k)| k).collect()
+}
+
+/// The direction in a group's cone that lowers the objective most at θ, by outputs.
+fn steepest(program: &Program, theta: &[f64], index: usize) -> Vec<f64> {
+    let p = program.patterns().len();
+    let (sign, on) = (if index < p { 1.0 } else { -1.0 }, program.geometry().pattern(index % p));
+    let one = |theta: &[f64]| reach(program, theta, sign, on).1.into_iter().map(|c| -c);
+    theta.chunks(program.samples().n()).flat_map(one).collect()
+}
+
+/// The solution of a restricted program before its certificate moved it into the cones.
+struct Restricted {
+    certified: Certified,
+    v: Vec<f64>,
+    w: Vec<f64>,
+    theta: Vec<f64>,
+}
+
+impl Restricted {
+    /// The columns of a group.
+    fn column(&self, program: &Program, index: usize) -> &[f64] {
+        let (group, p) = (program.samples().d() * program.outputs(), program.patterns().len());
+        let side = if index < p { &self.v } else { &self.w };
+        &side[index % p * group..][..group]
+    }
 }
 
 /// −2yr, the margins that [`margin_rows`] models the cross-entropy at.
@@ -76,28 +151,28 @@ fn margins(program: &Program, r: &[f64]) -> Vec<f64> {
 /// `newton` the cross-entropy is replaced by its quadratic model at these margins.
 fn restricted(
     program: &Program,
-    active: &[bool],
+    active: &[Group],
     newton: Option<&[f64]>,
     supports: &mut Supports,
-) -> Result<(Certified, Vec<f64>), ConvexError> {
+) -> Result<Restricted, ConvexError> {
     let (samples, outputs) = (program.samples(), program.outputs());
     let (n, d, p) = (samples.n(), samples.d(), program.patterns().len());
     let group = d * outputs;
     let mut conic = Conic::default();
-    let groups: Vec<(usize, usize)> =
-        (0..2 * p).filter(|&g| active[g]).map(|g| (g, conic.variables(group, 0.0, 0.0).start)).collect();
+    let groups: Vec<(&Group, usize)> =
+        active.iter().map(|g| (g, conic.variables(group, 0.0, 0.0).start)).collect();
     let norms = conic.variables(groups.len(), program.beta(), 0.0).start;
     let skip = program.geometry().skip().then(|| conic.variables(group, 0.0, 0.0).start);
 
     for (at, &(g, first)) in groups.iter().enumerate() {
-        let cone = program.geometry().cone(g % p);
+        let cone = program.geometry().cone(g.index % p);
         for o in 0..outputs {
-            for k in (0..n).filter(|&k| cone.norms[k] > 0.0) {
+            for &k in g.rows.iter().filter(|&&k| cone.norms[k] > 0.0) {
                 let e = (2.0 * cone.pattern[k] - 1.0) / cone.norms[k];
                 let terms = samples.row(k).iter().enumerate().map(|(i, x)| (first + o * d + i, e * x));
                 conic.row(0.0, terms.collect::<Vec<_>>());
             }
-            conic.cone(Kind::NonnegativeConeT(cone.norms.iter().filter(|s| **s > 0.0).count()));
+            conic.cone(Kind::NonnegativeConeT(g.rows.iter().filter(|&&k| cone.norms[k] > 0.0).count()));
         }
         conic.row(0.0, [(norms + at, 1.0)]);
         (0..group).for_each(|i| {
@@ -113,8 +188,8 @@ fn restricted(
         let mut put = |first: usize, s: f64| {
             terms.extend(samples.row(k).iter().enumerate().map(|(i, x)| (first + o * d + i, s * x)));
         };
-        for &(g, first) in groups.iter().filter(|(g, _)| program.patterns().on(g % p, k)) {
-            put(first, if g < p { s } else { -s });
+        for &(g, first) in groups.iter().filter(|(g, _)| program.patterns().on(g.index % p, k)) {
+            put(first, if g.index < p { s } else { -s });
         }
         skip.into_iter().for_each(|first| put(first, s));
         terms
@@ -136,8 +211,8 @@ fn restricted(
     let mut v = vec![0.0; group * p];
     let mut w = v.clone();
     for &(g, first) in &groups {
-        let side = if g < p { &mut v } else { &mut w };
-        side[g % p * group..][..group].copy_from_slice(&point.x[first..first + group]);
+        let side = if g.index < p { &mut v } else { &mut w };
+        side[g.index % p * group..][..group].copy_from_slice(&point.x[first..first + group]);
     }
     let mut r = program.predict(&v, &w);
     if let Some(first) = skip {
@@ -150,7 +225,7 @@ fn restricted(
         Loss::Hinge => rows.iter().zip(y).map(|(row, y)| -y * point.z[*row]).collect(),
         loss => r.iter().zip(y).map(|(r, y)| loss.slope(*r, *y)).collect(),
     };
-    Ok((certify(program, &v, &w, &r, &theta, supports)?, theta))
+    Ok(Restricted { certified: certify(program, &v, &w, &r, &theta, supports)?, v, w, theta })
 }
 
 /// Adds the hinge or cross-entropy losses of the outputs r_k − y_k·reach_k, the worst of a box around

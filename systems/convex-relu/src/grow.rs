@@ -56,7 +56,7 @@ pub fn separate(program: &Program, theta: &[f64], tries: u64, tol: f64, seed: Se
 }
 
 /// max σθᵀ(Xu)₊ over ‖u‖ ≤ 1 in the cone of `on`, and −u times that value.
-fn reach(program: &Program, theta: &[f64], sign: f64, on: &[f64]) -> (f64, Vec<f64>) {
+pub(crate) fn reach(program: &Program, theta: &[f64], sign: f64, on: &[f64]) -> (f64, Vec<f64>) {
     let samples = program.samples();
     let mut c = vec![0.0; samples.d()];
     let active = theta.iter().zip(on).zip(samples.rows()).filter(|((_, on), _)| **on != 0.0);

@@ -37,7 +37,8 @@ fn check_eps(samples: &Samples, eps: &[f64]) -> Result<(), ConvexError> {
 }
 
 /// Patterns that admit a neuron in the boxes: those of (X + Δ)a for random directions a and corners
-/// Δ, then, if fewer than 4 survive, those of the widest neurons of a few samples.
+/// Δ, then, if fewer than 4 survive, those of the widest neurons of a few samples and the one that is
+/// on everywhere, a linear model.
 ///
 /// # Errors
 /// If none is left, with the largest admissible multiple of ε.
@@ -67,6 +68,7 @@ pub fn robust_patterns(
     if let Ok(kept) = admissible(samples, &patterns, eps).filter(4) {
         return Ok(kept.drawn_from(draws));
     }
+    patterns.add(&vec![1.0; samples.n()]);
     for i in 0..draws {
         let mut rng = seed.stream("robust candidate", i);
         let few: Vec<usize> = (0..5.min(samples.n())).map(|_| rng.random_range(0..samples.n())).collect();
