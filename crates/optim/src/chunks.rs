@@ -1,6 +1,7 @@
 //! Element-wise loops and sums in pieces of fixed size, so that the bits do not depend on the
 //! number of threads. Pieces are handed to threads; the inner loops are plain and vectorise.
 
+use pulp::Arch;
 use rayon::prelude::*;
 use thalweg_core::Real;
 
@@ -55,22 +56,35 @@ pub fn each4<T: Real>(
 /// pieces from left to right.
 pub fn sum2<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> f64 + Sync) -> f64 {
     let run = |(a, b): (&[T], &[T])| {
-        let mut lanes = [0.0; 8];
-        let (a, rest_a) = a.as_chunks::<8>();
-        let (b, rest_b) = b.as_chunks::<8>();
-        for (a, b) in a.iter().zip(b) {
-            for i in 0..8 {
-                lanes[i] += f(a[i], b[i]);
-            }
-        }
-        let rest: f64 = rest_a.iter().zip(rest_b).map(|(&a, &b)| f(a, b)).sum();
-        lanes.iter().sum::<f64>() + rest
+        wide(
+            #[inline(always)]
+            || lanes(a, b, &f),
+        )
     };
     if a.len() <= CHUNK {
         return run((a, b));
     }
     let pieces: Vec<f64> = a.par_chunks(CHUNK).zip(b.par_chunks(CHUNK)).map(run).collect();
     pieces.iter().sum()
+}
+
+/// Runs a loop compiled for the widest vectors of the machine; it must be `inline(always)`.
+fn wide<R>(run: impl FnOnce() -> R) -> R {
+    Arch::new().dispatch(run)
+}
+
+#[inline(always)]
+fn lanes<T: Real>(a: &[T], b: &[T], f: &impl Fn(T, T) -> f64) -> f64 {
+    let mut lanes = [0.0; 8];
+    let (a, rest_a) = a.as_chunks::<8>();
+    let (b, rest_b) = b.as_chunks::<8>();
+    for (a, b) in a.iter().zip(b) {
+        for i in 0..8 {
+            lanes[i] += f(a[i], b[i]);
+        }
+    }
+    let rest: f64 = rest_a.iter().zip(rest_b).map(|(&a, &b)| f(a, b)).sum();
+    lanes.iter().sum::<f64>() + rest
 }
 
 /// Inner product, accumulated in double precision.
@@ -81,23 +95,31 @@ pub fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
 /// Largest absolute value; NaN if one element is.
 pub fn max_abs<T: Real>(a: &[T]) -> f64 {
     let run = |a: &[T]| {
-        let (lanes, rest) = a.as_chunks::<16>();
-        let mut max = [T::ZERO; 16];
-        let mut finite = true;
-        for x in lanes {
-            for i in 0..16 {
-                max[i] = max[i].max(x[i].abs());
-                finite &= x[i].is_finite();
-            }
-        }
-        finite &= rest.iter().all(|x| x.is_finite());
-        let max = max.iter().chain(rest).fold(T::ZERO, |m, x| m.max(x.abs())).to_f64();
-        // `max` swallows NaN, so look again where something is amiss.
-        if finite || !a.iter().any(|x| x.to_f64().is_nan()) { max } else { f64::NAN }
+        wide(
+            #[inline(always)]
+            || largest(a),
+        )
     };
     if a.len() <= CHUNK {
         return run(a);
     }
     let pieces: Vec<f64> = a.par_chunks(CHUNK).map(run).collect();
     pieces.iter().fold(0.0, |m, &x| if x > m || x.is_nan() { x } else { m })
+}
+
+#[inline(always)]
+fn largest<T: Real>(a: &[T]) -> f64 {
+    let (lanes, rest) = a.as_chunks::<16>();
+    let mut max = [T::ZERO; 16];
+    let mut finite = true;
+    for x in lanes {
+        for i in 0..16 {
+            max[i] = max[i].max(x[i].abs());
+            finite &= x[i].is_finite();
+        }
+    }
+    finite &= rest.iter().all(|x| x.is_finite());
+    let max = max.iter().chain(rest).fold(T::ZERO, |m, x| m.max(x.abs())).to_f64();
+    // `max` swallows NaN, so look again where something is amiss.
+    if finite || !a.iter().any(|x| x.to_f64().is_nan()) { max } else { f64::NAN }
 }

@@ -169,8 +169,7 @@ impl<T: Real, F: Default + Send + Sync> Layers<T, F> {
             .list
             .par_iter_mut()
             .map(|layer| {
-                layer.gather(read);
-                let (raw, d) = (layer.norms(), layer.inputs());
+                let (raw, d) = (layer.gather(read), layer.inputs());
                 method.apply(&layer.factors, &mut layer.u, layer.outputs, d);
                 layer.kill(alive);
                 let ratio = plan.rescale.ratio(raw, || layer.norms());
@@ -225,17 +224,21 @@ impl<T: Real, F> Layer<T, F> {
         })
     }
 
-    fn gather(&mut self, grad: &[T]) {
+    /// 𝒢 into `u`; its norms.
+    fn gather(&mut self, grad: &[T]) -> (f64, f64) {
         let (d, q) = (self.inputs(), self.weight.len() / self.outputs);
         let weight = &grad[self.weight.clone()];
+        let bias = self.bias.as_ref().map(|bias| &grad[bias.clone()]);
         self.u.resize(self.outputs * d, T::ZERO);
-        let rows = self.u.par_chunks_mut(PANEL * d).zip(weight.par_chunks(PANEL * q));
-        rows.for_each(|(u, weight)| {
+        let panels = self.u.par_chunks_mut(PANEL * d).zip(weight.par_chunks(PANEL * q)).enumerate();
+        let panel = |(panel, (u, weight)): (usize, (&mut [T], &[T]))| {
             u.chunks_mut(d).zip(weight.chunks(q)).for_each(|(u, row)| u[..q].copy_from_slice(row));
-        });
-        for (u, &b) in self.u.chunks_mut(d).zip(self.bias.iter().flat_map(|bias| &grad[bias.clone()])) {
-            u[q] = b;
-        }
+            if let Some(bias) = bias {
+                u.chunks_mut(d).zip(&bias[panel * PANEL..]).for_each(|(u, &b)| u[q] = b);
+            }
+            squares(u, d, q)
+        };
+        roots(panels.map(panel).collect())
     }
 
     fn scatter(&self, grad: &mut [T], ratio: f64) {
@@ -265,13 +268,8 @@ impl<T: Real, F> Layer<T, F> {
 
     /// Norms of the weight's and the bias' part.
     fn norms(&self) -> (f64, f64) {
-        let all = dot(&self.u, &self.u);
-        if self.bias.is_none() {
-            return (all.sqrt(), 0.0);
-        }
-        let d = self.inputs();
-        let bias: f64 = self.u.iter().skip(d - 1).step_by(d).map(|b| b.to_f64().powi(2)).sum();
-        ((all - bias).max(0.0).sqrt(), bias.sqrt())
+        let (d, q) = (self.inputs(), self.weight.len() / self.outputs);
+        roots(self.u.par_chunks(PANEL * d).map(|u| squares(u, d, q)).collect())
     }
 
     /// ⟨U, 𝒢⟩.
@@ -284,6 +282,19 @@ impl<T: Real, F> Layer<T, F> {
         })
         .sum()
     }
+}
+
+/// Σ squares of rows of length `d`: of their first `q` entries, and of the others.
+fn squares<T: Real>(u: &[T], d: usize, q: usize) -> (f64, f64) {
+    let all = dot(u, u);
+    let rest: f64 = u.chunks(d).flat_map(|row| &row[q..]).map(|b| b.to_f64().powi(2)).sum();
+    ((all - rest).max(0.0), rest)
+}
+
+/// Roots of the sums, from left to right.
+fn roots(squares: Vec<(f64, f64)>) -> (f64, f64) {
+    let (weight, bias) = squares.into_iter().fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
+    (weight.sqrt(), bias.sqrt())
 }
 
 /// The layers that the statistics speak of, without excluded and frozen ones.
