@@ -18,6 +18,7 @@ mod record;
 mod run;
 mod seed;
 mod stop;
+mod vectors;
 
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpointer, Every, replace_file};
 pub use error::{Invalid, MethodError};
@@ -31,3 +32,4 @@ pub use record::Recorder;
 pub use run::{BoxError, Outcome, Run, RunError};
 pub use seed::{Seed, normal, rademacher};
 pub use stop::{Stop, StopReason};
+pub use vectors::zero_upper;

@@ -2,7 +2,9 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use thalweg_core::{Block, Invalid, Iterate, Kind, Method, MethodError, Objective, Progress, Real, Seed};
+use thalweg_core::{
+    Block, Invalid, Iterate, Kind, Method, MethodError, Objective, Progress, Real, Seed, zero_upper,
+};
 
 use crate::adam::{Moments, adam_update};
 use crate::chunks::{each2, each3};
@@ -187,6 +189,7 @@ fn product(a: MatRef<'_, f32>, b: MatRef<'_, f32>) -> Vec<f32> {
         let columns = c.len() / rows;
         let c = MatMut::from_column_major_slice_mut(c, rows, columns);
         matmul(c, Accum::Replace, a, b.subcols(panel * PANEL, columns), 1.0, Par::Seq);
+        zero_upper();
     });
     c
 }

@@ -3,7 +3,7 @@ use faer::linalg::solvers::Solve;
 use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use thalweg_core::{Invalid, Method, MethodError, Progress, Seed};
+use thalweg_core::{Invalid, Method, MethodError, Progress, Seed, zero_upper};
 
 use crate::program::Factors;
 use crate::record::{Record, check_stops};
@@ -377,6 +377,7 @@ fn product(dst: &mut [f64], accum: Accum, a: MatRef<'_, f64>, b: &[f64]) {
     let b = MatRef::from_column_major_slice(b, a.ncols(), columns);
     let dst = MatMut::from_column_major_slice_mut(dst, a.nrows(), columns);
     matmul(dst, accum, a, b, 1.0, Par::Seq);
+    zero_upper();
 }
 
 /// Σ_j D_j h_j by outputs, for the columns from `first`.

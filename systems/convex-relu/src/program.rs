@@ -3,7 +3,7 @@ use std::sync::{Arc, OnceLock};
 use faer::linalg::solvers::{DenseSolveCore, Llt};
 use faer::{Mat, MatRef, Side};
 use rayon::prelude::*;
-use thalweg_core::{Invalid, Problem};
+use thalweg_core::{Invalid, Problem, zero_upper};
 
 use crate::cone::Cone;
 use crate::samples::{add, norm};
@@ -110,7 +110,9 @@ impl Geometry {
     pub(crate) fn pull(&self, theta: &[f64]) -> Mat<f64> {
         let n = self.samples.n();
         let masked = Mat::from_fn(n, self.patterns.len(), |k, i| self.dense[i * n + k] * theta[k]);
-        self.samples.t() * masked
+        let pulled = self.samples.t() * masked;
+        zero_upper();
+        pulled
     }
 }
 

@@ -2,6 +2,7 @@
 
 use faer::linalg::solvers::Solve;
 use faer::{Mat, MatRef, Side};
+use thalweg_core::zero_upper;
 
 /// `(A + Aᵀ)/2`.
 pub(crate) fn symmetric(a: &Mat<f64>) -> Mat<f64> {
@@ -10,7 +11,9 @@ pub(crate) fn symmetric(a: &Mat<f64>) -> Mat<f64> {
 
 /// `Aᵀ S A` for symmetric S.
 pub(crate) fn congruence(a: &Mat<f64>, s: &Mat<f64>) -> Mat<f64> {
-    symmetric(&(a.transpose() * (s * a)))
+    let product = a.transpose() * (s * a);
+    zero_upper();
+    symmetric(&product)
 }
 
 /// `A B` where that is known to be symmetric: half the work.
@@ -20,6 +23,7 @@ pub(crate) fn symmetric_product(a: MatRef<'_, f64>, b: MatRef<'_, f64>) -> Mat<f
     let mut c = Mat::zeros(n, n);
     let threads = faer::get_global_parallelism();
     matmul(c.as_mut(), TriangularLower, faer::Accum::Replace, a, Rectangular, b, Rectangular, 1.0, threads);
+    zero_upper();
     for j in 0..n {
         for i in 0..j {
             c[(i, j)] = c[(j, i)];
@@ -36,17 +40,22 @@ pub(crate) fn scale_rows(a: &Mat<f64>, by: impl Fn(usize) -> f64) -> Mat<f64> {
 /// The lower triangular factor L of `A = L Lᵀ`, unless A is not positive definite.
 pub(crate) fn cholesky(a: &Mat<f64>) -> Option<Mat<f64>> {
     let factor = a.llt(Side::Lower).ok()?.L().to_owned();
+    zero_upper();
     (0..a.nrows()).all(|i| factor[(i, i)].is_finite()).then_some(factor)
 }
 
 /// `A⁻¹ B` for positive definite A.
 pub(crate) fn solve(a: &Mat<f64>, b: MatRef<'_, f64>) -> Option<Mat<f64>> {
-    Some(a.llt(Side::Lower).ok()?.solve(b))
+    let x = a.llt(Side::Lower).ok()?.solve(b);
+    zero_upper();
+    Some(x)
 }
 
 /// Eigenvalues of a symmetric matrix, ascending; not a number if it has none.
 pub(crate) fn eigenvalues(a: &Mat<f64>) -> Vec<f64> {
-    a.self_adjoint_eigenvalues(Side::Lower).unwrap_or_else(|_| vec![f64::NAN; a.nrows()])
+    let values = a.self_adjoint_eigenvalues(Side::Lower);
+    zero_upper();
+    values.unwrap_or_else(|_| vec![f64::NAN; a.nrows()])
 }
 
 /// Largest eigenvalue of a symmetric matrix.

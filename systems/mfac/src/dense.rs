@@ -2,11 +2,14 @@
 
 use faer::linalg::triangular_solve as solve;
 use faer::{Col, Mat, MatMut, Par, Side};
+use thalweg_core::zero_upper;
 
 /// The lower Cholesky factor of a matrix given by its lower triangle; `None` if a pivot is not
 /// positive.
 pub(crate) fn cholesky(a: &Mat<f64>) -> Option<Mat<f64>> {
-    a.llt(Side::Lower).ok().map(|llt| llt.L().to_owned())
+    let factor = a.llt(Side::Lower).ok().map(|llt| llt.L().to_owned());
+    zero_upper();
+    factor
 }
 
 /// Adds `x` to the diagonal.
@@ -17,6 +20,7 @@ pub(crate) fn shift(a: &mut Mat<f64>, x: f64) {
 /// `b ← L⁻¹ b`.
 pub(crate) fn forward(l: &Mat<f64>, b: MatMut<'_, f64>) {
     solve::solve_lower_triangular_in_place(l.as_ref(), b, Par::Seq);
+    zero_upper();
 }
 
 /// (L Lᵀ)⁻¹ b.

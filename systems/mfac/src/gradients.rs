@@ -5,7 +5,7 @@ use faer::{Accum, Mat, MatMut, Par};
 use half::bf16;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use thalweg_core::{Invalid, MethodError, Real};
+use thalweg_core::{Invalid, MethodError, Real, zero_upper};
 
 use crate::kernel::{self, Combine, Dots, Element, LONG_STRIP, STRIP};
 use crate::{MfacError, memory};
@@ -229,6 +229,7 @@ pub(crate) fn syrk(sum: &mut Mat<f64>, a: faer::MatRef<'_, f64>, scale: f64) {
     use BlockStructure::{Rectangular, TriangularLower};
     let b = a.transpose();
     matmul(sum, TriangularLower, Accum::Add, a, Rectangular, b, Rectangular, scale, Par::Seq);
+    zero_upper();
 }
 
 fn copy<T: Real, E: Element>(from: &[T], to: &mut [E]) {

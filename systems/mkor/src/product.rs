@@ -6,7 +6,7 @@ use faer::linalg::matmul::matmul;
 use faer::traits::ComplexField;
 use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
-use thalweg_core::Real;
+use thalweg_core::{Real, zero_upper};
 
 /// Rows per task: fixed, so that threads do not change the bits.
 pub(crate) const PANEL: usize = 64;
@@ -77,6 +77,7 @@ fn fast<T: Real, F: ComplexField + 'static>(
             let rows = c.len() / columns;
             let c = MatMut::from_row_major_slice_mut(c, rows, columns);
             matmul(c, accum, a.subrows(panel * PANEL, rows), b, F::one_impl(), Par::Seq);
+            zero_upper();
         });
     }
     Some(())
