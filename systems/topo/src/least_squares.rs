@@ -1,5 +1,6 @@
 use faer::Mat;
 use serde::{Deserialize, Serialize};
+use thalweg_core::zero_upper;
 
 use crate::{NodeFit, NodeScore};
 
@@ -256,6 +257,7 @@ impl NodeScore for Linear {
         let d = self.nodes();
         let residual = Mat::from_fn(d, d, |i, j| f64::from(i == j) - w[(i, j)]);
         let g = &self.s * &residual;
+        zero_upper();
         let scale = |j: usize| match self.loss {
             Loss::LogVariance => {
                 let v: f64 = (0..d).map(|i| residual[(i, j)] * g[(i, j)]).sum();

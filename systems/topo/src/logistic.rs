@@ -1,4 +1,5 @@
 use faer::Mat;
+use thalweg_core::zero_upper;
 
 use crate::least_squares::{Penalty, solve_spd};
 use crate::{NodeFit, NodeScore, Sample, TopoError};
@@ -41,6 +42,7 @@ impl Logistic {
     /// probabilities are 0, ½ or 1, its weights grow without bound, and a penalty is called for.
     pub fn separated(&self, w: &Mat<f64>) -> Option<usize> {
         let z = &self.x * w;
+        zero_upper();
         let far = |z: &f64| z.abs() > 12.0;
         (0..self.nodes()).find(|v| {
             let mut margins = z.col(*v).iter().filter(|z| **z != 0.0).peekable();
@@ -166,6 +168,7 @@ impl NodeScore for Logistic {
         let z = &self.x * w;
         let residual = Mat::from_fn(z.nrows(), z.ncols(), |i, j| (sigmoid(z[(i, j)]) - self.x[(i, j)]) / n);
         let g = self.x.transpose() * &residual;
+        zero_upper();
         Some(Mat::from_fn(g.nrows(), g.ncols(), |i, j| {
             let extra = if w[(i, j)] == 0.0 { 0.0 } else { self.penalty.slope(w[(i, j)]) };
             g[(i, j)] + RIDGE * w[(i, j)] + extra

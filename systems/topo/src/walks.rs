@@ -6,6 +6,7 @@
 use faer::Mat;
 use faer::linalg::solvers::{DenseSolveCore, Solve};
 use serde::{Deserialize, Serialize};
+use thalweg_core::zero_upper;
 
 /// An acyclicity function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,6 +131,7 @@ pub(crate) fn exponential(a: &Mat<f64>) -> Mat<f64> {
     for _ in 0..squarings {
         sum = &sum * &sum;
     }
+    zero_upper();
     sum
 }
 
@@ -140,6 +142,7 @@ pub(crate) fn m_matrix(a: &Mat<f64>, s: f64) -> Option<(f64, Mat<f64>)> {
     let m = Mat::from_fn(d, d, |i, j| s * f64::from(i == j) - a[(i, j)]);
     let lu = m.partial_piv_lu();
     let inverse = lu.inverse();
+    zero_upper();
     let ok = (0..d).all(|j| (0..d).all(|i| inverse[(i, j)] >= -1e-12));
     let log_det: f64 = (0..d).map(|i| lu.U()[(i, i)].abs().ln()).sum();
     (ok && log_det.is_finite()).then(|| (d as f64 * s.ln() - log_det, inverse))
@@ -150,7 +153,9 @@ pub(crate) fn log_det_inverse(m: &Mat<f64>) -> Option<(f64, Mat<f64>)> {
     let d = m.nrows();
     let lu = m.partial_piv_lu();
     let log_det: f64 = (0..d).map(|i| lu.U()[(i, i)].abs().ln()).sum();
-    log_det.is_finite().then(|| (log_det, lu.solve(Mat::<f64>::identity(d, d))))
+    let inverse = lu.solve(Mat::<f64>::identity(d, d));
+    zero_upper();
+    log_det.is_finite().then_some((log_det, inverse))
 }
 
 #[cfg(test)]
