@@ -2,8 +2,9 @@
 
 use thalweg_convex_relu::{
     Algorithm, Attack, Choice, ConvexError, ConvexRelu, Geometry, Loss, Network, Patterns, Program,
-    RobustProgram, Samples, Solver, feasible_dual,
+    RobustProgram, Samples, Solver, feasible_dual, robust_patterns,
 };
+use thalweg_core::Seed;
 
 fn samples() -> Samples {
     Samples::new(vec![1.0, -1.0], 1).unwrap()
@@ -69,6 +70,14 @@ fn patterns_are_admissible_up_to_eps_one() {
         Err(ConvexError::NotAdmissible { largest }) => assert!((largest - 1.0).abs() < 1e-2, "{largest}"),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn in_boxes_too_wide_for_others_the_pattern_of_a_linear_model_is_left() {
+    let samples = Samples::new(vec![1.0, 1.0, -1.0, 1.0, 0.5, 1.0], 2).unwrap(); // the last column is constant
+    let patterns = robust_patterns(&samples, &[2.0, 0.0], 20, Seed(1)).unwrap();
+    assert_eq!(patterns.len(), 1);
+    assert!((0..3).all(|k| patterns.on(0, k)));
 }
 
 #[test]
