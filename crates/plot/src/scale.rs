@@ -87,10 +87,16 @@ impl Scale {
             let (major, minor) = self.log_ticks(target);
             return (major, minor, None);
         }
-        let step = nice_step((self.hi - self.lo) / target.max(1) as f64);
-        let first = (self.lo / step - 1e-6).ceil();
-        let count = ((self.hi / step + 1e-6).floor() - first).clamp(0.0, 50.0) as usize + 1;
-        let values: Vec<f64> = (0..count).map(|i| (first + i as f64) * step).collect();
+        let multiples = |step: f64| {
+            let first = (self.lo / step - 1e-6).ceil();
+            let count = ((self.hi / step + 1e-6).floor() - first).clamp(-1.0, 50.0) + 1.0;
+            (0..count as usize).map(|i| (first + i as f64) * step).collect::<Vec<f64>>()
+        };
+        let wide = (self.hi - self.lo) / target.max(1) as f64;
+        // One or two numbers tell little of a scale.
+        let steps = [wide, 0.5 * wide].map(nice_step);
+        let step = if multiples(steps[0]).len() < 3 { steps[1] } else { steps[0] };
+        let values = multiples(step);
         let (labels, note) = linear_labels(&values, step);
         let major = values.iter().zip(labels).filter_map(|(&v, label)| Some(Tick { at: self.at(v)?, label }));
         (major.collect(), Vec::new(), note)

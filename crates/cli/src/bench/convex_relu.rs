@@ -759,7 +759,7 @@ fn robust() -> Result<Finding> {
                 seconds <= 0.5 * before,
             ));
         }
-        figures.push(sweep(name)?);
+        figures.extend(sweep(name)?);
     }
     let mut finding = finding(
         "robust",
@@ -774,7 +774,7 @@ fn robust() -> Result<Finding> {
 }
 
 /// Convex value, loss under PGD and certified accuracy as ε grows.
-fn sweep(name: &str) -> Result<(Figure, String)> {
+fn sweep(name: &str) -> Result<[(Figure, String); 2]> {
     let data = load(name, Loss::Hinge)?;
     let program = program(&data, Loss::Hinge, 0.01)?;
     let (mut convex, mut attacked, mut proved) = (Vec::new(), Vec::new(), Vec::new());
@@ -790,12 +790,14 @@ fn sweep(name: &str) -> Result<(Figure, String)> {
         attacked.push((eps, left.loss + net.decay(0.01)));
         proved.push((eps, attack.certified_accuracy(&net, &data.train, &data.y)));
     }
-    let figure = Figure::new(format!("{name}, hinge")).x_label("ε").log_x();
-    let figure = figure
-        .line("convex value", &convex)
-        .scatter("objective under PGD-40", &attacked)
-        .line("certified accuracy", &proved);
-    Ok((figure, "On the training part.".into()))
+    let figure = |title: &str| Figure::new(format!("{name}, hinge: {title}")).x_label("ε").log_x();
+    let values = figure("worst-case objective").log_y();
+    let values = values.line("convex value", &convex).scatter("under PGD-40", &attacked);
+    let accuracies = figure("certified accuracy").line("training part", &proved);
+    Ok([
+        (values, "On the training part: no attack exceeds the convex value.".into()),
+        (accuracies, String::new()),
+    ])
 }
 
 /// The claim that the first few iterations already predict well.
