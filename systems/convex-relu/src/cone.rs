@@ -30,7 +30,8 @@ struct Basis {
 }
 
 impl Cone<'_> {
-    fn sign(&self, k: usize) -> f64 {
+    /// e_k: 1 where the pattern is on, −1 where it is off.
+    pub fn sign(&self, k: usize) -> f64 {
         2.0 * self.pattern[k] - 1.0
     }
 

@@ -103,7 +103,7 @@ fn whole(program: &Program, index: usize) -> Group {
 /// forbids: the least of its outputs.
 fn slack(program: &Program, index: usize, v: &[f64], k: usize) -> f64 {
     let cone = program.geometry().cone(index % program.patterns().len());
-    let e = (2.0 * cone.pattern[k] - 1.0) / cone.norms[k].max(f64::MIN_POSITIVE);
+    let e = cone.sign(k) / cone.norms[k].max(f64::MIN_POSITIVE);
     let height = |v: &[f64]| e * dot(program.samples().row(k), v);
     v.chunks(program.samples().d()).map(height).fold(f64::INFINITY, f64::min)
 }
@@ -167,12 +167,13 @@ fn restricted(
     for (at, &(g, first)) in groups.iter().enumerate() {
         let cone = program.geometry().cone(g.index % p);
         for o in 0..outputs {
+            let first_row = conic.rows();
             for &k in g.rows.iter().filter(|&&k| cone.norms[k] > 0.0) {
-                let e = (2.0 * cone.pattern[k] - 1.0) / cone.norms[k];
+                let e = cone.sign(k) / cone.norms[k];
                 let terms = samples.row(k).iter().enumerate().map(|(i, x)| (first + o * d + i, e * x));
                 conic.row(0.0, terms.collect::<Vec<_>>());
             }
-            conic.cone(Kind::NonnegativeConeT(g.rows.iter().filter(|&&k| cone.norms[k] > 0.0).count()));
+            conic.cone(Kind::NonnegativeConeT(conic.rows() - first_row));
         }
         conic.row(0.0, [(norms + at, 1.0)]);
         (0..group).for_each(|i| {

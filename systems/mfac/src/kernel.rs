@@ -69,13 +69,11 @@ impl<E: Element> WithSimd for Dots<'_, E> {
     fn with_simd<S: Simd>(self, _: S) {
         let Self { g, d, x, sums } = self;
         let row = |k: usize| &g[k * d..][..x.len()];
-        let (fours, rest) = sums.as_chunks_mut::<4>();
-        let done = 4 * fours.len();
-        for (k, sums) in fours.iter_mut().enumerate() {
-            *sums = four_dots([row(4 * k), row(4 * k + 1), row(4 * k + 2), row(4 * k + 3)], x);
-        }
-        for (k, sum) in rest.iter_mut().enumerate() {
-            *sum = four_dots([row(done + k); 4], x)[0];
+        for (k, sums) in sums.chunks_mut(4).enumerate() {
+            // Where fewer are left, the last stands in for the others.
+            let last = sums.len() - 1;
+            let dots = four_dots(array::from_fn(|r| row(4 * k + r.min(last))), x);
+            sums.copy_from_slice(&dots[..=last]);
         }
     }
 }

@@ -42,7 +42,6 @@ impl Logistic {
     /// probabilities are 0, ½ or 1, its weights grow without bound, and a penalty is called for.
     pub fn separated(&self, w: &Mat<f64>) -> Option<usize> {
         let z = &self.x * w;
-        zero_upper();
         let far = |z: &f64| z.abs() > 12.0;
         (0..self.nodes()).find(|v| {
             let mut margins = z.col(*v).iter().filter(|z| **z != 0.0).peekable();
@@ -166,6 +165,7 @@ impl NodeScore for Logistic {
     fn gradient(&self, w: &Mat<f64>) -> Option<Mat<f64>> {
         let n = self.x.nrows() as f64;
         let z = &self.x * w;
+        zero_upper();
         let residual = Mat::from_fn(z.nrows(), z.ncols(), |i, j| (sigmoid(z[(i, j)]) - self.x[(i, j)]) / n);
         let g = self.x.transpose() * &residual;
         zero_upper();

@@ -153,9 +153,11 @@ pub(crate) fn log_det_inverse(m: &Mat<f64>) -> Option<(f64, Mat<f64>)> {
     let d = m.nrows();
     let lu = m.partial_piv_lu();
     let log_det: f64 = (0..d).map(|i| lu.U()[(i, i)].abs().ln()).sum();
-    let inverse = lu.solve(Mat::<f64>::identity(d, d));
-    zero_upper();
-    log_det.is_finite().then_some((log_det, inverse))
+    log_det.is_finite().then(|| {
+        let inverse = lu.solve(Mat::<f64>::identity(d, d));
+        zero_upper();
+        (log_det, inverse)
+    })
 }
 
 #[cfg(test)]
