@@ -25,13 +25,15 @@ pub struct Common {
 }
 
 impl Common {
-    /// Sets the number of threads for the whole program.
+    /// Sets the number of threads for the whole program. This one is of them: a small parallel step
+    /// then costs no handing over. So whoever starts others and waits for them gives them a pool.
     pub fn start(&self) -> Result<()> {
         if self.threads == Some(0) {
             bail!("threads = 0 is not allowed; use at least 1");
         }
         rayon::ThreadPoolBuilder::new()
             .num_threads(self.threads.unwrap_or(0))
+            .use_current_thread()
             .build_global()
             .context("cannot start the threads")
     }

@@ -1,17 +1,26 @@
 use faer::linalg::matmul::matmul;
-use faer::linalg::solvers::Solve;
-use faer::{Accum, MatMut, MatRef, Par};
+use faer::prelude::ReborrowMut;
+use faer::{Accum, Mat, MatMut, MatRef, Par};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Method, MethodError, Progress, Seed, zero_upper};
 
-use crate::program::Factors;
+use crate::program::{Factors, Kernel};
 use crate::record::{Record, check_stops};
 use crate::samples::{add, norm};
 use crate::{Certified, ConvexError, Program};
 
-/// Patterns of one parallel task: fixed, so that sums do not depend on the number of threads.
+/// Patterns of one parallel task at most.
 const STRIP: usize = 16;
+
+/// Patterns of one parallel task: an even number of tasks of about one size, whatever the number of
+/// threads, on which sums must not depend.
+fn strip(patterns: usize) -> usize {
+    patterns.div_ceil(2 * patterns.div_ceil(2 * STRIP))
+}
+
+/// Rows and columns of a block of the kernel: it stays in the cache between its two uses.
+const BLOCK: usize = 256;
 
 /// The structured ADMM, for all losses. Besides u = v and Gu = s it also splits r = Σ F_i (u_i − z_i);
 /// the linear system then holds no loss, no β and no ρ, and is solved by Woodbury's identity with
@@ -140,9 +149,10 @@ impl Method<Program> for Admm {
 
     fn step(&self, program: &mut Program, state: &mut AdmmState) -> Result<Progress, MethodError> {
         let factors = program.geometry().factors()?;
-        let (c, b, pushed) = right_hand_sides(program, factors, state);
-        let (weights, outputs) = solve_outputs(program, factors, state, pushed);
-        let mut residuals = self.update_copies(program, factors, state, c, b, &weights);
+        let (mut c, b, pushed) = right_hand_sides(program, factors, state);
+        let weights = couple(program, factors, &mut c, pushed);
+        let (mut residuals, outputs) = self.update_copies(program, factors, state, c, b, weights.as_deref());
+        let outputs = fit_linear(program, factors, state, outputs);
         residuals = residuals.plus(self.update_outputs(program, state, &outputs));
         state.record.iteration += 1;
         let iteration = state.record.iteration;
@@ -167,12 +177,13 @@ impl Method<Program> for Admm {
     }
 }
 
-/// C b = g_u + g_z and C c = g_u − g_z by columns, and Σ F_i c_i.
+/// b of C b = g_u + g_z by columns and, with a kernel over samples, c of C c = g_u − g_z and Σ F_i c_i;
+/// with one over patterns g_u − g_z.
 fn right_hand_sides(program: &Program, f: &Factors, state: &AdmmState) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
     let (n, d, outputs) = (program.samples().n(), program.samples().d(), program.outputs());
     let mut pull: Vec<f64> = state.r.iter().zip(&state.eta).map(|(r, e)| 2.0 * (r - e)).collect();
     project_out(f, &mut pull, n);
-    let width = STRIP * outputs;
+    let width = strip(program.patterns().len()) * outputs;
     let (mut c, mut b) = (vec![0.0; d * program.columns()], vec![0.0; d * program.columns()]);
     let strip = |(strip, (c, b)): (usize, (&mut [f64], &mut [f64]))| {
         let (first, columns) = (strip * width, c.len() / d);
@@ -197,40 +208,60 @@ fn right_hand_sides(program: &Program, f: &Factors, state: &AdmmState) -> (Vec<f
         product(&mut plus, Accum::Add, program.samples().t(), &sum);
         product(&mut minus, Accum::Add, program.samples().t(), &difference);
         product(b, Accum::Replace, f.inverse.as_ref(), &plus);
+        if let Kernel::Patterns(_) = f.kernel {
+            c.copy_from_slice(&minus);
+            return Vec::new();
+        }
         product(c, Accum::Replace, f.inverse.as_ref(), &minus);
         product(&mut sum, Accum::Replace, program.samples().mat(), c);
-        masked_sum(program, &sum, first)
+        let mut pushed = vec![0.0; n * outputs];
+        add_masked(program, &mut pushed, 1.0, &sum, first);
+        pushed
     };
     let parts: Vec<Vec<f64>> =
         c.par_chunks_mut(width * d).zip(b.par_chunks_mut(width * d)).enumerate().map(strip).collect();
-    let mut pushed = vec![0.0; n * outputs];
-    parts.iter().for_each(|part| add(&mut pushed, 1.0, part));
-    (c, b, pushed)
+    (c, b, sum(&parts))
 }
 
-/// Woodbury's weights q = (½I + H)⁻¹ Σ F_i c_i, and the outputs Σ F_i (u_i − z_i) = q/2, to which a
-/// linear part adds the projection of r − η on the range of X.
-fn solve_outputs(
-    program: &Program,
-    f: &Factors,
-    state: &AdmmState,
-    mut pushed: Vec<f64>,
-) -> (Vec<f64>, Vec<f64>) {
-    let (n, outputs) = (program.samples().n(), program.outputs());
-    project_out(f, &mut pushed, n);
-    f.kernel.solve_in_place(MatMut::from_column_major_slice_mut(&mut pushed, n, outputs));
-    let mut fitted: Vec<f64> = pushed.iter().map(|q| 0.5 * q).collect();
+/// With a kernel over samples Woodbury's weights q = (½I + H)⁻¹ Σ F_i c_i, which c still lacks; with
+/// one over patterns c becomes u − z.
+fn couple(program: &Program, f: &Factors, c: &mut [f64], mut pushed: Vec<f64>) -> Option<Vec<f64>> {
+    let (d, outputs) = (program.samples().d(), program.outputs());
+    match &f.kernel {
+        Kernel::Samples(kernel) => {
+            project_out(f, &mut pushed, program.samples().n());
+            Some(symmetric_product(kernel, &pushed))
+        }
+        Kernel::Patterns(kernel) => {
+            // The columns of a pattern lie side by side, those of an output belong together.
+            let columns = |o: usize| (o..program.columns()).step_by(outputs);
+            let of = |o: usize| columns(o).flat_map(|j| &c[j * d..][..d]);
+            let together: Vec<f64> = (0..outputs).flat_map(of).copied().collect();
+            let solved = symmetric_product(kernel, &together);
+            for (j, solved) in (0..outputs).flat_map(columns).zip(solved.chunks(d)) {
+                c[j * d..][..d].copy_from_slice(solved);
+            }
+            None
+        }
+    }
+}
+
+/// The outputs Σ F_i (u_i − z_i), to which a linear part adds the projection of r − η on the range of X.
+fn fit_linear(program: &Program, f: &Factors, state: &AdmmState, mut outputs: Vec<f64>) -> Vec<f64> {
+    let n = program.samples().n();
     if f.range.is_some() {
         let wanted: Vec<f64> = state.r.iter().zip(&state.eta).map(|(r, e)| r - e).collect();
         let mut outside = wanted.clone();
         project_out(f, &mut outside, n);
-        fitted.iter_mut().zip(wanted).zip(outside).for_each(|((f, w), o)| *f += w - o);
+        project_out(f, &mut outputs, n);
+        outputs.iter_mut().zip(wanted).zip(outside).for_each(|((f, w), o)| *f += w - o);
     }
-    (pushed, fitted)
+    outputs
 }
 
 impl Admm {
-    /// u and z from b and c, then v, w (shrunk in norm) and s, t (cut off at 0) with their duals.
+    /// u and z from b and c, then v, w (shrunk in norm) and s, t (cut off at 0) with their duals; and
+    /// the outputs Σ F_i (u_i − z_i) = q/2.
     fn update_copies(
         &self,
         program: &Program,
@@ -238,10 +269,11 @@ impl Admm {
         state: &mut AdmmState,
         mut c: Vec<f64>,
         mut b: Vec<f64>,
-        weights: &[f64],
-    ) -> Residuals {
+        weights: Option<&[f64]>,
+    ) -> (Residuals, Vec<f64>) {
         let (n, d, outputs) = (program.samples().n(), program.samples().d(), program.outputs());
-        let (width, shrink, alpha) = (STRIP * outputs, program.beta() / state.rho, self.relax);
+        let width = strip(program.patterns().len()) * outputs;
+        let (shrink, alpha) = (program.beta() / state.rho, self.relax);
         let [v, w] = &mut state.v;
         let [qv, qw] = &mut state.q;
         let [s, t] = &mut state.slack;
@@ -257,33 +289,40 @@ impl Admm {
             let (((c, b), (v, w)), ((qv, qw), (s, t))) = ((target, copy), (q, slack));
             let (first, columns) = (strip * width, c.len() / d);
             let mut heights = vec![0.0; n * columns];
-            for j in 0..columns {
-                let pattern = program.geometry().pattern((first + j) / outputs);
-                let weights = &weights[(first + j) % outputs * n..][..n];
-                for k in 0..n {
-                    heights[j * n + k] = -pattern[k] * weights[k];
+            if let Some(weights) = weights {
+                for j in 0..columns {
+                    let pattern = program.geometry().pattern((first + j) / outputs);
+                    let weights = &weights[(first + j) % outputs * n..][..n];
+                    for k in 0..n {
+                        heights[j * n + k] = -pattern[k] * weights[k];
+                    }
                 }
+                let mut pulled = vec![0.0; d * columns];
+                product(&mut pulled, Accum::Replace, program.samples().t(), &heights);
+                product(c, Accum::Add, f.inverse.as_ref(), &pulled);
             }
-            let mut pulled = vec![0.0; d * columns];
-            product(&mut pulled, Accum::Replace, program.samples().t(), &heights);
-            product(c, Accum::Add, f.inverse.as_ref(), &pulled);
             for (a, b) in c.iter_mut().zip(b.iter_mut()) {
                 (*a, *b) = (0.5 * (*b + *a), 0.5 * (*b - *a));
             }
             let mut total = Residuals::default();
-            for (u, v, q, slack) in [(&*c, v, qv, s), (&*b, w, qw, t)] {
+            let mut pushed = vec![0.0; if weights.is_none() { n * outputs } else { 0 }];
+            for (sign, u, v, q, slack) in [(1.0, &*c, v, qv, s), (-1.0, &*b, w, qw, t)] {
                 total = total.plus(shrink_groups(u, v, q, d * outputs, shrink, alpha));
                 product(&mut heights, Accum::Replace, program.samples().mat(), u);
+                if weights.is_none() {
+                    add_masked(program, &mut pushed, sign, &heights, first);
+                }
                 for j in 0..columns {
                     let pattern = program.geometry().pattern((first + j) / outputs);
                     let at = j * n..(j + 1) * n;
                     total = total.plus(cut(&heights[at.clone()], pattern, &mut slack[at], alpha));
                 }
             }
-            total
+            (total, pushed)
         };
-        let parts: Vec<Residuals> = copies.enumerate().map(strip).collect();
-        parts.into_iter().fold(Residuals::default(), Residuals::plus)
+        let (totals, parts): (Vec<Residuals>, Vec<Vec<f64>>) = copies.enumerate().map(strip).unzip();
+        let outputs = weights.map_or_else(|| sum(&parts), |q| q.iter().map(|q| 0.5 * q).collect());
+        (totals.into_iter().fold(Residuals::default(), Residuals::plus), outputs)
     }
 
     /// r ← prox of the loss, η.
@@ -380,15 +419,49 @@ fn product(dst: &mut [f64], accum: Accum, a: MatRef<'_, f64>, b: &[f64]) {
     zero_upper();
 }
 
-/// Σ_j D_j h_j by outputs, for the columns from `first`.
-fn masked_sum(program: &Program, heights: &[f64], first: usize) -> Vec<f64> {
+/// A x for symmetric A, `x` column-major. Each block below the diagonal comes from memory once, for
+/// itself and for its mirror image.
+fn symmetric_product(a: &Mat<f64>, x: &[f64]) -> Vec<f64> {
+    let (n, columns) = (a.nrows(), x.len() / a.nrows());
+    let x = MatRef::from_column_major_slice(x, n, columns);
+    let strip = |own: usize| {
+        let mut sum = vec![0.0; n * columns];
+        let mut out = MatMut::from_column_major_slice_mut(&mut sum, n, columns);
+        let width = BLOCK.min(n - own);
+        for first in (own..n).step_by(BLOCK) {
+            let height = BLOCK.min(n - first);
+            let block = a.submatrix(first, own, height, width);
+            let mut plus = |to: usize, a: MatRef<'_, f64>, from: usize| {
+                let (to, x) = (out.rb_mut().subrows_mut(to, a.nrows()), x.subrows(from, a.ncols()));
+                matmul(to, Accum::Add, a, x, 1.0, Par::Seq);
+            };
+            plus(first, block, own);
+            if first > own {
+                plus(own, block.transpose(), first);
+            }
+        }
+        zero_upper();
+        sum
+    };
+    let strips: Vec<usize> = (0..n).step_by(BLOCK).collect();
+    let parts: Vec<Vec<f64>> = strips.into_par_iter().map(strip).collect();
+    sum(&parts)
+}
+
+/// Adds ± Σ_j D_j h_j by outputs, for the columns from `first`.
+fn add_masked(program: &Program, to: &mut [f64], sign: f64, heights: &[f64], first: usize) {
     let (n, outputs) = (program.samples().n(), program.outputs());
-    let mut sum = vec![0.0; n * outputs];
     for (j, h) in heights.chunks(n).enumerate() {
         let pattern = program.geometry().pattern((first + j) / outputs);
-        let sum = &mut sum[(first + j) % outputs * n..][..n];
-        sum.iter_mut().zip(h).zip(pattern).for_each(|((s, h), on)| *s += on * h);
+        let to = &mut to[(first + j) % outputs * n..][..n];
+        to.iter_mut().zip(h).zip(pattern).for_each(|((s, h), on)| *s += sign * on * h);
     }
+}
+
+/// The sum of arrays of one length.
+fn sum(parts: &[Vec<f64>]) -> Vec<f64> {
+    let mut sum = vec![0.0; parts.first().map_or(0, Vec::len)];
+    parts.iter().for_each(|part| add(&mut sum, 1.0, part));
     sum
 }
 
@@ -405,24 +478,24 @@ fn project_out(f: &Factors, x: &mut [f64], n: usize) {
 
 #[cfg(test)]
 mod tests {
-    use faer::Mat;
+    use faer::linalg::solvers::Solve;
     use thalweg_core::normal;
 
     use super::*;
     use crate::{Geometry, Loss, Patterns, Samples};
 
-    fn random(n: usize, d: usize) -> Program {
+    fn random(n: usize, d: usize, draws: u64) -> Program {
         let mut x = vec![0.0; n * d];
         normal(&mut Seed(2).stream("x", 0), &mut x);
         let samples = Samples::new(x, d).unwrap();
         let y = samples.rows().map(|x| x[0] - x[1]).collect();
-        let patterns = Patterns::sample(&samples, 20, Seed(1)).unwrap();
+        let patterns = Patterns::sample(&samples, draws, Seed(1)).unwrap();
         Program::new(Geometry::new(samples, patterns, false).unwrap(), y, Loss::Squared, 0.1).unwrap()
     }
 
     #[test]
-    fn the_kernel_is_the_product_that_it_abbreviates() {
-        let program = random(9, 3);
+    fn the_kernel_is_the_inverse_of_the_product_that_it_abbreviates() {
+        let program = random(9, 3, 20);
         let (n, p) = (9, program.patterns().len());
         let x = program.samples().mat().to_owned();
         let c = Mat::<f64>::identity(3, 3) + x.transpose() * &x;
@@ -435,65 +508,78 @@ mod tests {
         for k in 0..n {
             h[(k, k)] += 0.5;
         }
-        let kernel = &program.geometry().factors().unwrap().kernel;
-        let ours = kernel.L() * kernel.L().transpose();
-        assert!((ours - h).norm_max() < 1e-10);
+        let Kernel::Samples(ours) = &program.geometry().factors().unwrap().kernel else {
+            panic!("9 samples are fewer than 3 unknowns a pattern")
+        };
+        assert!((ours * h - Mat::<f64>::identity(n, n)).norm_max() < 1e-10);
     }
 
     /// One unrelaxed step from a random state solves the dense (2dP)² system.
     #[test]
-    fn woodbury_solves_the_dense_system() {
-        let mut program = random(9, 3);
-        let (n, d, p) = (9, 3, program.patterns().len());
-        let method = Admm { relax: 1.0, adapt_until: 0, ..Admm::default() };
-        let mut state = method.init(&mut program, Seed(1)).unwrap();
-        let mut rng = Seed(5).stream("state", 0);
-        for x in state
-            .v
-            .iter_mut()
-            .chain(&mut state.q)
-            .chain(&mut state.slack)
-            .chain([&mut state.r, &mut state.eta])
-        {
-            normal(&mut rng, x);
-        }
-        let dense = crate::paper::system(&program, 1.0);
-        let mut rhs = Mat::<f64>::zeros(2 * d * p, 1);
-        for block in 0..2 * p {
-            let (side, i) = (block / p, block % p);
-            for j in 0..d {
-                let at = i * d + j;
-                rhs[(block * d + j, 0)] += 2.0 * state.v[side][at] - state.q[side][at];
-            }
-            for k in 0..n {
-                let on = program.geometry().pattern(i)[k];
-                let sign = if side == 0 { 1.0 } else { -1.0 };
-                let pull = (2.0 * on - 1.0) * state.slack[side][i * n + k].abs()
-                    + sign * on * (state.r[k] - state.eta[k]);
+    fn both_kernels_solve_the_dense_system() {
+        for (mut program, over_samples) in [(random(9, 3, 20), true), (random(40, 3, 6), false)] {
+            let (n, d, p) = (program.samples().n(), 3, program.patterns().len());
+            let method = Admm { relax: 1.0, adapt_until: 0, ..Admm::default() };
+            let mut state = method.init(&mut program, Seed(1)).unwrap();
+            let mut rng = Seed(5).stream("state", 0);
+            let copies = state.v.iter_mut().chain(&mut state.q).chain(&mut state.slack);
+            copies.chain([&mut state.r, &mut state.eta]).for_each(|x| normal(&mut rng, x));
+            let dense = crate::paper::system(&program, 1.0);
+            let mut rhs = Mat::<f64>::zeros(2 * d * p, 1);
+            for block in 0..2 * p {
+                let (side, i) = (block / p, block % p);
                 for j in 0..d {
-                    rhs[(block * d + j, 0)] += pull * program.samples().row(k)[j];
+                    let at = i * d + j;
+                    rhs[(block * d + j, 0)] += 2.0 * state.v[side][at] - state.q[side][at];
+                }
+                for k in 0..n {
+                    let on = program.geometry().pattern(i)[k];
+                    let sign = if side == 0 { 1.0 } else { -1.0 };
+                    let pull = (2.0 * on - 1.0) * state.slack[side][i * n + k].abs()
+                        + sign * on * (state.r[k] - state.eta[k]);
+                    for j in 0..d {
+                        rhs[(block * d + j, 0)] += pull * program.samples().row(k)[j];
+                    }
                 }
             }
+            let expected = dense.llt(faer::Side::Lower).unwrap().solve(&rhs);
+            let factors = program.geometry().factors().unwrap();
+            let (mut c, b, pushed) = right_hand_sides(&program, factors, &state);
+            let weights = couple(&program, factors, &mut c, pushed);
+            assert_eq!(weights.is_some(), over_samples);
+            let (_, outputs) =
+                method.update_copies(&program, factors, &mut state, c.clone(), b.clone(), weights.as_deref());
+            for i in 0..p {
+                let Some(weights) = &weights else { break };
+                let heights: Vec<f64> =
+                    weights.iter().zip(program.geometry().pattern(i)).map(|(q, on)| -q * on).collect();
+                let mut pulled = vec![0.0; d];
+                product(&mut pulled, Accum::Replace, program.samples().t(), &heights);
+                product(&mut c[i * d..][..d], Accum::Add, factors.inverse.as_ref(), &pulled);
+            }
+            let half = |j: usize, s: f64| 0.5 * (b[j] + s * c[j]);
+            let u: Vec<f64> = (0..d * p).map(|j| half(j, 1.0)).collect();
+            let z: Vec<f64> = (0..d * p).map(|j| half(j, -1.0)).collect();
+            for j in 0..d * p {
+                assert!((u[j] - expected[(j, 0)]).abs() < 1e-10);
+                assert!((z[j] - expected[(d * p + j, 0)]).abs() < 1e-10);
+            }
+            let direct = program.predict(&u, &z);
+            assert!(direct.iter().zip(outputs).all(|(a, b)| (a - b).abs() < 1e-10));
         }
-        let expected = dense.llt(faer::Side::Lower).unwrap().solve(&rhs);
-        let factors = program.geometry().factors().unwrap();
-        let (mut c, b, pushed) = right_hand_sides(&program, factors, &state);
-        let (weights, outputs) = solve_outputs(&program, factors, &state, pushed);
-        for i in 0..p {
-            let heights: Vec<f64> =
-                weights.iter().zip(program.geometry().pattern(i)).map(|(q, on)| -q * on).collect();
-            let mut pulled = vec![0.0; d];
-            product(&mut pulled, Accum::Replace, program.samples().t(), &heights);
-            product(&mut c[i * d..][..d], Accum::Add, factors.inverse.as_ref(), &pulled);
-        }
-        let half = |j: usize, s: f64| 0.5 * (b[j] + s * c[j]);
-        let u: Vec<f64> = (0..d * p).map(|j| half(j, 1.0)).collect();
-        let z: Vec<f64> = (0..d * p).map(|j| half(j, -1.0)).collect();
-        for j in 0..d * p {
-            assert!((u[j] - expected[(j, 0)]).abs() < 1e-10);
-            assert!((z[j] - expected[(d * p + j, 0)]).abs() < 1e-10);
-        }
-        let direct = program.predict(&u, &z);
-        assert!(direct.iter().zip(outputs).all(|(a, b)| (a - b).abs() < 1e-10));
+    }
+
+    #[test]
+    fn the_kernel_over_patterns_takes_a_linear_part_and_outputs() {
+        let plain = random(40, 3, 6);
+        let rows = || plain.samples().rows();
+        let y = rows().map(|x| x[0].abs()).chain(rows().map(|x| x[1] - x[2])).collect();
+        let geometry = Geometry::new(plain.samples().clone(), plain.patterns().clone(), true).unwrap();
+        let mut program = Program::new(geometry, y, Loss::Squared, 0.05).unwrap();
+        let over_patterns = matches!(program.geometry().factors().unwrap().kernel, Kernel::Patterns(_));
+        assert!(over_patterns);
+        let method = Admm { tol: 1e-8, ..Admm::default() };
+        let (certified, _) = method.run_from(&mut program, None, 20_000).unwrap();
+        assert!(certified.certificate.gap <= 1e-8, "{:?}", certified.certificate.gap);
     }
 }

@@ -1,7 +1,7 @@
 use std::sync::{Arc, OnceLock};
 
 use faer::linalg::solvers::{DenseSolveCore, Llt};
-use faer::{Mat, MatRef, Side};
+use faer::{Mat, MatRef, Scale, Side};
 use rayon::prelude::*;
 use thalweg_core::{Invalid, Problem, zero_upper};
 
@@ -30,10 +30,20 @@ pub struct Geometry {
 pub(crate) struct Factors {
     /// (I + XᵀX)⁻¹, `[d, d]`.
     pub inverse: Mat<f64>,
-    /// ½ I + Q H Q with H = (X C⁻¹ Xᵀ) ∘ (D Dᵀ), `[n, n]`.
-    pub kernel: Llt<f64>,
+    pub kernel: Kernel,
     /// Orthonormal basis of the range of X, with a skip connection.
     pub range: Option<Mat<f64>>,
+}
+
+/// What couples the patterns, on the smaller side of Woodbury's identity; inverted, since a product,
+/// unlike a triangular solve, is the work of all threads. With Q the projection off the range of X
+/// if there is a linear part, else I:
+#[derive(Debug)]
+pub(crate) enum Kernel {
+    /// (½ I + Q H Q)⁻¹ with H = (X C⁻¹ Xᵀ) ∘ (D Dᵀ), `[n, n]`.
+    Samples(Mat<f64>),
+    /// (I ⊗ C + 2 Fᵀ Q F)⁻¹ with F = (F_1 … F_P), `[d P, d P]`.
+    Patterns(Mat<f64>),
 }
 
 impl Geometry {
@@ -75,7 +85,7 @@ impl Geometry {
         Cone { samples: &self.samples, norms: &self.norms, pattern: self.pattern(i) }
     }
 
-    /// Factors C = I + XᵀX and ½I + H once.
+    /// Inverts C = I + XᵀX and the kernel once.
     ///
     /// # Errors
     /// Too large for memory; not positive definite in floating point.
@@ -84,26 +94,60 @@ impl Geometry {
             return Ok(factors);
         }
         let (n, d, p) = (self.samples.n(), self.samples.d(), self.patterns.len());
-        let needed = 8e-9 * (2 * n * n + d * d + 12 * (n + d) * p) as f64;
+        let side = n.min(d * p);
+        let needed = 8e-9 * (3 * side * side + d * d + 12 * (n + d) * p) as f64;
         if needed > MEMORY {
-            let instead = format!("rbcd, or fewer than {} samples", (MEMORY / 16e-9).sqrt() as usize);
+            let most = (MEMORY / 24e-9).sqrt() as usize;
+            let instead = format!("rbcd, or fewer than {most} samples, or patterns times features");
             return Err(ConvexError::Memory { method: "admm", needed, limit: MEMORY, instead });
         }
-        let x = self.samples.mat();
         let inverse = gram(&self.samples)?.inverse();
-        let dense = MatRef::from_column_major_slice(&self.dense, n, p);
-        let (xcx, ddt) = (x * &inverse * x.transpose(), dense * dense.transpose());
-        let mut h = Mat::from_fn(n, n, |i, j| xcx[(i, j)] * ddt[(i, j)]);
         let range = self.skip.then(|| range(&self.samples));
-        if let Some(u) = &range {
+        let invert = |m: Mat<f64>| m.llt(Side::Lower).map(|m| m.inverse());
+        let kernel = if side == n {
+            invert(self.over_samples(&inverse, range.as_ref())).map(Kernel::Samples)
+        } else {
+            invert(self.over_patterns(range.as_ref())).map(Kernel::Patterns)
+        };
+        let kernel = kernel.map_err(|_| ConvexError::Factor { what: "kernel" })?;
+        zero_upper();
+        Ok(self.factors.get_or_init(|| Factors { inverse, kernel, range }))
+    }
+
+    /// ½ I + Q H Q.
+    fn over_samples(&self, inverse: &Mat<f64>, range: Option<&Mat<f64>>) -> Mat<f64> {
+        let (n, x) = (self.samples.n(), self.samples.mat());
+        let dense = MatRef::from_column_major_slice(&self.dense, n, self.patterns.len());
+        let (xcx, ddt) = (x * inverse * x.transpose(), dense * dense.transpose());
+        let mut h = Mat::from_fn(n, n, |i, j| xcx[(i, j)] * ddt[(i, j)]);
+        if let Some(u) = range {
             h = outside(u, &h);
             h = outside(u, &h.transpose().to_owned());
         }
-        for k in 0..n {
-            h[(k, k)] += 0.5;
+        (0..n).for_each(|k| h[(k, k)] += 0.5);
+        h
+    }
+
+    /// I ⊗ C + 2 Fᵀ Q F, from a few rows of F at a time.
+    fn over_patterns(&self, range: Option<&Mat<f64>>) -> Mat<f64> {
+        const ROWS: usize = 1024;
+        let (n, d, x) = (self.samples.n(), self.samples.d(), self.samples.mat());
+        let side = d * self.patterns.len();
+        let c = gram_matrix(&self.samples);
+        let mut m = Mat::from_fn(side, side, |i, j| if i / d == j / d { c[(i % d, j % d)] } else { 0.0 });
+        let mut seen = range.map(|u| Mat::zeros(u.ncols(), side));
+        for first in (0..n).step_by(ROWS) {
+            let rows = ROWS.min(n - first);
+            let f = Mat::from_fn(rows, side, |k, j| self.pattern(j / d)[first + k] * x[(first + k, j % d)]);
+            m += Scale(2.0) * f.transpose() * &f;
+            if let Some((seen, u)) = seen.as_mut().zip(range) {
+                *seen += u.subrows(first, rows).transpose() * &f;
+            }
         }
-        let kernel = h.llt(Side::Lower).map_err(|_| ConvexError::Factor { what: "kernel ½I + H" })?;
-        Ok(self.factors.get_or_init(|| Factors { inverse, kernel, range }))
+        if let Some(seen) = seen {
+            m -= Scale(2.0) * seen.transpose() * &seen;
+        }
+        m
     }
 
     /// F_iᵀ θ for every pattern i, `[d, P]`.
@@ -118,8 +162,11 @@ impl Geometry {
 
 /// Factor of C = I + XᵀX.
 pub(crate) fn gram(samples: &Samples) -> Result<Llt<f64>, ConvexError> {
-    let c = Mat::<f64>::identity(samples.d(), samples.d()) + samples.t() * samples.mat();
-    c.llt(Side::Lower).map_err(|_| ConvexError::Factor { what: "matrix I + XᵀX" })
+    gram_matrix(samples).llt(Side::Lower).map_err(|_| ConvexError::Factor { what: "matrix I + XᵀX" })
+}
+
+fn gram_matrix(samples: &Samples) -> Mat<f64> {
+    Mat::<f64>::identity(samples.d(), samples.d()) + samples.t() * samples.mat()
 }
 
 /// Orthonormal basis of the range of X.

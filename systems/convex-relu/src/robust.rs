@@ -16,7 +16,10 @@ use crate::{Certificate, Certified, ConvexError, Loss, Patterns, Program, Sample
 /// A slack of the sign conditions above which a pattern has neurons strictly inside its robust cone.
 const INSIDE: f64 = 1e-9;
 
-/// Newton's quadratic programs for bce at most.
+/// A gap as good as the solver's accuracy allows.
+const FINE: f64 = 1e-7;
+
+/// Programs after the first at most.
 const NEWTON: usize = 8;
 
 /// The robust program: a program whose neurons lie in K_i^ε = { v : E_i X v ≥ Σ_j ε_j|v_j| } and whose
@@ -203,13 +206,13 @@ impl RobustProgram {
         let (n, d) = (self.program.samples().n(), self.program.samples().d());
         let all = vec![true; 2 * self.program.patterns().len()];
         let mut shifts = vec![vec![0.0; d]; all.len()];
-        let first = self.solve_once(None, &all, &mut shifts);
-        if self.program.loss() != Loss::Bce {
-            return first;
-        }
-        // Exponential cones end at reduced accuracy, or fail; Newton's quadratic programs go on, near
-        // the end with the groups in use alone.
-        let mut best = first.or_else(|_| self.solve_once(Some(&vec![0.0; n]), &all, &mut shifts))?;
+        let bce = self.program.loss() == Loss::Bce;
+        // Exponential cones end at reduced accuracy, or fail; Newton's quadratic programs go on. Groups
+        // that the optimum does not use hold the solver's noise: near the end without them.
+        let mut best = match self.solve_once(None, &all, &mut shifts) {
+            Err(_) if bce => self.solve_once(Some(&vec![0.0; n]), &all, &mut shifts)?,
+            first => first?,
+        };
         let mut active = all.clone();
         if best.certificate.gap <= 1e-2 {
             let Solution { v, w, .. } = &best.solution;
@@ -217,14 +220,16 @@ impl RobustProgram {
         }
         for _ in 0..NEWTON {
             let before = best.certificate.gap;
-            let margin = |k: usize| -2.0 * self.program.targets()[k] * self.worst_output(&best.solution, k);
-            let margins: Vec<f64> = (0..n).map(margin).collect();
-            best = self.solve_once(Some(&margins), &active, &mut shifts)?.or(best);
-            if best.certificate.gap <= 1e-7 {
+            if before <= FINE {
                 break;
             }
+            let margin = |k: usize| -2.0 * self.program.targets()[k] * self.worst_output(&best.solution, k);
+            let margins: Option<Vec<f64>> = bce.then(|| (0..n).map(margin).collect());
+            if let Ok(now) = self.solve_once(margins.as_deref(), &active, &mut shifts) {
+                best = now.or(best);
+            }
             if best.certificate.gap > 0.5 * before {
-                if active == all {
+                if active == all || !bce {
                     break;
                 }
                 active.clone_from(&all);
@@ -250,30 +255,35 @@ impl RobustProgram {
         let (v, cones) = self.groups(&mut conic, &groups, &moved);
         let column = |g: usize| groups.binary_search(&g).ok().map(|at| v + at * d);
 
-        // The local model p_k = Σ_i D_i[k] (v_i − w_i) depends on the sample only through its row of D:
-        // p, q ≥ |p| and reach = ‖p‖_ε once per distinct row.
-        let (classes, of) = self.distinct_rows();
-        let models = conic.variables(classes.len() * d, 0.0, 0.0).start;
-        for (c, on) in classes.iter().enumerate() {
+        // a_i = v_i − w_i: what samples share then couples half as many variables.
+        let used: Vec<usize> = (0..p).filter(|&i| active[i] || active[p + i]).collect();
+        let sides = conic.variables(used.len() * d, 0.0, 0.0).start;
+        for (at, &i) in used.iter().enumerate() {
             for j in 0..d {
-                let parts = on.iter().flat_map(|&i| [(column(i), 1.0), (column(p + i), -1.0)]);
+                let parts = [(column(i), 1.0), (column(p + i), -1.0)].into_iter();
                 let parts = parts.filter_map(|(column, s)| Some((column? + j, s)));
-                conic.row(0.0, parts.chain([(models + c * d + j, -1.0)]));
+                conic.row(0.0, parts.chain([(sides + at * d + j, -1.0)]));
             }
         }
-        conic.cone(Kind::ZeroConeT(classes.len() * d));
+        conic.cone(Kind::ZeroConeT(used.len() * d));
+        let side = |i: usize| used.binary_search(&i).ok().map(|at| sides + at * d);
+
+        // The local model p_k = Σ_i D_i[k] a_i depends on the sample only through its row of D:
+        // q ≥ |p| and reach = ‖p‖_ε once per distinct row.
+        let (classes, of) = self.distinct_rows();
+        let model =
+            |c: usize, j: usize, s: f64| classes[c].iter().filter_map(move |&i| Some((side(i)? + j, s)));
         let q = conic.variables(classes.len() * moved.len(), 0.0, 0.0).start;
         let reach = conic.variables(classes.len(), 0.0, 0.0).start;
         let bounds = conic.rows();
         for c in 0..classes.len() {
-            self.radius_rows(&mut conic, &moved, models + c * d, q + c * moved.len(), reach + c);
+            self.radius_rows(&mut conic, &moved, |j, s| model(c, j, s), q + c * moved.len(), reach + c);
         }
         conic.cone(Kind::NonnegativeConeT(conic.rows() - bounds));
 
         let terms = |k: usize, s: f64, t: f64| {
             let x = samples.row(k).iter().enumerate();
-            let model = x.map(|(j, x)| (models + of[k] * d + j, s * x));
-            model.chain([(reach + of[k], t)]).collect::<Vec<_>>()
+            x.flat_map(|(j, x)| model(of[k], j, s * x)).chain([(reach + of[k], t)]).collect::<Vec<_>>()
         };
         let rows = match program.loss() {
             Loss::Squared => {
@@ -315,11 +325,11 @@ impl RobustProgram {
         let one = |(at, g): (usize, &usize)| {
             let (cone, first, v) = (program.geometry().cone(g % p), conic.rows(), v + at * d);
             for k in (0..samples.n()).filter(|&k| cone.norms[k] > 0.0) {
-                let e = (2.0 * cone.pattern[k] - 1.0) / cone.norms[k];
+                let e = cone.sign(k) / cone.norms[k];
                 let own = samples.row(k).iter().enumerate().map(|(j, x)| (v + j, e * x));
                 conic.row(0.0, own.chain([(radii + at, -1.0 / cone.norms[k])]));
             }
-            self.radius_rows(conic, moved, v, sizes + at * moved.len(), radii + at);
+            self.radius_rows(conic, moved, |j, s| [(v + j, s)], sizes + at * moved.len(), radii + at);
             conic.cone(Kind::NonnegativeConeT(conic.rows() - first));
             conic.row(0.0, [(lengths + at, 1.0)]);
             (v..v + d).for_each(|j| {
@@ -337,7 +347,7 @@ impl RobustProgram {
         let (mut shift, mut sum, mut row) = (vec![0.0; samples.d()], 0.0, 0);
         for k in (0..samples.n()).filter(|&k| cone.norms[k] > 0.0) {
             let mu = z[row].max(0.0) / cone.norms[k];
-            add(&mut shift, mu * (2.0 * cone.pattern[k] - 1.0), samples.row(k));
+            add(&mut shift, mu * cone.sign(k), samples.row(k));
             sum += mu;
             row += 1;
         }
@@ -348,11 +358,19 @@ impl RobustProgram {
         shift
     }
 
-    /// Adds size ≥ |x| by perturbed feature, two rows each, and radius ≥ Σ ε·size.
-    fn radius_rows(&self, conic: &mut Conic, moved: &[usize], x: usize, size: usize, radius: usize) {
+    /// Adds size ≥ |x| by perturbed feature, two rows each, and radius ≥ Σ ε·size; `x(j, s)` are the
+    /// terms of s·x_j.
+    fn radius_rows<T: IntoIterator<Item = (usize, f64)>>(
+        &self,
+        conic: &mut Conic,
+        moved: &[usize],
+        x: impl Fn(usize, f64) -> T,
+        size: usize,
+        radius: usize,
+    ) {
         for (m, &j) in moved.iter().enumerate() {
-            conic.row(0.0, [(size + m, 1.0), (x + j, -1.0)]);
-            conic.row(0.0, [(size + m, 1.0), (x + j, 1.0)]);
+            conic.row(0.0, x(j, -1.0).into_iter().chain([(size + m, 1.0)]));
+            conic.row(0.0, x(j, 1.0).into_iter().chain([(size + m, 1.0)]));
         }
         let wide = moved.iter().enumerate().map(|(m, &j)| (size + m, -self.eps[j]));
         conic.row(0.0, wide.chain([(radius, 1.0)]));

@@ -184,10 +184,13 @@ impl Bench {
         let job = Job::plain(&task, None, sampling, STEPS)?;
         let plan = || Plan { steps: STEPS, seed: Seed(1), ..Plan::default() };
         let work = |trainer: &Trainer, workers: usize| -> Result<(Vec<f32>, u64)> {
+            // A thread of its own each, as processes would have.
             let worker = |ranks: thalweg::comm::Local| -> Result<(Vec<f32>, u64)> {
-                let mut training = job.training()?.distributed(ranks)?;
-                let solution = trainer.fit(&mut training, &plan())?.solution;
-                Ok((solution, training.collective().traffic().bytes))
+                rayon::ThreadPoolBuilder::new().num_threads(1).build()?.install(|| {
+                    let mut training = job.training()?.distributed(ranks)?;
+                    let solution = trainer.fit(&mut training, &plan())?.solution;
+                    Ok((solution, training.collective().traffic().bytes))
+                })
             };
             std::thread::scope(|s| {
                 let ends: Vec<_> = local(workers).into_iter().map(|r| s.spawn(|| worker(r))).collect();
