@@ -374,12 +374,32 @@ impl Conv {
         acc: bool,
         scratch: &mut Vec<T>,
     ) {
+        self.forward_planes(images, 1, x, &[Filter { weight: w, bias }], y, acc, scratch);
+    }
+
+    /// The same with tangents: `x` has `planes` planes of `images` images, a value and tangents `ẋ_p`,
+    /// and so have the filters: `y (+)= x * w`, `ẏ_p (+)= ẋ_p * w + x * ẇ_p`, where a side may be
+    /// without tangents. What reads the same images does so at once.
+    ///
+    /// # Panics
+    /// If a buffer is too short.
+    pub fn forward_planes<T: Scalar>(
+        &self,
+        images: usize,
+        planes: usize,
+        x: &[T],
+        filters: &[Filter<'_, T>],
+        y: &mut [T],
+        acc: bool,
+        scratch: &mut Vec<T>,
+    ) {
         let s = &self.shape;
-        let (x, w, y) = (&x[..images * s.in_len()], &w[..s.weight_len()], &mut y[..images * s.out_len()]);
-        let bias = bias.map(|bias| &bias[..s.out_c]);
+        let x = &x[..planes * images * s.in_len()];
+        let y = &mut y[..planes.max(filters.len()) * images * s.out_len()];
+        let filters: Vec<_> = filters.iter().map(|f| f.of(s)).collect();
         if s.pointwise() {
-            let pixels = images * s.in_h * s.in_w;
-            return product(self.isa, (pixels, s.out_c, s.in_c), (x, false), (w, true), y, acc, bias);
+            let shape = (images * s.in_h * s.in_w, s.out_c, s.in_c);
+            return self.pixels(planes, shape, x, &filters, true, y, acc);
         }
         let taps = s.k_h * s.k_w;
         // Order of the weight seen as [group][output][inner][tap].
@@ -388,19 +408,8 @@ impl Conv {
             inner: taps,
             group: s.out_c / s.groups * (s.in_c / s.groups) * taps,
         };
-        correlate(
-            self.isa,
-            std::slice::from_ref(&self.forward),
-            s,
-            order,
-            images,
-            x,
-            w,
-            bias,
-            y,
-            acc,
-            scratch,
-        );
+        let plans = std::slice::from_ref(&self.forward);
+        correlate(self.isa, plans, s, order, (images, planes), x, &filters, y, acc, scratch);
     }
 
     /// Gradient for the input: `dx (+)= wᵀ * dy`.
@@ -416,18 +425,36 @@ impl Conv {
         acc: bool,
         scratch: &mut Vec<T>,
     ) {
-        let s = &self.shape;
-        let (dy, w, dx) = (&dy[..images * s.out_len()], &w[..s.weight_len()], &mut dx[..images * s.in_len()]);
+        self.backward_data_planes(images, 1, dy, &[Filter { weight: w, bias: None }], dx, acc, scratch);
+    }
+
+    /// The same with tangents, as in [`Conv::forward_planes`].
+    ///
+    /// # Panics
+    /// If a buffer is too short.
+    pub fn backward_data_planes<T: Scalar>(
+        &self,
+        images: usize,
+        planes: usize,
+        dy: &[T],
+        filters: &[Filter<'_, T>],
+        dx: &mut [T],
+        acc: bool,
+        scratch: &mut Vec<T>,
+    ) {
+        let (s, targets) = (&self.shape, planes.max(filters.len()) * images);
+        let (dy, dx) = (&dy[..planes * images * s.out_len()], &mut dx[..targets * s.in_len()]);
+        let filters: Vec<_> = filters.iter().map(|f| Filter { bias: None, ..f.of(s) }).collect();
         if let Some(padded) = &self.padded {
             let len = padded.shape.in_len();
-            let mut whole = vec![T::ZERO; images * len];
-            padded.backward_data(images, dy, w, &mut whole, false, scratch);
+            let mut whole = vec![T::ZERO; targets * len];
+            padded.backward_data_planes(images, planes, dy, &filters, &mut whole, false, scratch);
             let images = dx.par_chunks_mut(s.in_len().max(1)).zip(whole.par_chunks(len.max(1)));
             return images.for_each(|(dx, whole)| fold(s, &padded.shape, whole, dx, acc));
         }
         if s.pointwise() {
-            let pixels = images * s.in_h * s.in_w;
-            return product(self.isa, (pixels, s.in_c, s.out_c), (dy, false), (w, false), dx, acc, None);
+            let shape = (images * s.in_h * s.in_w, s.in_c, s.out_c);
+            return self.pixels(planes, shape, dy, &filters, false, dx, acc);
         }
         let taps = s.k_h * s.k_w;
         let order = Order {
@@ -435,7 +462,32 @@ impl Conv {
             inner: s.in_c / s.groups * taps,
             group: s.out_c / s.groups * (s.in_c / s.groups) * taps,
         };
-        correlate(self.isa, &self.backward, s, order, images, dy, w, None, dx, acc, scratch);
+        correlate(self.isa, &self.backward, s, order, (images, planes), dy, &filters, dx, acc, scratch);
+    }
+
+    /// Matrix products over all pixels, for 1×1 kernels: all planes with the first filter, and the first
+    /// plane with the others.
+    fn pixels<T: Scalar>(
+        &self,
+        planes: usize,
+        (m, n, k): (usize, usize, usize),
+        x: &[T],
+        filters: &[Filter<'_, T>],
+        transposed: bool,
+        y: &mut [T],
+        acc: bool,
+    ) {
+        let (value, tangents) = y.split_at_mut(m * n);
+        let first = (filters[0].weight, transposed);
+        product(self.isa, (m, n, k), (&x[..m * k], false), first, value, acc, filters[0].bias);
+        if planes > 1 {
+            let rows = ((planes - 1) * m, n, k);
+            product(self.isa, rows, (&x[m * k..], false), first, tangents, acc, None);
+        }
+        for (p, f) in filters.iter().enumerate().skip(1) {
+            let (x, y) = ((&x[..m * k], false), &mut tangents[(p - 1) * m * n..][..m * n]);
+            product(self.isa, (m, n, k), x, (f.weight, transposed), y, acc || planes > p, f.bias);
+        }
     }
 
     /// Gradient for the weight: `dw (+)= Σ_images x ⋆ dy`.
@@ -451,8 +503,27 @@ impl Conv {
         acc: bool,
         scratch: &mut Vec<T>,
     ) {
+        self.backward_weight_planes(images, 1, x, dy, &mut [dw], acc, scratch);
+    }
+
+    /// The same with tangents: `x` has `planes` planes, `dy` as many as there are results:
+    /// `dw (+)= Σ x ⋆ dy`, `dẇ_p (+)= Σ x ⋆ dẏ_p + ẋ_p ⋆ dy`.
+    ///
+    /// # Panics
+    /// If a buffer is too short.
+    pub fn backward_weight_planes<T: Scalar>(
+        &self,
+        images: usize,
+        planes: usize,
+        x: &[T],
+        dy: &[T],
+        dws: &mut [&mut [T]],
+        acc: bool,
+        scratch: &mut Vec<T>,
+    ) {
         let (s, plan) = (&self.shape, &self.forward);
-        let (x, dy, dw) = (&x[..images * s.in_len()], &dy[..images * s.out_len()], &mut dw[..s.weight_len()]);
+        let (x, dy) = (&x[..planes * images * s.in_len()], &dy[..dws.len() * images * s.out_len()]);
+        let terms: Vec<_> = terms(planes, dws.len()).collect();
         let depthwise = s.depthwise();
         let width = T::run(self.isa, PanelWidth(plan.out_c));
         let columns = plan.out_c.next_multiple_of(width);
@@ -462,23 +533,23 @@ impl Conv {
         let (blocks, units) = (plan.blocks(), images * plan.blocks());
         // A fixed number of partial sums: fewer where they are large.
         let slices = units.min(if len > 1 << 15 { 8 } else { 16 });
+        let all = dws.len() * len;
         scratch.clear();
-        scratch.resize(slices * len, T::ZERO);
+        scratch.resize(slices * all, T::ZERO);
         let partials = Shared::new(scratch);
-        let work = units / slices.max(1) * plan.block * plan.cols.count * rows * plan.out_c;
+        let work = terms.len() * units / slices.max(1) * plan.block * plan.cols.count * rows * plan.out_c;
         for_units(slices, work, |slice| {
             // SAFETY: each slice has a part of its own.
-            let partial = unsafe { std::slice::from_raw_parts_mut(partials.ptr().add(slice * len), len) };
+            let partial = unsafe { std::slice::from_raw_parts_mut(partials.ptr().add(slice * all), all) };
             T::with_buffer(plan.slab_len(), |slab| {
                 for unit in slice * units / slices..(slice + 1) * units / slices {
                     let (image, block) = (unit / blocks, unit % blocks);
-                    let x = &x[image * s.in_len()..(image + 1) * s.in_len()];
-                    let dy = &dy[image * s.out_len()..(image + 1) * s.out_len()];
                     let piece = WeightPiece {
                         plan,
                         rows: plan.block_rows(block),
-                        x,
-                        dy,
+                        terms: &terms,
+                        x: Images { all: x, image, images, len: s.in_len() },
+                        dy: Images { all: dy, image, images, len: s.out_len() },
                         slab,
                         partial,
                         columns,
@@ -492,27 +563,67 @@ impl Conv {
         let taps: Vec<usize> = plan.taps().map(|(r, c)| r * s.k_w + c).collect();
         let (ic, oc) = (s.in_c / s.groups, s.out_c / s.groups);
         let partials = &*scratch;
-        let sum = |i: usize| (0..slices).fold(T::ZERO, |sum, slice| sum + partials[slice * len + i]);
-        let store = |o: usize, dw: &mut [T]| {
-            let (g, j) = (o / oc, o % oc);
-            for (t, &tap) in taps.iter().enumerate() {
-                for i in 0..ic {
-                    let from = if depthwise {
-                        t * columns + o
-                    } else {
-                        ((g * columns + j / width * width) * rows) + (t * ic + i) * width + j % width
-                    };
-                    let to = &mut dw[i * taps.len() + tap];
-                    *to = if acc { *to + sum(from) } else { sum(from) };
-                }
-            }
-        };
         let row = ic * taps.len();
-        dw.par_chunks_mut(row.max(1))
-            .with_min_len((1 << 12) / row.max(1) + 1)
-            .enumerate()
-            .for_each(|(o, dw)| store(o, dw));
+        for (p, dw) in dws.iter_mut().enumerate() {
+            let sum = |i: usize| (0..slices).fold(T::ZERO, |sum, at| sum + partials[at * all + p * len + i]);
+            let store = |o: usize, dw: &mut [T]| {
+                let (g, j) = (o / oc, o % oc);
+                for (t, &tap) in taps.iter().enumerate() {
+                    for i in 0..ic {
+                        let from = if depthwise {
+                            t * columns + o
+                        } else {
+                            ((g * columns + j / width * width) * rows) + (t * ic + i) * width + j % width
+                        };
+                        let to = &mut dw[i * taps.len() + tap];
+                        *to = if acc { *to + sum(from) } else { sum(from) };
+                    }
+                }
+            };
+            dw[..s.weight_len()]
+                .par_chunks_mut(row.max(1))
+                .with_min_len((1 << 12) / row.max(1) + 1)
+                .enumerate()
+                .for_each(|(o, dw)| store(o, dw));
+        }
     }
+}
+
+/// Weight and bias of a convolution.
+#[derive(Clone, Copy)]
+pub struct Filter<'a, T> {
+    /// `[out_c, in_c/groups, k_h, k_w]`.
+    pub weight: &'a [T],
+    /// `[out_c]`.
+    pub bias: Option<&'a [T]>,
+}
+
+impl<'a, T> Filter<'a, T> {
+    /// Cut to the lengths of a shape.
+    fn of(&self, s: &ConvShape) -> Self {
+        Self { weight: &self.weight[..s.weight_len()], bias: self.bias.map(|b| &b[..s.out_c]) }
+    }
+}
+
+/// A part of a bilinear product of planes: left plane × right plane → result.
+#[derive(Clone, Copy)]
+struct Term {
+    left: usize,
+    right: usize,
+    /// Whether an earlier term has written the result.
+    adds: bool,
+}
+
+impl Term {
+    fn result(self) -> usize {
+        self.left + self.right
+    }
+}
+
+/// The terms of values and tangents, by left plane: what reads the same plane comes together.
+fn terms(left: usize, right: usize) -> impl Iterator<Item = Term> {
+    let first = (0..right).map(|right| Term { left: 0, right, adds: false });
+    first.chain((1..left).map(move |left| Term { left, right: 0, adds: left < right }))
 }
 
 /// Adds the gradient for a periodically padded image to that of the image.
@@ -538,16 +649,31 @@ struct Order {
     group: usize,
 }
 
+/// One image out of each plane.
+#[derive(Clone, Copy)]
+struct Images<'a, T> {
+    all: &'a [T],
+    image: usize,
+    images: usize,
+    len: usize,
+}
+
+impl<'a, T> Images<'a, T> {
+    #[inline(always)]
+    fn plane(&self, p: usize) -> &'a [T] {
+        &self.all[(p * self.images + self.image) * self.len..][..self.len]
+    }
+}
+
 /// Runs the plans on all images, in parallel over blocks of rows.
 fn correlate<T: Scalar>(
     isa: Isa,
     plans: &[Plan],
     s: &ConvShape,
     order: Order,
-    images: usize,
+    (images, planes): (usize, usize),
     x: &[T],
-    w: &[T],
-    bias: Option<&[T]>,
+    filters: &[Filter<'_, T>],
     y: &mut [T],
     acc: bool,
     scratch: &mut Vec<T>,
@@ -555,33 +681,42 @@ fn correlate<T: Scalar>(
     let depthwise = s.depthwise();
     let width = T::run(isa, PanelWidth(plans[0].out_c));
     let panels = plans[0].out_c.div_ceil(width);
-    // Packed weights of all plans, aligned to a cache line.
+    // Packed weights of all plans and filters, aligned to a cache line.
     const LINE: usize = 64;
     let len_of = |p: &Plan| p.groups * panels * width * if depthwise { p.taps().count() } else { p.inner() };
-    let total: usize = plans.iter().map(len_of).sum();
+    let total = filters.len() * plans.iter().map(len_of).sum::<usize>();
     if scratch.len() < total + LINE {
         scratch.resize(total + LINE, T::ZERO);
     }
     let start = scratch.as_ptr().align_offset(LINE).min(LINE);
     let mut packed = &mut scratch[start..start + total];
-    let mut weights = Vec::with_capacity(plans.len());
+    let mut weights = Vec::with_capacity(plans.len() * filters.len());
+    // Where a panel has room for two filters, the first tangent lies beside the value.
+    let paired = !depthwise && filters.len() > 1 && 2 * plans[0].out_c <= width;
     for plan in plans {
-        let (mine, rest) = packed.split_at_mut(len_of(plan));
-        if depthwise {
-            pack_depthwise(plan, s, w, mine, panels * width);
-        } else {
-            pack(plan, s, order, w, mine, width);
+        for (f, filter) in filters.iter().enumerate() {
+            let (mine, rest) = packed.split_at_mut(len_of(plan));
+            if depthwise {
+                pack_depthwise(plan, s, filter.weight, mine, panels * width);
+            } else {
+                pack(plan, s, order, filter.weight, mine, width, 0);
+                if paired && f == 0 {
+                    pack(plan, s, order, filters[1].weight, mine, width, plan.out_c);
+                }
+            }
+            weights.push(Filter { weight: &*mine, bias: filter.bias });
+            packed = rest;
         }
-        weights.push(&*mine);
-        packed = rest;
     }
     let blocks: Vec<(usize, usize)> =
         plans.iter().enumerate().flat_map(|(p, plan)| (0..plan.blocks()).map(move |b| (p, b))).collect();
     let Some(largest) = plans.iter().map(Plan::slab_len).max() else { return };
+    let terms: Vec<_> =
+        terms(planes, filters.len()).filter(|t| !(paired && (t.left, t.right) == (0, 1))).collect();
     let work =
         plans.iter().map(|p| p.rows.count * p.cols.count * p.inner() * p.groups * p.out_c).sum::<usize>();
-    let work = work / if depthwise { s.groups } else { 1 } / blocks.len().max(1);
-    let (from, to) = (plans[0].source_len(), y.len() / images.max(1));
+    let work = terms.len() * work / if depthwise { s.groups } else { 1 } / blocks.len().max(1);
+    let (from, to) = (plans[0].source_len(), y.len() / (images * planes.max(filters.len())).max(1));
     let y = Shared::new(y);
     for_units(images * blocks.len(), work, |unit| {
         let (image, (p, block)) = (unit / blocks.len(), blocks[unit % blocks.len()]);
@@ -590,11 +725,13 @@ fn correlate<T: Scalar>(
             let piece = Piece {
                 plan,
                 rows: plan.block_rows(block),
-                x: &x[image * from..(image + 1) * from],
-                weights: weights[p],
-                bias,
-                // SAFETY: image `image` lies in `y`; different units write different pixels of it.
+                terms: &terms,
+                x: Images { all: x, image, images, len: from },
+                filters: &weights[p * filters.len()..][..filters.len()],
+                // SAFETY: image `image` of each plane lies in `y`; different units write different pixels.
                 y: unsafe { y.ptr().add(image * to) },
+                plane: images * to,
+                paired,
                 acc,
                 slab,
             };
@@ -603,8 +740,17 @@ fn correlate<T: Scalar>(
     });
 }
 
-/// Weights as panels `[group][panel][inner][width]`, zeros beyond the last output channel.
-fn pack<T: Scalar>(plan: &Plan, s: &ConvShape, order: Order, w: &[T], out: &mut [T], width: usize) {
+/// Weights as panels `[group][panel][inner][width]`, from a column on; beyond the last output channel
+/// zeros.
+fn pack<T: Scalar>(
+    plan: &Plan,
+    s: &ConvShape,
+    order: Order,
+    w: &[T],
+    out: &mut [T],
+    width: usize,
+    column: usize,
+) {
     let (inner, panels) = (plan.inner(), plan.out_c.div_ceil(width));
     let pack = |(i, out): (usize, &mut [T])| {
         let (g, first) = (i / panels, i % panels * width);
@@ -613,7 +759,7 @@ fn pack<T: Scalar>(plan: &Plan, s: &ConvShape, order: Order, w: &[T], out: &mut 
         for (r, c) in plan.taps() {
             let from = g * order.group + first * order.out + r * s.k_w + c;
             for (i, row) in (0..plan.c).zip(&mut rows) {
-                let from = from + i * order.inner;
+                let (from, row) = (from + i * order.inner, &mut row[column..]);
                 for j in 0..n {
                     row[j] = w[from + j * order.out];
                 }
@@ -642,10 +788,15 @@ fn pack_depthwise<T: Scalar>(plan: &Plan, s: &ConvShape, w: &[T], out: &mut [T],
 struct Piece<'a, T> {
     plan: &'a Plan,
     rows: (usize, usize),
-    x: &'a [T],
-    weights: &'a [T],
-    bias: Option<&'a [T]>,
+    /// Plane of `x` × filter → plane of `y`.
+    terms: &'a [Term],
+    x: Images<'a, T>,
+    filters: &'a [Filter<'a, T>],
     y: *mut T,
+    /// Numbers from a plane of `y` to the next.
+    plane: usize,
+    /// The first panel holds the first two filters side by side.
+    paired: bool,
     acc: bool,
     slab: &'a mut [T],
 }
@@ -703,7 +854,7 @@ impl<T: Scalar> Op<T> for Piece<'_, T> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<S: Simd<T = T>>(self) {
-        let Self { plan, rows: (r0, r1), x, weights, bias, y, acc, slab } = self;
+        let Self { plan, rows: (r0, r1), terms, x: images, filters, y, plane, paired, acc, slab } = self;
         let nv = vectors::<S>(plan.out_c);
         let (panel, inner) = (nv * S::N, plan.inner());
         let panels = plan.out_c.div_ceil(panel);
@@ -712,45 +863,85 @@ impl<T: Scalar> Op<T> for Piece<'_, T> {
         // Outputs that no tap reaches read nothing.
         let width = if plan.copy { plan.cols.span(plan.cols.count) } else { plan.cols.source };
         for g in 0..plan.groups {
-            let x = if inner == 0 {
-                ptr::null()
-            } else if plan.copy {
-                plan.fill(x, g, (r0, r1), slab);
-                slab.as_ptr()
-            } else {
-                x[plan.in_place(r0)..].as_ptr()
-            };
-            for p in 0..panels {
-                let (j, at) = (p * panel, (g * panels + p) * inner * panel);
-                let channel = g * plan.out_c + j;
-                let mut walk = Walk::new(plan, width, r0);
-                let mut left = (r1 - r0) * plan.cols.count;
-                while left > 0 {
-                    let n = S::rows(nv, left);
-                    walk.next(n, largest, &mut xs, &mut ys);
-                    if inner == 0 {
-                        xs.fill(0);
-                    }
-                    // SAFETY: the plan keeps all runs of a pixel inside the slab or the image; the
-                    // panel has `inner` rows; output pixels lie in the image and are this unit's own.
-                    unsafe {
-                        S::tile(&Tile {
+            for same in terms.chunk_by(|a, b| a.left == b.left) {
+                let x = images.plane(same[0].left);
+                let x = if inner == 0 {
+                    ptr::null()
+                } else if plan.copy {
+                    plan.fill(x, g, (r0, r1), slab);
+                    slab.as_ptr()
+                } else {
+                    x[plan.in_place(r0)..].as_ptr()
+                };
+                for (term, p) in same.iter().flat_map(|term| (0..panels).map(move |p| (term, p))) {
+                    let Filter { weight, bias } = filters[term.right];
+                    let bias = bias.filter(|_| term.left == 0);
+                    let (j, at) = (p * panel, (g * panels + p) * inner * panel);
+                    let channel = g * plan.out_c + j;
+                    let mut walk = Walk::new(plan, width, r0);
+                    let mut left = (r1 - r0) * plan.cols.count;
+                    while left > 0 {
+                        let n = S::rows(nv, left);
+                        walk.next(n, largest, &mut xs, &mut ys);
+                        if inner == 0 {
+                            xs.fill(0);
+                        }
+                        let tile = Tile {
                             x,
                             xs: &xs,
                             slots: &plan.slots[plan.copy as usize],
                             depth: plan.depth,
-                            w: weights[at..].as_ptr(),
-                            y: y.add(channel),
+                            w: weight[at..].as_ptr(),
+                            // SAFETY: output pixels lie in the image.
+                            y: unsafe { y.add(term.result() * plane + channel) },
                             ys: &ys,
                             rows: n,
                             nv,
                             cols: panel.min(plan.out_c - j),
-                            add: acc,
+                            add: acc || term.adds,
                             bias: bias.map_or(ptr::null(), |bias| bias[channel..].as_ptr()),
                             alpha: T::ONE,
-                        });
+                        };
+                        // SAFETY: the plan keeps all runs of a pixel inside the slab or the image; the
+                        // panel has `inner` rows; output pixels lie in the image and are this unit's own.
+                        unsafe {
+                            if paired && term.result() == 0 {
+                                pair::<S>(tile, plane, filters[1].bias.map(|bias| &bias[channel..]));
+                            } else {
+                                S::tile(&tile);
+                            }
+                        }
+                        left -= n;
                     }
-                    left -= n;
+                }
+            }
+        }
+    }
+}
+
+/// A tile whose panel holds two filters: the columns of the second go to the next plane of `y`.
+///
+/// # Safety
+/// As for a tile, in both planes.
+#[inline(always)]
+unsafe fn pair<S: Simd>(t: Tile<'_, S::T>, plane: usize, bias: Option<&[S::T]>) {
+    const WIDEST: usize = 16;
+    let mut sums = [S::T::ZERO; MAX_ROWS * WIDEST];
+    let rows: [usize; MAX_ROWS] = std::array::from_fn(|i| i * WIDEST);
+    let (y, cols) = (sums.as_mut_ptr(), 2 * t.cols);
+    let biases = [t.bias, bias.map_or(ptr::null(), <[S::T]>::as_ptr)];
+    // SAFETY: rows of `sums` have room for a vector; the rest is the caller's promise.
+    unsafe {
+        S::tile(&Tile { y, ys: &rows, cols, add: false, bias: ptr::null(), ..t });
+        for (i, sums) in sums.chunks_exact(WIDEST).take(t.rows).enumerate() {
+            for (p, (sums, bias)) in sums.chunks_exact(t.cols).zip(biases).enumerate() {
+                let y = t.y.add(p * plane + t.ys[i]);
+                for (c, sum) in sums.iter().enumerate() {
+                    let mut sum = *sum;
+                    if !bias.is_null() {
+                        sum += *bias.add(c);
+                    }
+                    *y.add(c) = if t.add { sum + *y.add(c) } else { sum };
                 }
             }
         }
@@ -764,41 +955,48 @@ impl<T: Scalar> Op<T> for Depthwise<'_, T> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<S: Simd<T = T>>(self) {
-        let Piece { plan, rows: (r0, r1), x, weights, bias, y, acc, slab } = self.0;
+        let Piece { plan, rows: (r0, r1), terms, x: images, filters, y, plane, acc, slab, .. } = self.0;
         let channels = plan.out_c;
         let slots = &plan.slots[plan.copy as usize];
-        let columns = if slots.is_empty() { 0 } else { weights.len() / slots.len() };
         let width = if plan.copy { plan.cols.span(plan.cols.count) } else { plan.cols.source };
-        let x = if slots.is_empty() {
-            ptr::null()
-        } else if plan.copy {
-            plan.fill(x, 0, (r0, r1), slab);
-            slab.as_ptr()
-        } else {
-            x[plan.in_place(r0)..].as_ptr()
-        };
         let (mut xs, mut ys) = ([0; MAX_ROWS], [0; MAX_ROWS]);
-        let mut walk = Walk::new(plan, width, r0);
-        let mut left = (r1 - r0) * plan.cols.count;
-        let bias = bias.map_or(ptr::null(), <[T]>::as_ptr);
-        while left > 0 {
-            let n = left.min(PIXELS);
-            walk.next(n, PIXELS, &mut xs, &mut ys);
-            for j in (0..channels).step_by(S::N) {
-                let w = weights.as_ptr().wrapping_add(j);
-                let bias = if bias.is_null() { bias } else { bias.wrapping_add(j) };
-                // SAFETY: as for `Piece`; partial vectors touch only the channels that remain.
-                unsafe {
-                    let (x, y) = (x.wrapping_add(j), y.add(j));
-                    let part = Pixels { slots, x, xs: &xs, w, columns, y, ys: &ys, n, acc, bias };
-                    if channels - j >= S::N {
-                        depthwise_pixels::<S, true>(part, S::N);
-                    } else {
-                        depthwise_pixels::<S, false>(part, channels - j);
+        for same in terms.chunk_by(|a, b| a.left == b.left) {
+            let x = images.plane(same[0].left);
+            let x = if slots.is_empty() {
+                ptr::null()
+            } else if plan.copy {
+                plan.fill(x, 0, (r0, r1), slab);
+                slab.as_ptr()
+            } else {
+                x[plan.in_place(r0)..].as_ptr()
+            };
+            for term in same {
+                let Filter { weight, bias } = filters[term.right];
+                let columns = if slots.is_empty() { 0 } else { weight.len() / slots.len() };
+                let bias = bias.filter(|_| term.left == 0).map_or(ptr::null(), <[T]>::as_ptr);
+                let acc = acc || term.adds;
+                let mut walk = Walk::new(plan, width, r0);
+                let mut left = (r1 - r0) * plan.cols.count;
+                while left > 0 {
+                    let n = left.min(PIXELS);
+                    walk.next(n, PIXELS, &mut xs, &mut ys);
+                    for j in (0..channels).step_by(S::N) {
+                        let w = weight.as_ptr().wrapping_add(j);
+                        let bias = if bias.is_null() { bias } else { bias.wrapping_add(j) };
+                        // SAFETY: as for `Piece`; partial vectors touch only the channels that remain.
+                        unsafe {
+                            let (x, y) = (x.wrapping_add(j), y.add(term.result() * plane + j));
+                            let part = Pixels { slots, x, xs: &xs, w, columns, y, ys: &ys, n, acc, bias };
+                            if channels - j >= S::N {
+                                depthwise_pixels::<S, true>(part, S::N);
+                            } else {
+                                depthwise_pixels::<S, false>(part, channels - j);
+                            }
+                        }
                     }
+                    left -= n;
                 }
             }
-            left -= n;
         }
     }
 }
@@ -865,10 +1063,12 @@ unsafe fn depthwise_pixels<S: Simd, const FULL: bool>(
 struct WeightPiece<'a, T> {
     plan: &'a Plan,
     rows: (usize, usize),
-    x: &'a [T],
-    dy: &'a [T],
+    /// Plane of `x` × plane of `dy` → result.
+    terms: &'a [Term],
+    x: Images<'a, T>,
+    dy: Images<'a, T>,
     slab: &'a mut [T],
-    /// `[group][panel][inner][width]`, or `[tap][columns]` for a depthwise convolution.
+    /// By result `[group][panel][inner][width]`, or `[tap][columns]` for a depthwise convolution.
     partial: &'a mut [T],
     columns: usize,
     depthwise: bool,
@@ -878,7 +1078,17 @@ impl<T: Scalar> Op<T> for WeightPiece<'_, T> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<S: Simd<T = T>>(self) {
-        let Self { plan, rows: (r0, r1), x, dy, slab, partial, columns, depthwise } = self;
+        let Self {
+            plan,
+            rows: (r0, r1),
+            terms,
+            x: images,
+            dy: cotangents,
+            slab,
+            partial,
+            columns,
+            depthwise,
+        } = self;
         let nv = vectors::<S>(plan.out_c);
         let (panel, inner, height) = (nv * S::N, plan.inner(), S::OUTER / nv);
         // A tile may read beyond a run that the smallest one does not divide: only a slab has room.
@@ -886,7 +1096,10 @@ impl<T: Scalar> Op<T> for WeightPiece<'_, T> {
         let width = if copy { plan.cols.span(plan.cols.count) } else { plan.cols.source };
         let slots = &plan.slots[copy as usize];
         let ldy = plan.groups * plan.out_c;
-        for g in 0..plan.groups {
+        let len = plan.groups * columns * if depthwise { slots.len() } else { inner };
+        let lefts = || terms.chunk_by(|a, b| a.left == b.left);
+        for (g, same) in (0..plan.groups).flat_map(|g| lefts().map(move |same| (g, same))) {
+            let x = images.plane(same[0].left);
             let x = if copy {
                 plan.fill(x, g, (r0, r1), slab);
                 slab.as_ptr()
@@ -894,40 +1107,48 @@ impl<T: Scalar> Op<T> for WeightPiece<'_, T> {
                 x[plan.in_place(r0)..].as_ptr()
             };
             let (x_row, x_col) = (plan.rows.step * width * plan.c, plan.cols.step * plan.c);
-            let dy = dy[r0 * plan.cols.count * ldy + g * plan.out_c..].as_ptr();
             let (rows, cols) = (r1 - r0, plan.cols.count);
-            // SAFETY: the plan keeps all runs inside the slab or the image, and a slab has room for
-            // a whole tile behind its last run; `dy` has the block's pixels; `partial` all rows.
-            unsafe {
-                if depthwise {
-                    for j in (0..columns).step_by(S::N) {
-                        if j >= plan.out_c {
-                            break;
-                        }
-                        for (t, slots) in slots.chunks(3).enumerate() {
-                            let out = partial.as_mut_ptr().add(3 * t * columns + j);
-                            let xs = (x.add(j), x_row, x_col);
-                            let ys = (dy.add(j), ldy);
-                            let n = plan.out_c - j;
-                            match *slots {
-                                [a, b, c] => {
-                                    depthwise_sums::<S, 3>([a, b, c], xs, ys, (rows, cols), n, out, columns)
+            // A few rows at once, so that what all tiles read stays in the first-level cache.
+            let fit = (PIECE / (x_row + cols * ldy).max(1)).max(1);
+            let step = if depthwise { rows } else { rows.div_ceil(rows.div_ceil(fit)) }.max(1);
+            for (first, term) in (0..rows).step_by(step).flat_map(|r| same.iter().map(move |term| (r, term)))
+            {
+                let dy = &cotangents.plane(term.right)[(r0 + first) * cols * ldy + g * plan.out_c..];
+                let (x, dy) = (x.wrapping_add(first * x_row), dy.as_ptr());
+                let partial = &mut partial[term.result() * len..][..len];
+                // SAFETY: the plan keeps all runs inside the slab or the image, and a slab has room for
+                // a whole tile behind its last run; `dy` has the block's pixels; `partial` all rows.
+                unsafe {
+                    if depthwise {
+                        for j in (0..columns).step_by(S::N) {
+                            if j >= plan.out_c {
+                                break;
+                            }
+                            for (t, slots) in slots.chunks(3).enumerate() {
+                                let out = partial.as_mut_ptr().add(3 * t * columns + j);
+                                let xs = (x.add(j), x_row, x_col);
+                                let ys = (dy.add(j), ldy);
+                                let n = plan.out_c - j;
+                                match *slots {
+                                    [a, b, c] => depthwise_sums::<S, 3>(
+                                        [a, b, c],
+                                        xs,
+                                        ys,
+                                        (rows, cols),
+                                        n,
+                                        out,
+                                        columns,
+                                    ),
+                                    [a, b] => {
+                                        depthwise_sums::<S, 2>([a, b], xs, ys, (rows, cols), n, out, columns)
+                                    }
+                                    [a] => depthwise_sums::<S, 1>([a], xs, ys, (rows, cols), n, out, columns),
+                                    _ => {}
                                 }
-                                [a, b] => {
-                                    depthwise_sums::<S, 2>([a, b], xs, ys, (rows, cols), n, out, columns)
-                                }
-                                [a] => depthwise_sums::<S, 1>([a], xs, ys, (rows, cols), n, out, columns),
-                                _ => {}
                             }
                         }
+                        continue;
                     }
-                    continue;
-                }
-                // A few rows at once, so that what all tiles read stays in the first-level cache.
-                let fit = (PIECE / (x_row + cols * ldy).max(1)).max(1);
-                let step = rows.div_ceil(rows.div_ceil(fit)).max(1);
-                for first in (0..rows).step_by(step) {
-                    let (x, dy) = (x.wrapping_add(first * x_row), dy.wrapping_add(first * cols * ldy));
                     for (t, &slot) in slots.iter().enumerate() {
                         for i in (0..plan.depth).step_by(height) {
                             for j in (0..plan.out_c).step_by(panel) {

@@ -19,7 +19,7 @@ mod tile;
 #[cfg(test)]
 mod tests;
 
-pub use conv::{Conv, ConvShape};
+pub use conv::{Conv, ConvShape, Filter};
 pub use matmul::{batched_matmul, matmul, matmul_bias};
 pub use par::{column_sums, for_chunks, par_rows};
 pub use simd::vectorize;

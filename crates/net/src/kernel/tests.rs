@@ -341,6 +341,69 @@ fn results_do_not_depend_on_the_number_of_threads() {
     assert!(one == run(2) && one == run(3));
 }
 
+/// Values and two tangents, on the left, on the right and on both, against one product after the other.
+fn check_planes<T: Scalar>(isa: Isa) {
+    let simple = ConvShape::simple;
+    for shape in [
+        simple((7, 6), (4, 18), 3, 1, 1),
+        simple((7, 6), (3, 5), 3, 2, 0),
+        simple((9, 8), (8, 8), 3, 1, 1),
+        simple((5, 4), (6, 7), 1, 1, 0),
+        ConvShape { groups: 2, ..simple((5, 7), (4, 6), 3, 1, 1) },
+        ConvShape { groups: 6, ..simple((6, 5), (6, 6), 3, 1, 1) },
+        ConvShape { circular: true, ..simple((5, 6), (3, 4), 3, 1, 1) },
+    ] {
+        let (conv, images, scratch) = (Conv::with_isa(shape.clone(), isa), 2, &mut Vec::new());
+        let (nx, ny, nw) = (images * shape.in_len(), images * shape.out_len(), shape.weight_len());
+        let (x, w, dy): (Vec<T>, Vec<T>, Vec<T>) = (random(3 * nx, 1), random(3 * nw, 2), random(3 * ny, 3));
+        let bias: Vec<T> = random(3 * shape.out_c, 4);
+        for (left, right, acc) in
+            [(1, 1, false), (3, 1, false), (1, 3, true), (3, 3, false), (3, 3, true), (2, 3, true)]
+        {
+            let planes = left.max(right);
+            let filters: Vec<_> = (w.chunks(nw).zip(bias.chunks(shape.out_c)))
+                .map(|(weight, bias)| Filter { weight, bias: Some(bias) })
+                .take(right)
+                .collect();
+            let what = format!("{isa:?} {shape:?} {left} {right} {acc}");
+            let products = (0..left.max(right)).flat_map(|p| [(p, 0), (0, p)].into_iter().take(1 + p.min(1)));
+            let products: Vec<_> = products.filter(|(l, r)| *l < left && *r < right).collect();
+
+            let (mut y, mut dx, mut dw) = (dy.clone(), x.clone(), w.clone());
+            let clear = |v: &mut Vec<T>| {
+                if !acc {
+                    v.fill(T::ZERO)
+                }
+            };
+            [&mut y, &mut dx, &mut dw].into_iter().for_each(clear);
+            let (mut ours_y, mut ours_dx, mut ours_dw) = (dy.clone(), x.clone(), w.clone());
+            for (l, r) in products {
+                let (p, f) = (l + r, filters[r]);
+                let (bias, to) = (f.bias.filter(|_| l == 0), &mut y[p * ny..][..ny]);
+                conv.forward(images, &x[l * nx..], f.weight, bias, to, true, scratch);
+                conv.backward_data(images, &dy[l * ny..], f.weight, &mut dx[p * nx..][..nx], true, scratch);
+                let (x, dy, dw) = (&x[l * nx..], &dy[r * ny..], &mut dw[p * nw..][..nw]);
+                conv.backward_weight(images, x, dy, dw, true, scratch);
+            }
+            conv.forward_planes(images, left, &x, &filters, &mut ours_y, acc, scratch);
+            conv.backward_data_planes(images, left, &dy, &filters, &mut ours_dx, acc, scratch);
+            assert_close(&ours_y[..planes * ny], &y[..planes * ny], &format!("forward {what}"));
+            assert_close(&ours_dx[..planes * nx], &dx[..planes * nx], &format!("data {what}"));
+            if left <= right {
+                let mut dws: Vec<_> = ours_dw.chunks_mut(nw).take(right).collect();
+                conv.backward_weight_planes(images, left, &x, &dy, &mut dws, acc, scratch);
+                assert_close(&ours_dw[..right * nw], &dw[..right * nw], &format!("weight {what}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn planes_are_sums_of_products() {
+    Isa::available().into_iter().for_each(check_planes::<f32>);
+    check_planes::<f64>(Isa::best());
+}
+
 #[test]
 #[cfg_attr(miri, ignore = "slow")]
 fn images_do_not_see_each_other() {

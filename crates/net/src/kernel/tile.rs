@@ -54,61 +54,60 @@ pub(super) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(t: &Tile<'_
     unsafe {
         let mut acc = [[S::splat(S::T::ZERO); NV]; MR];
         let mut x = [t.x; MR];
+        unroll!(MR, I => { x[I] = t.x.add(t.xs[I]); });
         let (mut w, depth) = (t.w, t.depth);
         // The inner loops run at least once and say so: a loop that may be skipped costs copies of
         // all sums, for which there are no registers.
         for &slot in if depth > 0 { t.slots } else { &[] } {
             std::hint::assert_unchecked(depth > 0);
-            unroll!(MR, I => { x[I] = t.x.add(t.xs[I] + slot); });
-            let mut d = 0;
+            let (mut d, depth) = (slot, slot + depth);
+            // Steps 0, 1, … `$n − 1` of the inner index: their weights, then row by row.
+            macro_rules! steps {
+                ($n:literal: $($k:literal)*) => {{
+                    let b = [$([S::load(w.add($k * NV * S::N)), S::load(w.add(($k * NV + NV - 1) * S::N))]),*];
+                    unroll!(MR, I => {
+                        let x = x[I].add(d);
+                        $(
+                            let a = S::splat(*x.add($k));
+                            acc[I][0] = S::fma(a, b[$k][0], acc[I][0]);
+                            if NV == 2 {
+                                acc[I][NV - 1] = S::fma(a, b[$k][1], acc[I][NV - 1]);
+                            }
+                        )*
+                    });
+                    w = w.add($n * NV * S::N);
+                }};
+            }
             // Several steps at once where there are too many rows for their addresses to stay in
-            // registers; but no more than leave all sums in registers, of which AVX-512 has 32.
+            // registers; but no more than leave all sums in registers, of which AVX-512 has 32. What
+            // remains is no loop, for which the addresses would be computed anew.
             if NV == 1 && MR > 12 {
                 while d + 4 <= depth {
-                    let (b0, b1) = (S::load(w), S::load(w.add(S::N)));
-                    let (b2, b3) = (S::load(w.add(2 * S::N)), S::load(w.add(3 * S::N)));
-                    unroll!(MR, I => {
-                        let a = x[I].add(d);
-                        acc[I][0] = S::fma(S::splat(*a), b0, acc[I][0]);
-                        acc[I][0] = S::fma(S::splat(*a.add(1)), b1, acc[I][0]);
-                        acc[I][0] = S::fma(S::splat(*a.add(2)), b2, acc[I][0]);
-                        acc[I][0] = S::fma(S::splat(*a.add(3)), b3, acc[I][0]);
-                    });
-                    w = w.add(4 * S::N);
+                    steps!(4: 0 1 2 3);
                     d += 4;
+                }
+                if d + 2 <= depth {
+                    steps!(2: 0 1);
+                    d += 2;
+                }
+                if d < depth {
+                    steps!(1: 0);
                 }
             } else if NV == 2 && MR > 6 {
                 while d + 2 <= depth {
-                    let (b0, b1) = (S::load(w), S::load(w.add(S::N)));
-                    let (c0, c1) = (S::load(w.add(2 * S::N)), S::load(w.add(3 * S::N)));
-                    unroll!(MR, I => {
-                        let a = S::splat(*x[I].add(d));
-                        acc[I][0] = S::fma(a, b0, acc[I][0]);
-                        acc[I][NV - 1] = S::fma(a, b1, acc[I][NV - 1]);
-                        let a = S::splat(*x[I].add(d + 1));
-                        acc[I][0] = S::fma(a, c0, acc[I][0]);
-                        acc[I][NV - 1] = S::fma(a, c1, acc[I][NV - 1]);
-                    });
-                    w = w.add(4 * S::N);
+                    steps!(2: 0 1);
                     d += 2;
                 }
-            }
-            if d == depth {
-                continue;
-            }
-            loop {
-                let (b0, b1) = (S::load(w), S::load(w.add((NV - 1) * S::N)));
-                unroll!(MR, I => {
-                    let a = S::splat(*x[I].add(d));
-                    acc[I][0] = S::fma(a, b0, acc[I][0]);
-                    if NV == 2 {
-                        acc[I][NV - 1] = S::fma(a, b1, acc[I][NV - 1]);
+                if d < depth {
+                    steps!(1: 0);
+                }
+            } else {
+                loop {
+                    steps!(1: 0);
+                    d += 1;
+                    if d == depth {
+                        break;
                     }
-                });
-                w = w.add(NV * S::N);
-                d += 1;
-                if d == depth {
-                    break;
                 }
             }
         }

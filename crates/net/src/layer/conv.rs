@@ -3,8 +3,7 @@ use std::ops::Range;
 use super::linear::{bias_grads, part};
 use super::{Cache, Cx, Grads, Io, Layer};
 use crate::graph::Op;
-use crate::kernel::{Conv, ConvShape, Scalar};
-use crate::num::Dual;
+use crate::kernel::{Conv, ConvShape, Filter, Scalar};
 use crate::planes::{Planes, PlanesMut};
 
 /// Convolution over one or two axes; the weight keeps PyTorch's order.
@@ -49,25 +48,20 @@ impl Convolution {
         };
         Self { out: shape.out_c, conv: Conv::new(shape), weight, bias }
     }
+
+    /// The filters of the parameters and of their tangents.
+    fn filters<'a, T: Scalar>(&self, cx: &Cx<'a, T>) -> Vec<Filter<'a, T>> {
+        let of = |z: &'a [T]| Filter { weight: &z[self.weight.clone()], bias: part(z, &self.bias) };
+        std::iter::once(cx.params.value).chain(cx.params.tangents.iter().copied()).map(of).collect()
+    }
 }
 
 impl<T: Scalar> Layer<T> for Convolution {
     fn forward(&self, cx: &Cx<'_, T>, x: &[Planes<'_, T>], y: &mut PlanesMut<'_, T>, cache: &mut Cache<T>) {
-        let (x, scratch) = (x[0], &mut cache.scratch);
-        let (weight, bias) = (self.weight.clone(), self.bias.clone());
-        let w = &cx.params.value[weight.clone()];
-        let b = part(cx.params.value, &bias);
-        self.conv.forward(cx.batch, x.value(), w, b, y.value(), false, scratch);
-        let (r, len) = (y.data.len() / y.len - 1, y.len);
-        if x.has_tangents() {
-            self.conv.forward(r * cx.batch, &x.data[x.len..], w, None, &mut y.data[len..], false, scratch);
-        }
-        if y.has_tangents() {
-            for (p, z) in cx.params.tangents.iter().enumerate() {
-                let (w, b) = (&z[weight.clone()], part(z, &bias));
-                self.conv.forward(cx.batch, x.value(), w, b, y.tangent(p), x.has_tangents(), scratch);
-            }
-        }
+        let planes = x[0].data.len() / x[0].len;
+        let (r, filters) = (y.data.len() / y.len - 1, self.filters(cx));
+        let filters = &filters[..1 + r.min(filters.len() - 1)];
+        self.conv.forward_planes(cx.batch, planes, x[0].data, filters, y.data, false, &mut cache.scratch);
     }
 
     fn backward(
@@ -79,23 +73,14 @@ impl<T: Scalar> Layer<T> for Convolution {
     ) {
         let (x, dy, scratch) = (io.x[0], io.dy, &mut cache.scratch);
         if let Some(dx) = &mut io.dx[0] {
-            let w = &cx.params.value[self.weight.clone()];
-            self.conv.backward_data((1 + cx.r) * cx.batch, dy.data, w, dx.data, dx.acc, scratch);
-            for (p, z) in cx.params.tangents.iter().enumerate() {
-                let w = &z[self.weight.clone()];
-                self.conv.backward_data(cx.batch, dy.value(), w, dx.tangent(p), true, scratch);
-            }
+            let filters = self.filters(cx);
+            self.conv.backward_data_planes(cx.batch, 1 + cx.r, dy.data, &filters, dx.data, dx.acc, scratch);
         }
         let Some(grads) = grads else { return };
-        let dw = &mut grads.value[self.weight.clone()];
-        self.conv.backward_weight(cx.batch, x.value(), dy.value(), dw, false, scratch);
-        for (p, h) in grads.tangents.iter_mut().enumerate() {
-            let h = &mut h[self.weight.clone()];
-            self.conv.backward_weight(cx.batch, x.value(), dy.lane::<Dual<T>>(p).t, h, false, scratch);
-            if let Some(xt) = x.tangent(p) {
-                self.conv.backward_weight(cx.batch, xt, dy.value(), h, true, scratch);
-            }
-        }
+        let mut dws = vec![&mut grads.value[self.weight.clone()]];
+        dws.extend(grads.tangents.iter_mut().map(|h| &mut h[self.weight.clone()]));
+        let planes = x.data.len() / x.len;
+        self.conv.backward_weight_planes(cx.batch, planes, x.data, dy.data, &mut dws, false, scratch);
         bias_grads(&self.bias, self.out, dy, grads);
     }
 }

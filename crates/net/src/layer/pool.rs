@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::shape::each_plane;
@@ -16,11 +18,69 @@ pub(super) struct Pool {
 }
 
 impl Pool {
+    /// Rows and columns of the input under the window of output pixel `(i, j)`.
+    #[inline(always)]
+    fn clips(&self, i: usize, j: usize) -> [Range<usize>; 2] {
+        [
+            clip(i * self.stride[0], self.k[0], self.pad[0], self.x[0]),
+            clip(j * self.stride[1], self.k[1], self.pad[2], self.x[1]),
+        ]
+    }
+
     /// Input pixels under the window of output pixel `(i, j)`.
     fn window(&self, i: usize, j: usize) -> impl Iterator<Item = usize> + '_ {
-        let rows = clip(i * self.stride[0], self.k[0], self.pad[0], self.x[0]);
-        let cols = clip(j * self.stride[1], self.k[1], self.pad[2], self.x[1]);
+        let [rows, cols] = self.clips(i, j);
         rows.flat_map(move |a| cols.clone().map(move |b| a * self.x[1] + b))
+    }
+
+    /// The largest number of each window and where it lies in the image; the first one wins ties, and
+    /// a NaN wins and stays, so that it is seen at the output.
+    #[inline(always)]
+    fn winners<T: Scalar>(&self, x: &[T], y: &mut [T], index: &mut [u32]) {
+        const LANES: usize = 8;
+        let c = self.x[2];
+        for i in 0..self.y[0] {
+            for j in 0..self.y[1] {
+                let (o, clips) = ((i * self.y[1] + j) * c, self.clips(i, j));
+                let (y, index) = (&mut y[o..o + c], &mut index[o..o + c]);
+                let whole = c - c % LANES;
+                for ch in (0..whole).step_by(LANES) {
+                    let (y, index) = (&mut y[ch..ch + LANES], &mut index[ch..ch + LANES]);
+                    self.best::<T, LANES>(&clips, x, ch, y, index);
+                }
+                for ch in whole..c {
+                    self.best::<T, 1>(&clips, x, ch, &mut y[ch..ch + 1], &mut index[ch..ch + 1]);
+                }
+            }
+        }
+    }
+
+    /// [`Pool::winners`] in one window for `N` channels from `ch`.
+    #[inline(always)]
+    fn best<T: Scalar, const N: usize>(
+        &self,
+        [rows, cols]: &[Range<usize>; 2],
+        x: &[T],
+        ch: usize,
+        y: &mut [T],
+        index: &mut [u32],
+    ) {
+        let (mut best, mut at, mut first) = ([T::ZERO; N], [0; N], true);
+        for a in rows.clone() {
+            for b in cols.clone() {
+                let from = (a * self.x[1] + b) * self.x[2] + ch;
+                let x = &x[from..from + N];
+                for l in 0..N {
+                    #[allow(clippy::eq_op, reason = "only a NaN differs from itself")]
+                    let wins = first | (x[l] > best[l]) | (x[l] != x[l]);
+                    best[l] = if wins { x[l] } else { best[l] };
+                    at[l] = if wins { from as u32 + l as u32 } else { at[l] };
+                }
+                first = false;
+            }
+        }
+        y.copy_from_slice(&best);
+        index.copy_from_slice(&at);
     }
 
     fn pixels(&self) -> impl Iterator<Item = (usize, usize, usize)> + '_ {
@@ -30,7 +90,8 @@ impl Pool {
 }
 
 /// The part of a window that starts at `at − pad` and lies on the axis.
-fn clip(at: usize, k: usize, pad: usize, n: usize) -> std::ops::Range<usize> {
+#[inline(always)]
+fn clip(at: usize, k: usize, pad: usize, n: usize) -> Range<usize> {
     at.saturating_sub(pad)..(at + k).saturating_sub(pad).min(n)
 }
 
@@ -51,27 +112,15 @@ impl<T: Scalar> Layer<T> for Pool {
                 });
             });
         }
-        // The winner of each window, as an index into the image; the first one wins ties.
         cache.index.resize(y.len, 0);
         let (x, index) = (x[0], &mut cache.index);
         let value = y.value();
         value.par_chunks_mut(ny).zip(index.par_chunks_mut(ny)).zip(x.value().par_chunks(nx)).for_each(
             |((y, index), x)| {
-                vectorize(|| {
-                    for (i, j, o) in self.pixels() {
-                        let (y, index) = (&mut y[o * c..(o + 1) * c], &mut index[o * c..(o + 1) * c]);
-                        for (n, q) in self.window(i, j).enumerate() {
-                            let x = &x[q * c..(q + 1) * c];
-                            for ch in 0..c {
-                                // A NaN wins and stays, so that it is seen at the output.
-                                #[allow(clippy::eq_op, reason = "only a NaN differs from itself")]
-                                let wins = n == 0 || x[ch] > y[ch] || x[ch] != x[ch];
-                                y[ch] = if wins { x[ch] } else { y[ch] };
-                                index[ch] = if wins { (q * c + ch) as u32 } else { index[ch] };
-                            }
-                        }
-                    }
-                });
+                vectorize(
+                    #[inline(always)]
+                    || self.winners(x, y, index),
+                );
             },
         );
         if y.has_tangents() {
