@@ -1,6 +1,7 @@
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use thalweg_data::{Dataset, Targets, Text, Values};
+use thalweg_net::kernel::{par_rows, vectorize};
 use thalweg_net::{Batch, Preprocess};
 
 use super::TrainError;
@@ -198,20 +199,32 @@ impl Examples {
 }
 
 /// Appends the examples at `places`, channel by channel `raw · gain + offset`.
-fn rows<P>(
+fn rows<P: Sync>(
     places: &[usize],
     n: usize,
     raw: &[P],
-    value: impl Fn(&P) -> f32,
+    value: impl Fn(&P) -> f32 + Sync,
     gain: &[f32],
     offset: &[f32],
     x: &mut Vec<f32>,
 ) {
-    for &i in places {
-        for pixel in raw[i * n..(i + 1) * n].chunks_exact(gain.len()) {
-            x.extend(pixel.iter().zip(gain.iter().zip(offset)).map(|(p, (g, o))| value(p) * g + o));
-        }
-    }
+    const ROWS: usize = 16; // of a task
+    let whole = |channels: &[f32]| channels.iter().copied().cycle().take(n).collect::<Vec<_>>();
+    let (gain, offset) = (whole(gain), whole(offset));
+    let first = x.len();
+    x.resize(first + places.len() * n, 0.0);
+    par_rows(&mut x[first..], n, ROWS, |row, x| {
+        vectorize(
+            #[inline(always)]
+            || {
+                for (x, &i) in x.chunks_exact_mut(n).zip(&places[row..]) {
+                    for (((x, p), g), o) in x.iter_mut().zip(&raw[i * n..]).zip(&gain).zip(&offset) {
+                        *x = value(p) * g + o;
+                    }
+                }
+            },
+        );
+    });
 }
 
 /// As [`rows`], with a random crop of the padded image and a random reflection.
