@@ -30,14 +30,15 @@ pub struct Geometry {
 pub(crate) struct Factors {
     /// (I + XᵀX)⁻¹, `[d, d]`.
     pub inverse: Mat<f64>,
+    /// The rest of the system.
     pub kernel: Kernel,
     /// Orthonormal basis of the range of X, with a skip connection.
     pub range: Option<Mat<f64>>,
 }
 
 /// What couples the patterns, on the smaller side of Woodbury's identity; inverted, since a product,
-/// unlike a triangular solve, is the work of all threads. With Q the projection off the range of X
-/// if there is a linear part, else I:
+/// unlike a triangular solve, is work for all threads. Q projects off the range of X if there is a
+/// linear part, and is I else.
 #[derive(Debug)]
 pub(crate) enum Kernel {
     /// (½ I + Q H Q)⁻¹ with H = (X C⁻¹ Xᵀ) ∘ (D Dᵀ), `[n, n]`.
