@@ -48,7 +48,7 @@ impl Bench {
 
     fn averaging(&self) -> Result<Finding> {
         let task = self.on.digits(MLP, 10_000)?;
-        let mut variants = first_order(&[0.03, 0.1, 0.3], &[1e-3, 3e-3]);
+        let mut variants = first_order(&[0.03, 0.1, 0.3], &[1e-3, 3e-3, 6e-3]);
         variants.push(variant("AdamW", "adamw", json!({ "lr": 3e-3 })));
         variants.push(variant("Muon", "muon", json!({ "lr": 0.01 })));
         for lr in [0.015, 0.05, 0.1, 0.15] {
@@ -74,6 +74,7 @@ impl Bench {
         // The same again with a warm-up, which tames the first steps in another way.
         for (label, method, fields) in [
             ("Adam", "adam", json!({ "lr": 3e-3 })),
+            ("Adam", "adam", json!({ "lr": 6e-3 })),
             ("AdaHessian, no averaging", "adahessian", json!({ "lr": 0.05, "average": "none" })),
             ("AdaHessian, no averaging", "adahessian", json!({ "lr": 0.15, "average": "none" })),
             ("AdaHessian, abs rows", "adahessian", json!({ "lr": 0.15 })),
