@@ -194,7 +194,7 @@ pub(crate) fn run<T: Scalar>(
     dy: &mut PlanesMut<'_, T>,
     losses: &mut [(f64, f64)],
 ) {
-    let r = dy.data.len() / dy.len - 1;
+    let r = dy.count() - 1;
     if r == 0 {
         loss.rows::<T, T>(c, batch, y, dy, losses, 0);
     }

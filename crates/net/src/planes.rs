@@ -38,6 +38,10 @@ impl<'a, T: Scalar> Planes<'a, T> {
     pub fn has_tangents(&self) -> bool {
         self.data.len() > self.len
     }
+    /// Number of planes.
+    pub fn count(&self) -> usize {
+        self.data.len() / self.len
+    }
     pub fn value(&self) -> &'a [T] {
         &self.data[..self.len]
     }
@@ -60,6 +64,10 @@ pub(crate) struct PlanesMut<'a, T> {
 }
 
 impl<'a, T: Scalar> PlanesMut<'a, T> {
+    /// Number of planes.
+    pub fn count(&self) -> usize {
+        self.data.len() / self.len
+    }
     pub fn value(&mut self) -> &mut [T] {
         &mut self.data[..self.len]
     }

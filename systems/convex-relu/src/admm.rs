@@ -24,7 +24,7 @@ const BLOCK: usize = 256;
 
 /// The structured ADMM, for all losses. Besides u = v and Gu = s it also splits r = Σ F_i (u_i − z_i);
 /// the linear system then holds no loss, no β and no ρ, and is solved by Woodbury's identity with
-/// one factorisation of size d and one of size n.
+/// one inverse of size d and one of size n or d P, whichever is less.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Admm {

@@ -9,7 +9,7 @@ use crate::samples::dot;
 use crate::{Certified, ConvexError, Loss, Program, Solution};
 
 /// A gap as good as the solver's accuracy allows.
-const FINE: f64 = 1e-7;
+pub(crate) const FINE: f64 = 1e-7;
 /// Rounds of [`finish`] at most.
 const ROUNDS: usize = 30;
 

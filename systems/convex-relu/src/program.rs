@@ -25,7 +25,7 @@ pub struct Geometry {
     factors: OnceLock<Factors>,
 }
 
-/// The factorisations of the structured ADMM.
+/// The inverses of the structured ADMM.
 #[derive(Debug)]
 pub(crate) struct Factors {
     /// (I + XᵀX)⁻¹, `[d, d]`.

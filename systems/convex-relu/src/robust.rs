@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use thalweg_core::{Invalid, Seed, normal, rademacher};
 
 use crate::conic::{Conic, Kind};
-use crate::exact::margin_rows;
+use crate::exact::{FINE, margin_rows};
 use crate::loss::sigmoid;
 use crate::samples::{add, dot, norm};
 use crate::{Certificate, Certified, ConvexError, Loss, Patterns, Program, Samples, Solution};
@@ -16,11 +16,8 @@ use crate::{Certificate, Certified, ConvexError, Loss, Patterns, Program, Sample
 /// A slack of the sign conditions above which a pattern has neurons strictly inside its robust cone.
 const INSIDE: f64 = 1e-9;
 
-/// A gap as good as the solver's accuracy allows.
-const FINE: f64 = 1e-7;
-
 /// Programs after the first at most.
-const NEWTON: usize = 8;
+const ROUNDS: usize = 8;
 
 /// The robust program: a program whose neurons lie in K_i^ε = { v : E_i X v ≥ Σ_j ε_j|v_j| } and whose
 /// loss is the worst in the boxes |δ_kj| ≤ ε_j, in closed form for all three losses.
@@ -218,7 +215,7 @@ impl RobustProgram {
             let Solution { v, w, .. } = &best.solution;
             active = v.chunks(d).chain(w.chunks(d)).map(|v| norm(v) > 0.0).collect();
         }
-        for _ in 0..NEWTON {
+        for _ in 0..ROUNDS {
             let before = best.certificate.gap;
             if before <= FINE {
                 break;

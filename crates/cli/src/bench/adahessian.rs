@@ -87,9 +87,9 @@ impl Bench {
         for (suffix, how) in [("", "without"), (WARM, "with")] {
             let best = |label: &str| best(&rows, &format!("{label}{suffix}"));
             let name = format!("AdaHessian, abs rows{suffix}");
-            let mut ours = vec![rows.iter().find(|r| r.label == name && r.lr == Some(DEFAULT))];
-            ours.push(Some(best("AdaHessian, abs rows")).filter(|r| r.lr != Some(DEFAULT)));
-            for ours in ours.into_iter().flatten() {
+            let default = rows.iter().find(|r| r.label == name && r.lr == Some(DEFAULT));
+            let tuned = Some(best("AdaHessian, abs rows")).filter(|r| r.lr != Some(DEFAULT));
+            for ours in default.into_iter().chain(tuned) {
                 let lr = ours.lr.unwrap_or(DEFAULT);
                 for (other, least) in [("AdaHessian, no averaging", 0.5), ("Adam", 0.3)] {
                     let gain = ours.mean() - best(other).mean();

@@ -238,12 +238,12 @@ impl Bench {
         let (mut rows, mut points) = (Vec::new(), Vec::new());
         for n in [8, 4, 2, 1].map(|part| self.samples / part) {
             let mut cells = vec![n.to_string()];
+            let (samples, y) = threes_and_eights(n)?;
             let mut at_100 = None;
             for p in P {
-                let (samples, y) = threes_and_eights(n)?;
                 let geometry =
                     Geometry::new(samples.clone(), Patterns::sample(&samples, p, Seed(1))?, false)?;
-                let mut program = Program::new(geometry, y, Loss::Squared, 0.1 * n as f64 / 200.0)?;
+                let mut program = Program::new(geometry, y.clone(), Loss::Squared, 0.1 * n as f64 / 200.0)?;
                 let quiet = Admm { check_every: never, ..Admm::default() };
                 let (_, setup) = timed(|| quiet.init(&mut program, Seed(1)))?;
                 let ours = per_step(&quiet, &mut program, 50)?;

@@ -698,7 +698,7 @@ fn correlate<T: Scalar>(
             let (mine, rest) = packed.split_at_mut(len_of(plan));
             if depthwise {
                 pack_depthwise(plan, s, filter.weight, mine, panels * width);
-            } else {
+            } else if !(paired && f == 1) {
                 pack(plan, s, order, filter.weight, mine, width, 0);
                 if paired && f == 0 {
                     pack(plan, s, order, filters[1].weight, mine, width, plan.out_c);

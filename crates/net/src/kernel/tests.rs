@@ -366,8 +366,7 @@ fn check_planes<T: Scalar>(isa: Isa) {
                 .take(right)
                 .collect();
             let what = format!("{isa:?} {shape:?} {left} {right} {acc}");
-            let products = (0..left.max(right)).flat_map(|p| [(p, 0), (0, p)].into_iter().take(1 + p.min(1)));
-            let products: Vec<_> = products.filter(|(l, r)| *l < left && *r < right).collect();
+            let products = (0..left).map(|l| (l, 0)).chain((1..right).map(|r| (0, r)));
 
             let (mut y, mut dx, mut dw) = (dy.clone(), x.clone(), w.clone());
             let clear = |v: &mut Vec<T>| {

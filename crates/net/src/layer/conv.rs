@@ -58,10 +58,8 @@ impl Convolution {
 
 impl<T: Scalar> Layer<T> for Convolution {
     fn forward(&self, cx: &Cx<'_, T>, x: &[Planes<'_, T>], y: &mut PlanesMut<'_, T>, cache: &mut Cache<T>) {
-        let planes = x[0].data.len() / x[0].len;
-        let (r, filters) = (y.data.len() / y.len - 1, self.filters(cx));
-        let filters = &filters[..1 + r.min(filters.len() - 1)];
-        self.conv.forward_planes(cx.batch, planes, x[0].data, filters, y.data, false, &mut cache.scratch);
+        let (x, filters) = (x[0], self.filters(cx));
+        self.conv.forward_planes(cx.batch, x.count(), x.data, &filters, y.data, false, &mut cache.scratch);
     }
 
     fn backward(
@@ -79,8 +77,7 @@ impl<T: Scalar> Layer<T> for Convolution {
         let Some(grads) = grads else { return };
         let mut dws = vec![&mut grads.value[self.weight.clone()]];
         dws.extend(grads.tangents.iter_mut().map(|h| &mut h[self.weight.clone()]));
-        let planes = x.data.len() / x.len;
-        self.conv.backward_weight_planes(cx.batch, planes, x.data, dy.data, &mut dws, false, scratch);
+        self.conv.backward_weight_planes(cx.batch, x.count(), x.data, dy.data, &mut dws, false, scratch);
         bias_grads(&self.bias, self.out, dy, grads);
     }
 }

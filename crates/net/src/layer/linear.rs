@@ -17,7 +17,7 @@ impl<T: Scalar> Layer<T> for Linear {
         let (x, rows) = (x[0], x[0].len / self.input);
         let w = &cx.params.value[self.weight.clone()];
         let b = part(cx.params.value, &self.bias);
-        let stacked = x.data.len() / x.len;
+        let stacked = x.count();
         let out = &mut y.data[..stacked * y.len];
         // Value and tangents of the input are one larger batch: [X; Ẋ] Wᵀ; only the value has a bias.
         let fused = if stacked == 1 { b } else { None };

@@ -124,7 +124,7 @@ impl<T: Scalar> Layer<T> for Pool {
             },
         );
         if y.has_tangents() {
-            for p in 0..y.data.len() / y.len - 1 {
+            for p in 0..y.count() - 1 {
                 let t = y.tangent(p);
                 match x.tangent(p) {
                     None => t.fill(T::ZERO),

@@ -12,7 +12,7 @@ pub(super) fn each_plane<T: Scalar>(
     y: &mut PlanesMut<'_, T>,
     f: impl Fn(&[T], &mut [T], bool),
 ) {
-    let planes = y.data.len() / y.len;
+    let planes = y.count();
     for q in 0..planes {
         let acc = y.acc;
         let out = &mut y.data[q * y.len..(q + 1) * y.len];
@@ -55,7 +55,7 @@ pub(super) struct Add;
 
 impl<T: Scalar> Layer<T> for Add {
     fn forward(&self, _: &Cx<'_, T>, x: &[Planes<'_, T>], y: &mut PlanesMut<'_, T>, _: &mut Cache<T>) {
-        for q in 0..y.data.len() / y.len {
+        for q in 0..y.count() {
             let out = &mut y.data[q * y.len..(q + 1) * y.len];
             let mut terms =
                 x.iter().filter(|x| q == 0 || x.has_tangents()).map(|x| &x.data[q * x.len..(q + 1) * x.len]);
