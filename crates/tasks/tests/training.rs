@@ -2,10 +2,12 @@
 
 use rand::RngExt;
 use rand::seq::SliceRandom;
-use thalweg::core::{Objective, Problem, Seed};
-use thalweg::data::{Dataset, Targets, Text, Values, digits};
-use thalweg::net::{Graph, Init, Mode, Net, Pass, Preprocess, initial, named};
-use thalweg::train::{Augment, Examples, Minibatch, Sampling, TrainError, Training, score, standardise};
+use thalweg_core::{Objective, Problem, Seed};
+use thalweg_data::{Dataset, Targets, Text, Values, digits};
+use thalweg_net::{Graph, Init, Mode, Net, Pass, Preprocess, initial, named};
+use thalweg_tasks::train::{
+    Augment, Examples, Minibatch, Sampling, TrainError, Training, score, standardise,
+};
 
 /// `n` examples with the one input 2^i and the target 0: under the identity the mean loss of a
 /// mini-batch tells which examples are in it.

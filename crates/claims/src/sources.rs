@@ -1,17 +1,17 @@
-//! The data that benchmarks run on, and what they do with the results.
+//! The data that claims are measured on, and what they do with the results.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
 use thalweg::data::{Dataset, Source, Targets, Text, Values};
 use thalweg::net::Preprocess;
 use thalweg::plot::Figure;
+use thalweg::tasks::Finding;
+use thalweg::tasks::source::{DataSource, Prepared};
+use thalweg::train::compare::{Length, Row, Setting, moments, table};
 
-use super::runs::{Length, Row, Setting, moments, table};
-use super::{Finding, Options};
-use crate::config::shared_data;
-use crate::task::{From, Task};
+use crate::claim::Options;
 
 /// The multilayer perceptron that the methods are compared on.
 pub const MLP: &str = "mlp:784-256-128-10";
@@ -41,14 +41,14 @@ impl Sources {
         if self.options.seeds == 0 {
             bail!("seeds = 0 is not allowed; use at least 1");
         }
-        self.options.common.start()
+        self.options.start()
     }
 
-    fn mnist(&self) -> Result<From> {
+    fn mnist(&self) -> Result<DataSource> {
         Ok(from(named(&self.mnist, "vision/mnist-train-images-idx3-ubyte.gz", "--mnist")?))
     }
 
-    fn book(&self) -> Result<From> {
+    fn book(&self) -> Result<DataSource> {
         Ok(from(named(&self.text, "text/tinyshakespeare-train.txt.gz", "--text")?))
     }
 
@@ -58,23 +58,23 @@ impl Sources {
     }
 
     /// The first `limit` MNIST images.
-    pub fn digits(&self, arch: &str, limit: usize) -> Result<Task> {
+    pub fn digits(&self, arch: &str, limit: usize) -> Result<Prepared> {
         if let Some(data) = self.data.clone() {
             let arch = arch.replace("784", "64");
-            return Task::load(&From { data, ..From::default() }, &arch, None);
+            return Ok(Prepared::load(&DataSource { data, ..DataSource::default() }, &arch, None)?);
         }
-        let from = From { limit: Some(limit), ..self.mnist()? };
+        let from = DataSource { limit: Some(limit), ..self.mnist()? };
         let normalize: Preprocess = "mean=0.1307,std=0.3081".parse()?;
-        Task::load(&from, arch, Some(&normalize))
+        Ok(Prepared::load(&from, arch, Some(&normalize))?)
     }
 
     /// The first `limit` MNIST images, each its own target.
-    pub fn autoencoder(&self, arch: &str, limit: usize) -> Result<Task> {
+    pub fn autoencoder(&self, arch: &str, limit: usize) -> Result<Prepared> {
         let (from, arch) = match self.data.clone() {
-            Some(data) => (From { data, ..From::default() }, arch.replace("784", "64")),
+            Some(data) => (DataSource { data, ..DataSource::default() }, arch.replace("784", "64")),
             None => (self.mnist()?, arch.into()),
         };
-        let loaded = From { limit: Some(limit), ..from }.load()?;
+        let loaded = DataSource { limit: Some(limit), ..from }.load()?;
         let Source::Examples { train, test } = loaded.source else { bail!("an autoencoder needs images") };
         let preprocess: Preprocess = "mean=0,std=1".parse()?;
         let own = |set: Dataset| {
@@ -86,27 +86,27 @@ impl Sources {
             Dataset { targets, ..set }
         };
         let train = own(train.slice(0..limit.min(train.len())));
-        Task::of_sets(loaded.description, train, own(test), &arch, Some(&preprocess))
+        Ok(Prepared::of_sets(loaded.description, train, own(test), &arch, Some(&preprocess))?)
     }
 
     /// CIFAR-10 images.
-    pub fn images(&self, arch: &str) -> Result<Task> {
-        Task::load(&from(self.cifar()?), arch, None)
+    pub fn images(&self, arch: &str) -> Result<Prepared> {
+        Ok(Prepared::load(&from(self.cifar()?), arch, None)?)
     }
 
     /// A text.
-    pub fn text(&self, arch: &str) -> Result<Task> {
-        Task::load(&self.book()?, arch, None)
+    pub fn text(&self, arch: &str) -> Result<Prepared> {
+        Ok(Prepared::load(&self.book()?, arch, None)?)
     }
 
     /// Both halves of a text's training part, scored on the same test part.
-    pub fn halves(&self, arch: &str) -> Result<(Task, Task)> {
+    pub fn halves(&self, arch: &str) -> Result<(Prepared, Prepared)> {
         let loaded = self.book()?.load()?;
         let Source::Text { train, test } = loaded.source else { bail!("two halves of a text need a text") };
         let (first, second) = train.tokens.split_at(train.tokens.len() / 2);
         let half = |tokens: &[u32]| {
             let part = Text { tokens: tokens.to_vec(), ..train.clone() };
-            Task::of_texts(loaded.description.clone(), part, test.clone(), arch)
+            Ok::<_, anyhow::Error>(Prepared::of_texts(loaded.description.clone(), part, test.clone(), arch)?)
         };
         Ok((half(first)?, half(second)?))
     }
@@ -150,8 +150,22 @@ impl Sources {
     }
 }
 
-fn from(file: PathBuf) -> From {
-    From { data: file.display().to_string(), ..From::default() }
+fn from(file: PathBuf) -> DataSource {
+    DataSource { data: file.display().to_string(), ..DataSource::default() }
+}
+
+/// The shared data folder: the variable THALWEG_DATA, or `../shared/data`.
+pub fn shared_data() -> PathBuf {
+    std::env::var_os("THALWEG_DATA").map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from)
+}
+
+/// A file or folder of the shared data that must be there.
+pub fn shared_file(path: impl AsRef<Path>) -> Result<PathBuf> {
+    let file = shared_data().join(path);
+    if !file.exists() {
+        bail!("{} does not exist; name the folder of shared data with THALWEG_DATA", file.display());
+    }
+    Ok(file)
 }
 
 /// A file that was named with `flag`, or one of the shared folder.

@@ -1,17 +1,26 @@
-//! Training of networks: [`Examples`] are data with their preprocessing, [`Training`] is the
-//! objective that a method moves, [`fit`] drives it, [`score`] tests the result.
+//! Training of networks: [`fit`] does what the settings say; below it, [`Examples`] are data with their
+//! preprocessing, [`Training`] is the objective that a method moves, [`run`] drives it, [`score`] tests
+//! the result.
 
+pub mod compare;
 mod examples;
-mod fit;
+mod job;
 mod ranks;
+pub mod report;
+mod run;
 mod score;
+mod settings;
+#[cfg(all(feature = "adahessian", feature = "mkor", feature = "mfac"))]
+pub mod tour;
 mod trainer;
 mod training;
 
 pub use examples::{Augment, Examples, Minibatch, standardise};
-pub use fit::{Epoch, Plan, Saving, fit};
+pub use job::{Fitted, Job, MODEL, Summary, Trained, fit, fit_shared};
+pub use run::{Epoch, Plan, run};
 pub use score::{Score, score};
-pub use trainer::{Trainer, TrainerError};
+pub use settings::Settings;
+pub use trainer::Trainer;
 pub use training::{Sampling, Training};
 
 use thalweg_net::NetError;

@@ -1,21 +1,21 @@
 //! Pictures and the report of training runs, from the recorded metrics.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
-use anyhow::{Context, Result};
 use serde_json::Value;
-use thalweg::plot::{Figure, Report};
+use thalweg_plot::{Figure, Report, Table};
 
-use crate::train::{Summary, table};
+use super::Summary;
+use crate::Result;
+use crate::folder::{Folder, METRICS, REPORT};
 
 /// Points of one curve.
-type Points = Vec<(f64, f64)>;
+pub type Points = Vec<(f64, f64)>;
 
 /// The recorded steps of a run, as far as they are intact.
-pub fn read_metrics(path: &Path) -> Result<Vec<Value>> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(text.lines().map_while(|line| serde_json::from_str(line).ok()).collect())
+///
+/// # Errors
+/// There are none.
+pub fn read_metrics(folder: &Folder) -> Result<Vec<Value>> {
+    Ok(folder.read(METRICS)?.lines().map_while(|line| serde_json::from_str(line).ok()).collect())
 }
 
 /// The records that have both numbers, as points.
@@ -42,18 +42,37 @@ fn compare(title: &str, labels: (&str, &str), curves: &[(String, Points)]) -> Op
     Some(curves.iter().fold(figure, |f, (name, points)| f.line(name, points)))
 }
 
+/// Results as a table for people.
+pub fn table(summaries: &[&Summary]) -> Table {
+    let mut table =
+        Table::new(["method", "steps", "train loss", "test loss", "test accuracy", "seconds", "ms/step"]);
+    for s in summaries {
+        table.row([
+            s.method.clone(),
+            s.steps.to_string(),
+            s.train_loss.map_or_else(String::new, |l| format!("{l:.4}")),
+            format!("{:.4}", s.test_loss),
+            s.test_accuracy.map_or_else(String::new, |a| format!("{:.2} %", 100.0 * a)),
+            format!("{:.2}", s.seconds),
+            format!("{:.3}", 1e3 * s.seconds_per_step),
+        ]);
+    }
+    table
+}
+
 /// Writes the pictures of one or several runs and the report into the run folder.
-pub fn training_report(
-    folder: &Path,
+///
+/// # Errors
+/// Metrics that cannot be read, pictures that cannot be written.
+pub fn write(
+    folder: &Folder,
     data: &str,
     arch: &str,
-    summaries: &[Summary],
-    place: &dyn Fn(&str) -> PathBuf,
+    summaries: &[&Summary],
+    place: &dyn Fn(&str) -> Folder,
 ) -> Result<()> {
-    let runs = summaries
-        .iter()
-        .map(|s| Ok((s, read_metrics(&place(&s.method).join("metrics.jsonl"))?)))
-        .collect::<Result<Vec<_>>>()?;
+    let runs =
+        summaries.iter().map(|s| Ok((*s, read_metrics(&place(&s.method))?))).collect::<Result<Vec<_>>>()?;
     // Records count steps; people count epochs.
     let epochs = |s: &Summary, p: Points| -> Points {
         let per_step = s.epochs / s.steps.max(1) as f64;
@@ -95,17 +114,17 @@ pub fn training_report(
     ];
     for (name, figure, caption) in figures {
         if let Some(figure) = figure {
-            figure.save(&folder.join(format!("{name}.svg")))?;
+            figure.save(&folder.file(&format!("{name}.svg")))?;
             section.figure(&figure, caption);
         }
     }
     for (s, records) in &runs {
         if let Some(figure) = curvature(s, records) {
-            figure.save(&folder.join(format!("curvature-{}.svg", s.method)))?;
+            figure.save(&folder.file(&format!("curvature-{}.svg", s.method)))?;
             section.figure(&figure, "Norm of the averaged estimate of the Hessian's diagonal, by layer.");
         }
     }
-    report.save(&folder.join("report.html"))?;
+    report.save(&folder.file(REPORT))?;
     Ok(())
 }
 

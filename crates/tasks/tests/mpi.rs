@@ -4,12 +4,12 @@
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use thalweg::comm::{World, world};
-use thalweg::core::{Iterate, Method, Seed};
-use thalweg::data::digits;
-use thalweg::net::{Init, Net, initial, named};
-use thalweg::optim::Sgd;
-use thalweg::train::{Examples, Plan, Sampling, Training, fit, standardise};
+use thalweg_comm::{World, world};
+use thalweg_core::{Iterate, Method, Seed};
+use thalweg_data::digits;
+use thalweg_net::{Init, Net, initial, named};
+use thalweg_optim::Sgd;
+use thalweg_tasks::train::{Examples, Plan, Sampling, Training, fit, standardise};
 
 const METHODS: &[&str] = &[
     "sgd",
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
 fn train(name: &str, world: &mut World) -> Vec<f32> {
     match name {
         #[cfg(feature = "adahessian")]
-        "adahessian" => run(&thalweg::adahessian::AdaHessian::default(), world),
+        "adahessian" => run(&thalweg_adahessian::AdaHessian::default(), world),
         _ => run(&Sgd { lr: 0.1, momentum: 0.9, ..Sgd::default() }, world),
     }
 }

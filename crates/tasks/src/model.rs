@@ -2,13 +2,18 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
-use thalweg::data::{Dataset, Loaded, Source, Targets, Text};
-use thalweg::net::{Model, Preprocess, arch_or_file};
-use thalweg::train::Examples;
+use thalweg_data::{Dataset, Loaded, Source, Targets, Text};
+use thalweg_net::{Model, Preprocess, arch_or_file};
+
+use crate::error::bail;
+use crate::train::Examples;
+use crate::{Context, Result};
 
 /// Loads a model; one without metadata needs its architecture and its preprocessing. A
 /// preprocessing given replaces the model's own.
+///
+/// # Errors
+/// No such file, or one that does not describe itself where no architecture is given.
 pub fn load_model(
     file: &Path,
     arch: Option<&str>,
@@ -25,20 +30,20 @@ pub fn load_model(
         Source::Text { train, .. } => (Vec::new(), train.vocabulary.len()),
     };
     let Some(preprocess) = normalize else {
-        bail!("a model without metadata needs its preprocessing too; add --normalize mean=…,std=…");
+        bail!("a model without metadata needs its preprocessing too; set `normalize`, e.g. mean=0.5,std=0.5");
     };
     Ok(Model::load_foreign(file, arch_or_file(arch, &input, outputs)?, preprocess.clone())?)
 }
 
 /// One part of the data.
-pub enum Piece {
+pub enum DataPart {
     /// Images or rows of a table.
     Set(Dataset),
     /// Characters.
     Text(Text),
 }
 
-impl Piece {
+impl DataPart {
     /// Training and test part.
     pub fn both(source: Source) -> (Self, Self) {
         match source {
@@ -48,6 +53,9 @@ impl Piece {
     }
 
     /// Both parts in one.
+    ///
+    /// # Errors
+    /// They differ in shape or classes.
     pub fn whole(source: Source) -> Result<Self> {
         Ok(match source {
             Source::Examples { train, test } => {
@@ -72,6 +80,9 @@ impl Piece {
     }
 
     /// As the model reads them: with its own numbers for classes and characters.
+    ///
+    /// # Errors
+    /// Shape, classes or characters that the model does not know.
     pub fn for_model(self, model: &Model) -> Result<Examples> {
         let examples = match self {
             Self::Set(data) => {

@@ -1,17 +1,15 @@
 //! Variants of training, repeated over seeds.
 
-use anyhow::Result;
 use serde::Serialize;
 use serde_json::Value;
-use thalweg::core::{Seed, StopReason};
-use thalweg::optim::Schedule;
-use thalweg::plot::Table;
-use thalweg::train::{Epoch, Sampling, Trainer};
+use thalweg_core::{Seed, StopReason};
+use thalweg_optim::Schedule;
+use thalweg_plot::Table;
 
-use crate::config::Common;
-use crate::failure::Interrupted;
-use crate::task::Task;
-use crate::train::Job;
+use super::{Epoch, Job, Sampling, Trainer};
+use crate::error::bail;
+use crate::source::Prepared;
+use crate::{Fault, Host, Result, TaskError};
 
 /// A method with settings, under a name for people.
 pub struct Variant {
@@ -87,15 +85,26 @@ impl Row {
 }
 
 /// The method of that name with these hyper-parameters, an object.
+///
+/// # Errors
+/// As [`Trainer::new`].
 pub fn trainer(name: &str, fields: Value) -> Result<Trainer> {
     Ok(Trainer::new(name, serde_json::from_value(fields)?)?)
 }
 
 /// Trains every variant with every seed.
-pub fn run(task: &Task, variants: &[Variant], setting: &Setting<'_>, common: &Common) -> Result<Vec<Row>> {
+///
+/// # Errors
+/// What a run fails with; divergence is a result.
+pub fn compare(
+    data: &Prepared,
+    variants: &[Variant],
+    setting: &Setting<'_>,
+    host: &Host,
+) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for v in variants {
-        let Value::Object(fields) = &v.fields else { anyhow::bail!("{}: no object", v.label) };
+        let Value::Object(fields) = &v.fields else { bail!("{}: no object", v.label) };
         let mut row = Row {
             label: v.label.clone(),
             lr: None,
@@ -107,7 +116,7 @@ pub fn run(task: &Task, variants: &[Variant], setting: &Setting<'_>, common: &Co
         };
         for seed in 1..=setting.seeds {
             let sampling = Sampling { batch: setting.batch, seed: Seed(seed), ..Sampling::default() };
-            let mut job = Job::plain(task, None, sampling, 0)?;
+            let mut job = Job::plain(data, None, sampling, 0)?;
             let epoch = job.training()?.steps_per_epoch();
             job.steps = match setting.length {
                 Length::Epochs(n) => n * epoch,
@@ -120,9 +129,9 @@ pub fn run(task: &Task, variants: &[Variant], setting: &Setting<'_>, common: &Co
             let trainer = Trainer::new(v.method, bound)?.suited(job.net());
             trainer.validate()?;
             row.lr = trainer.field("lr").and_then(|lr| lr.as_f64());
-            match job.try_out(&trainer, common) {
+            match job.try_out(&trainer, host) {
                 Ok(done) if done.reason == StopReason::Interrupted => {
-                    return Err(Interrupted { resume: None }.into());
+                    return Err(TaskError::Interrupted { folder: None });
                 }
                 Ok(done) => {
                     let s = done.summary;
@@ -133,7 +142,7 @@ pub fn run(task: &Task, variants: &[Variant], setting: &Setting<'_>, common: &Co
                     row.seconds.push(s.seconds);
                 }
                 // Divergence is a result here.
-                Err(e) if e.to_string().contains("not finite") || format!("{e:#}").contains("not finite") => {
+                Err(e) if e.fault() == Fault::Failure && e.to_string().contains("not finite") => {
                     row.accuracy.push(0.0);
                     row.train_loss.push(f64::INFINITY);
                     row.test_loss.push(f64::INFINITY);
@@ -143,7 +152,7 @@ pub fn run(task: &Task, variants: &[Variant], setting: &Setting<'_>, common: &Co
                 Err(e) => return Err(e),
             }
         }
-        common.note(format!("  {:<44} {}", row.label, spread(&row.accuracy, 2)));
+        host.note(format!("  {:<44} {}", row.label, spread(&row.accuracy, 2)));
         rows.push(row);
     }
     Ok(rows)

@@ -1,33 +1,31 @@
 use std::cell::RefCell;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
-use thalweg_core::{Bar, Checkpointer, Every, Iterate, Method, Outcome, Recorder, Run, RunError, Seed, Stop};
+use thalweg_core::{Every, Iterate, Method, MethodError, Outcome, Run, RunError, Seed};
 
 use super::{Examples, Score, Training, score};
+use crate::{Folder, Host};
 
-/// How long to train, what to watch, what to write.
-#[derive(Default)]
+/// How long to train, who looks on, what to write.
+#[derive(Clone, Default)]
 pub struct Plan<'a> {
     /// Steps to make.
     pub steps: u64,
     /// Where the method's own randomness comes from.
     pub seed: Seed,
-    /// Upper bound on the time.
-    pub time: Option<Duration>,
     /// Scored after every epoch, recorded as `test_loss` and `test_accuracy`.
     pub test: Option<&'a Examples>,
     /// Filled with the scores after every epoch.
     pub curve: Option<&'a RefCell<Vec<Epoch>>>,
-    /// Title of a progress bar on a terminal.
-    pub bar: Option<String>,
-    /// Files of the run.
-    pub saving: Option<Saving>,
-    /// Stop at the next step after Ctrl-C.
-    pub interruptible: bool,
+    /// Bar, interruption, time limit.
+    pub host: Host,
+    /// Where metrics and checkpoints go.
+    pub folder: Option<&'a Folder>,
+    /// Rhythm of checkpoints. Default 10 s.
+    pub every: Option<Every>,
     /// Settings that a resumed run must share, beside the method's.
     pub configuration: Value,
 }
@@ -47,27 +45,20 @@ pub struct Epoch {
     pub test_accuracy: Option<f64>,
 }
 
-/// Files of a run.
-#[derive(Clone, Debug)]
-pub struct Saving {
-    /// JSON lines, one per recorded step.
-    pub metrics: PathBuf,
-    /// Checkpoint, replaced atomically.
-    pub checkpoint: PathBuf,
-    /// How often.
-    pub every: Every,
-    /// Continue from the checkpoint.
-    pub resume: bool,
-}
-
 /// Records kept of a run, about.
 const RECORDS: u64 = 2000;
 
-/// Trains until the plan says stop. The solution is the last iterate.
+/// Rhythm of checkpoints.
+const EVERY: Every = Every::Time(Duration::from_secs(10));
+
+/// Moves a method over the training until the plan says stop. The solution is the last iterate.
 ///
 /// Of several ranks that train together ([`Training::distributed`]) the first alone tests, shows a
 /// bar and writes files; all of them resume from the same checkpoint.
-pub fn fit<'a, M>(
+///
+/// # Errors
+/// What the run fails with.
+pub fn run<'a, M>(
     method: &M,
     training: &mut Training<'a>,
     plan: &Plan<'_>,
@@ -77,20 +68,17 @@ where
     M::State: Iterate<f32>,
 {
     let epoch = training.steps_per_epoch();
-    let first = training.collective().rank() == 0;
-    let bar = plan.bar.as_ref().filter(|_| first).map(|title| Bar::new(title, Some(plan.steps)));
-    let mut run = Run::new(method, training)
-        .seed(plan.seed)
-        .configuration(&plan.configuration)
-        .stop(Stop::Steps(plan.steps))
-        .observe(bar);
-    if let Some(time) = plan.time {
-        run = run.stop(Stop::Time(time));
-    }
-    if plan.interruptible {
-        run = run.stop(Stop::Interrupt);
-    }
-    if let Some(test) = plan.test.filter(|_| first) {
+    let mut driver = plan.host.driver(method.name(), plan.folder);
+    driver.steps = Some(plan.steps);
+    driver.every = plan.every.unwrap_or(EVERY);
+    driver.records = plan.steps.div_ceil(RECORDS).max(1);
+    driver.configuration = plan.configuration.clone();
+    driver.follows = training.collective().rank() != 0;
+    // The first rank writes a checkpoint soon; all must have looked for the old one.
+    let met = training.collective().barrier();
+    met.map_err(|e| RunError::Method { step: 0, source: MethodError::Problem(Box::new(e)) })?;
+    let mut run = driver.dress(Run::new(method, training).seed(plan.seed))?;
+    if let Some(test) = plan.test.filter(|_| !driver.follows) {
         run = run.each(epoch, move |tick, training| {
             let Score { accuracy, loss, .. } =
                 score(training.net(), tick.state.theta(), training.buffers(), test)?;
@@ -108,16 +96,5 @@ where
             Ok(ControlFlow::Continue(()))
         });
     }
-    if let Some(saving) = &plan.saving {
-        if first {
-            let (path, every) = (saving.checkpoint.clone(), saving.every);
-            run = run
-                .observe(Recorder::new(&saving.metrics, plan.steps.div_ceil(RECORDS).max(1)))
-                .checkpoint(Checkpointer { path, every });
-        }
-        if saving.resume {
-            run = run.resume(&saving.checkpoint)?;
-        }
-    }
-    run.run()
+    run.run().inspect_err(|e| driver.give_up(e))
 }

@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use rand::RngExt;
 use rand::seq::SliceRandom;
-use thalweg::comm::{Collective, CommError, Local, Traffic, local};
-use thalweg::core::{
+use thalweg_comm::{Collective, CommError, Local, Traffic, local};
+use thalweg_core::{
     Every, Iterate, LayerStats, Layered, Method, MethodError, Objective, Outcome, Problem, RunError, Seed,
     StopReason,
 };
-use thalweg::data::{Dataset, Targets, Text, Values, digits};
-use thalweg::net::{Graph, Init, Net, Preprocess, initial, named};
-use thalweg::optim::{Adam, Sgd};
-use thalweg::train::{Augment, Examples, Plan, Sampling, Saving, TrainError, Training, fit, standardise};
+use thalweg_data::{Dataset, Targets, Text, Values, digits};
+use thalweg_net::{Graph, Init, Net, Preprocess, initial, named};
+use thalweg_optim::{Adam, Sgd};
+use thalweg_tasks::train::{
+    Augment, Examples, Plan, Sampling, Saving, TrainError, Training, fit, standardise,
+};
 
 /// Runs `work` on `n` ranks, each in a thread of its own; results in rank order.
 fn ranks<T: Send>(n: usize, work: impl Fn(Local) -> T + Sync) -> Vec<T> {
@@ -135,7 +137,7 @@ fn adam_trains_as_in_one_process() {
 #[cfg(feature = "adahessian")]
 #[test]
 fn adahessian_trains_as_in_one_process() {
-    use thalweg::adahessian::AdaHessian;
+    use thalweg_adahessian::AdaHessian;
     check_training(&AdaHessian::default(), 1, 1e-4);
     check_training(&AdaHessian { probes: 2, ..AdaHessian::default() }, 2, 1e-4);
 }

@@ -1,14 +1,16 @@
-//! From names on the command line to a network and its examples.
+//! Data by name or file, its parts, and the network that they are for.
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
-use thalweg::data::{self, Dataset, Origin, Source, Targets, Text};
-use thalweg::net::{Graph, Preprocess, arch_or_file};
-use thalweg::train::{Examples, standardise};
+use thalweg_data::{self as data, Dataset, Origin, Source, Targets, Text};
+use thalweg_net::{Graph, Preprocess, arch_or_file};
+
+use crate::Result;
+use crate::error::bail;
+use crate::train::{Examples, standardise};
 
 /// Data and architecture, brought together.
-pub struct Task {
+pub struct Prepared {
     /// What was read, for people.
     pub description: String,
     /// The architecture for these data.
@@ -25,7 +27,7 @@ pub struct Task {
 
 /// Where data come from and how much of them is used.
 #[derive(Clone, Debug, Default)]
-pub struct From {
+pub struct DataSource {
     /// A name, a file or a folder.
     pub data: String,
     /// The test part.
@@ -36,8 +38,11 @@ pub struct From {
     pub limit: Option<usize>,
 }
 
-impl From {
+impl DataSource {
     /// Reads and splits.
+    ///
+    /// # Errors
+    /// No such data, or unreadable.
     pub fn load(&self) -> Result<data::Loaded> {
         if self.limit == Some(0) {
             bail!("limit = 0 is not allowed; use at least 1");
@@ -47,10 +52,13 @@ impl From {
     }
 }
 
-impl Task {
+impl Prepared {
     /// Loads the data, builds the architecture for them and finds the preprocessing: the one
     /// given, else the standardisation of the training part.
-    pub fn load(from: &From, arch: &str, normalize: Option<&Preprocess>) -> Result<Self> {
+    ///
+    /// # Errors
+    /// No such data, an architecture that does not fit them.
+    pub fn load(from: &DataSource, arch: &str, normalize: Option<&Preprocess>) -> Result<Self> {
         let loaded = from.load()?;
         match loaded.source {
             Source::Examples { mut train, test } => {
@@ -68,7 +76,10 @@ impl Task {
         }
     }
 
-    /// [`Task::load`] for data at hand.
+    /// [`Prepared::load`] for data at hand.
+    ///
+    /// # Errors
+    /// As [`Prepared::load`].
     pub fn of_sets(
         description: String,
         train: Dataset,
@@ -83,7 +94,10 @@ impl Task {
         Ok(Self { description, graph, preprocess, classes, train, test })
     }
 
-    /// [`Task::load`] for texts at hand.
+    /// [`Prepared::load`] for texts at hand.
+    ///
+    /// # Errors
+    /// As [`Prepared::load`].
     pub fn of_texts(description: String, train: Text, test: Text, arch: &str) -> Result<Self> {
         let classes: Vec<String> = train.vocabulary.iter().map(char::to_string).collect();
         let graph = arch_or_file(arch, &[], classes.len())?;
@@ -111,7 +125,8 @@ fn class_names(data: &Dataset) -> Vec<String> {
 }
 
 /// The part of data that a score is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Part {
     /// The training part.
     Train,

@@ -1,0 +1,5 @@
+//! One file per verb: parse, call the task, print, say how it ended.
+
+pub mod evaluate;
+pub mod tour;
+pub mod train;
