@@ -32,6 +32,8 @@ struct Cli {
 enum Verb {
     /// Train a network with one method, or compare several.
     Train(Box<train::Train>),
+    /// Remove weights of a trained network.
+    Prune(Box<prune::Prune>),
     /// Score a saved model on data.
     Evaluate(evaluate::Evaluate),
     /// Every system against its baselines on embedded data, into one report.
@@ -43,6 +45,7 @@ impl Verb {
         match self {
             Self::Train(verb) => verb.run(world),
             _ if world.size() > 1 => anyhow::bail!("only `train` runs in several processes; start it alone"),
+            Self::Prune(verb) => verb.run(),
             Self::Evaluate(verb) => verb.run(),
             Self::Tour(verb) => verb.run(),
         }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use thalweg_core::{StopReason, replace_file};
 
 use crate::error::bail;
@@ -174,6 +175,15 @@ impl Folder {
     /// The disk refuses.
     pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
         self.write(name, format!("{}\n", serde_json::to_string_pretty(value)?).as_bytes())
+    }
+
+    /// Writes the records of a job that is no run of a method: one JSON object per unit of work.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn write_metrics(&self, records: impl IntoIterator<Item = Value>) -> Result<()> {
+        let lines: String = records.into_iter().map(|record| format!("{record}\n")).collect();
+        self.write(METRICS, lines.as_bytes())
     }
 
     /// Reads a text file in it.

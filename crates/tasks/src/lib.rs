@@ -11,6 +11,8 @@ mod finding;
 pub mod folder;
 mod host;
 pub mod model;
+#[cfg(feature = "mfac")]
+pub mod prune;
 pub mod settings;
 pub mod source;
 pub mod train;

@@ -51,4 +51,6 @@ pub use thalweg_relax as relax;
 pub use thalweg_topo as topo;
 
 pub use thalweg_tasks as tasks;
+#[cfg(feature = "mfac")]
+pub use thalweg_tasks::prune;
 pub use thalweg_tasks::train;

@@ -1,25 +1,22 @@
 //! One pruned model after the other; each has a folder that is whole once its summary is there.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use thalweg::core::{MethodError, Outcome, Run, Seed, Stop, StopReason, interrupt};
-use thalweg::mfac::{GradientSource, Gradual, Layer, LayerSparsity, ObsPruner, Saliency, Weights};
-use thalweg::net::{Mask, Model, Net};
-use thalweg::optim::{Masked, Sgd};
-use thalweg::prune::{MicroBatches, refreshed};
-use thalweg::train::{Examples, Sampling, Score, Training, score};
+use serde_json::{Value, json};
+use thalweg_core::{MethodError, Run, Seed, Stop, StopReason};
+use thalweg_mfac::{GradientSource, Gradual, Layer, LayerSparsity, ObsPruner, Saliency, Weights};
+use thalweg_net::{Mask, Model, Net};
+use thalweg_optim::{Masked, Sgd};
 
-use super::{Settings, describe, name_of};
-use crate::config::Common;
-use crate::output;
-use crate::subject::{Piece, load_model};
-use crate::task::From;
+use super::settings::name_of;
+use super::{MicroBatches, Settings, refreshed, report};
+use crate::error::bail;
+use crate::model::{DataPart, load_model};
+use crate::train::{Examples, Sampling, Score, Training, score};
+use crate::{Folder, Host, Result, TaskError};
 
 /// Examples behind fresh statistics.
 const STATISTICS: usize = 5000;
@@ -50,6 +47,52 @@ pub struct Row {
     pub layers: Vec<LayerSparsity>,
 }
 
+impl Row {
+    fn metrics(&self, step: usize) -> Value {
+        json!({
+            "step": step,
+            "seconds": self.seconds,
+            "value": self.loss,
+            "method": self.method,
+            "sparsity": self.sparsity,
+            "accuracy": self.accuracy,
+        })
+    }
+}
+
+/// What [`prune`] gives back.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    /// Score of the given model.
+    pub dense: Score,
+    /// One pruned model after the other.
+    pub models: Vec<Row>,
+}
+
+/// Prunes as the settings say: the whole of `thalweg prune`. With a folder, every model and its mask is
+/// written there, and an interrupted run goes on.
+///
+/// # Errors
+/// Settings, model or data that do not fit, an interruption.
+pub fn prune(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Result<Outcome> {
+    let job = Job::load(settings, host)?;
+    if let Some(folder) = folder {
+        folder.begin(settings, &[])?;
+    }
+    let dense = job.dense()?;
+    host.note(describe("dense", 0.0, dense.accuracy, dense.loss));
+    let rows = job.rows(&mut job.source()?, folder).map_err(|e| match e {
+        TaskError::Interrupted { .. } => TaskError::Interrupted { folder: folder.map(|f| f.path().into()) },
+        e => e,
+    })?;
+    let outcome = Outcome { dense, models: rows };
+    if let Some(folder) = folder {
+        report::write(folder, &job.description, &outcome.dense, &outcome.models)?;
+        folder.end(&outcome, None)?;
+    }
+    Ok(outcome)
+}
+
 /// A model on its way: parameters, running statistics, mask.
 #[derive(Clone)]
 pub struct Pruned {
@@ -61,7 +104,7 @@ pub struct Pruned {
 /// A model with its data and how to prune it.
 pub struct Job<'a> {
     settings: &'a Settings,
-    common: &'a Common,
+    host: &'a Host,
     /// What the data are.
     pub description: String,
     model: Model,
@@ -73,25 +116,27 @@ pub struct Job<'a> {
 
 impl<'a> Job<'a> {
     /// Reads the model and the data that the settings name.
-    pub fn load(settings: &'a Settings, common: &'a Common) -> Result<Self> {
-        let Some(file) = &settings.model else { bail!("no model; add --model FILE.safetensors") };
-        let Some(data) = settings.data.clone() else {
-            bail!("no data; add --data digits, a file or a folder")
-        };
-        let (test, label) = (settings.test.clone(), settings.label.clone());
-        let loaded = From { data, test, label, limit: settings.limit }.load()?;
+    ///
+    /// # Errors
+    /// They cannot be read or do not go together.
+    pub fn load(settings: &'a Settings, host: &'a Host) -> Result<Self> {
+        let Some(file) = &settings.model else { bail!("no model; set `model` to a safetensors file") };
+        let loaded = settings.source()?.load()?;
         let model = load_model(file, settings.arch.as_deref(), settings.normalize.as_ref(), &loaded)?;
-        common.note(&loaded.description);
-        let (train, test) = Piece::both(loaded.source);
+        host.note(&loaded.description);
+        let (train, test) = DataPart::both(loaded.source);
         let train = train.first(settings.limit.unwrap_or(usize::MAX)).for_model(&model)?;
         let test = test.for_model(&model)?;
-        Self::new(settings, common, loaded.description, model, train, test)
+        Self::new(settings, host, loaded.description, model, train, test)
     }
 
     /// A job with a model and data at hand.
+    ///
+    /// # Errors
+    /// Settings that do not fit the model.
     pub fn new(
         settings: &'a Settings,
-        common: &'a Common,
+        host: &'a Host,
         description: String,
         model: Model,
         train: Examples,
@@ -101,35 +146,47 @@ impl<'a> Job<'a> {
         let (pruner, net) = (settings.pruner(Saliency::Mfac), model.net()?);
         pruner.validate()?;
         let layers = pruner.prunable(net.layout())?;
-        Ok(Self { settings, common, description, model, net, train, test, layers })
+        Ok(Self { settings, host, description, model, net, train, test, layers })
     }
 
     /// The same model and data under other settings.
+    ///
+    /// # Errors
+    /// As [`Job::new`].
     pub fn with(&self, settings: &'a Settings) -> Result<Self> {
         let (description, model) = (self.description.clone(), self.model.clone());
-        Self::new(settings, self.common, description, model, self.train.clone(), self.test.clone())
+        Self::new(settings, self.host, description, model, self.train.clone(), self.test.clone())
     }
 
-    /// All methods at all sparsities, with the gradients of `source`. With a folder, each model is written to a folder in it, and
-    /// those that are there are not made again if `resume`.
-    pub fn rows(
-        &self,
-        source: &mut MicroBatches<'_>,
-        folder: Option<&Path>,
-        resume: bool,
-    ) -> Result<Vec<Row>> {
-        let mut rows = Vec::new();
-        for method in self.settings.methods() {
+    /// All methods at all sparsities, with the gradients of `source`, as far as the host's time reaches. With
+    /// a folder, each model is written to a folder in it, and those that a resumed run finds there are not
+    /// made again.
+    ///
+    /// # Errors
+    /// A model that cannot be pruned or written, an interruption.
+    pub fn rows(&self, source: &mut MicroBatches<'_>, folder: Option<&Folder>) -> Result<Vec<Row>> {
+        let (clock, mut rows) = (Instant::now(), Vec::new());
+        let targets = self.settings.targets()?;
+        let methods = self.settings.methods();
+        for method in &methods {
             let mut from = self.start();
-            for (stage, sparsity) in self.settings.targets()?.into_iter().enumerate() {
-                let place = folder.map(|f| f.join(format!("{}-{sparsity}", name_of(method))));
-                let done = place.as_deref().filter(|_| resume).and_then(|p| self.finished(p));
+            for (stage, &sparsity) in targets.iter().enumerate() {
+                if self.host.time.is_some_and(|limit| clock.elapsed() >= limit) {
+                    let (made, all) = (rows.len(), methods.len() * targets.len());
+                    self.host.note(format!("the time was up after {made} of {all} models; `resume` goes on"));
+                    return Ok(rows);
+                }
+                let place = folder.map(|f| f.inner(&format!("{}-{sparsity}", name_of(*method))));
+                let done = place.as_ref().and_then(|p| self.finished(p));
                 let (row, model) = match done {
                     Some(done) => done,
-                    None => self.prune(method, stage, sparsity, from.clone(), source, place.as_deref())?,
+                    None => self.prune(*method, stage, sparsity, from.clone(), source, place.as_ref())?,
                 };
-                self.common.note(describe(&row.method, row.sparsity, row.accuracy, row.loss));
+                self.host.note(describe(&row.method, row.sparsity, row.accuracy, row.loss));
                 rows.push(row);
+                if let Some(folder) = folder {
+                    folder.write_metrics(rows.iter().enumerate().map(|(i, row)| row.metrics(i + 1)))?;
+                }
                 if self.settings.gradual.is_some() {
                     from = model;
                 }
@@ -143,6 +200,9 @@ impl<'a> Job<'a> {
     }
 
     /// Score of the given model.
+    ///
+    /// # Errors
+    /// None but defects.
     pub fn dense(&self) -> Result<Score> {
         Ok(score(&self.net, &self.model.theta, &self.model.buffers, &self.test)?)
     }
@@ -158,17 +218,20 @@ impl<'a> Job<'a> {
     }
 
     /// Gradients and losses at the given model's running statistics.
+    ///
+    /// # Errors
+    /// None but defects.
     pub fn source(&self) -> Result<MicroBatches<'_>> {
         let size = self.settings.pruner(Saliency::Mfac).micro_batch;
         let buffers = self.model.buffers.clone();
         Ok(MicroBatches::new(&self.net, buffers, &self.train, &self.layers, size, self.seed())?)
     }
 
-    /// What a folder holds, if it is whole.
-    fn finished(&self, place: &Path) -> Option<(Row, Pruned)> {
-        let row: Row = serde_json::from_str(&fs::read_to_string(place.join(SUMMARY)).ok()?).ok()?;
-        let Model { theta, buffers, .. } = Model::load(place.join(MODEL)).ok()?;
-        let mask = Mask::load(self.net.layout(), place.join(MASK)).ok()?;
+    /// What a folder holds, if it is whole and the run is resumed.
+    fn finished(&self, place: &Folder) -> Option<(Row, Pruned)> {
+        let row: Row = place.finished()?;
+        let Model { theta, buffers, .. } = Model::load(place.file(MODEL)).ok()?;
+        let mask = Mask::load(self.net.layout(), place.file(MASK)).ok()?;
         Some((row, Pruned { theta, buffers, mask }))
     }
 
@@ -180,7 +243,7 @@ impl<'a> Job<'a> {
         sparsity: f64,
         from: Pruned,
         source: &mut MicroBatches<'_>,
-        place: Option<&Path>,
+        place: Option<&Folder>,
     ) -> Result<(Row, Pruned)> {
         let (clock, pruner) = (Instant::now(), self.settings.pruner(method));
         let Pruned { mut theta, mut buffers, mut mask } = from;
@@ -191,13 +254,19 @@ impl<'a> Job<'a> {
 
         let before = source.loss(&theta, m, round)?;
         let weights = Weights { theta: &mut theta, alive: &mut mask.0, layers };
-        let mut until_stopped = |theta: &[f32], alive: &[usize], round: usize, rows: &mut [&mut [f32]]| {
-            match interrupt::requested() {
+        let mut until_stopped =
+            |theta: &[f32], alive: &[usize], round: usize, rows: &mut [&mut [f32]]| match self
+                .host
+                .interrupt
+                .requested()
+            {
                 true => Err(MethodError::Problem("interrupted".into())),
                 false => source.gradients(theta, alive, round, rows),
-            }
-        };
-        let found = pruner.one_shot(weights, sparsity, stage, &mut until_stopped)?;
+            };
+        let found = pruner.one_shot(weights, sparsity, stage, &mut until_stopped).map_err(|e| {
+            let asked = self.host.interrupt.requested();
+            if asked { TaskError::Interrupted { folder: None } } else { e.into() }
+        })?;
         let actual_increase = source.loss(&theta, m, round)? - before;
         let as_pruned = score(net, &theta, &buffers, &self.test)?;
         if let Some(schedule) = self.settings.schedule() {
@@ -208,7 +277,7 @@ impl<'a> Job<'a> {
         }
         let Score { accuracy, loss, .. } = score(net, &theta, &buffers, &self.test)?;
 
-        found.warnings.iter().for_each(|w| self.common.note(format!("warning: {w}")));
+        found.warnings.iter().for_each(|w| self.host.note(format!("warning: {w}")));
         let row = Row {
             method: name_of(method),
             sparsity: found.sparsity,
@@ -218,7 +287,7 @@ impl<'a> Job<'a> {
             actual_increase,
             accuracy_as_pruned: as_pruned.accuracy,
             seconds: clock.elapsed().as_secs_f64(),
-            model: place.map(|p| p.join(MODEL)),
+            model: place.map(|p| p.file(MODEL)),
             layers: found.layers,
         };
         let pruned = Pruned { theta, buffers, mask };
@@ -229,17 +298,17 @@ impl<'a> Job<'a> {
     }
 
     /// Writes a folder, the summary last.
-    fn save(&self, place: &Path, pruner: &ObsPruner, row: &Row, pruned: &Pruned) -> Result<()> {
-        output::make_folder(place)?;
+    fn save(&self, place: &Folder, pruner: &ObsPruner, row: &Row, pruned: &Pruned) -> Result<()> {
+        place.clear(&[MODEL, MASK])?;
         let model = Model {
             theta: pruned.theta.clone(),
             buffers: pruned.buffers.clone(),
             training: json!({ "pruning": pruner, "seed": self.seed(), "before": self.model.training }),
             ..self.model.clone()
         };
-        model.save(place.join(MODEL))?;
-        pruned.mask.save(self.net.layout(), place.join(MASK))?;
-        output::write_json(&place.join(SUMMARY), row)
+        model.save(place.file(MODEL))?;
+        pruned.mask.save(self.net.layout(), place.file(MASK))?;
+        place.end(row, None)
     }
 
     /// The epochs of SGD with momentum after a pruning step, the mask held; momentum starts afresh
@@ -260,10 +329,11 @@ impl<'a> Job<'a> {
             let steps = Stop::Steps(training.steps_per_epoch());
             let sgd = Sgd { lr: schedule.lr(epoch), momentum: schedule.momentum, ..Sgd::default() };
             let mut masked = Masked::new(&mut training, mask.0.clone())?;
-            let run = Run::new(&sgd, &mut masked).stop(steps).stop(Stop::Interrupt);
-            let Outcome { solution, stopped_because, .. } = run.run()?;
+            let run = Run::new(&sgd, &mut masked).stop(steps).interrupt(self.host.interrupt.clone());
+            let done = run.run()?;
+            let (solution, stopped_because) = (done.solution, done.stopped_because);
             if stopped_because == StopReason::Interrupted {
-                bail!("interrupted");
+                return Err(TaskError::Interrupted { folder: None });
             }
             (theta, buffers) = (solution, training.buffers().to_vec());
         }
@@ -273,4 +343,8 @@ impl<'a> Job<'a> {
 
 const MODEL: &str = "model.safetensors";
 const MASK: &str = "mask.safetensors";
-const SUMMARY: &str = "summary.json";
+
+fn describe(method: &str, sparsity: f64, accuracy: Option<f64>, loss: f64) -> String {
+    let accuracy = accuracy.map_or_else(String::new, |a| format!("   accuracy {:.2} %", 100.0 * a));
+    format!("{method:<12} sparsity {:.1} %{accuracy}   loss {:.4}", 100.0 * sparsity, loss)
+}

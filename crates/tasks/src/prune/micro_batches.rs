@@ -1,4 +1,4 @@
-//! Pruning of trained networks: what [`crate::mfac::ObsPruner`] wants to know of them.
+//! Pruning of trained networks: what [`thalweg_mfac::ObsPruner`] wants to know of them.
 
 use rand::Rng;
 use rand::seq::SliceRandom;

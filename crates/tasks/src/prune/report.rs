@@ -1,13 +1,12 @@
 //! Table, pictures and report of pruned models.
 
-use std::path::Path;
-
-use anyhow::Result;
-use thalweg::mfac::LayerSparsity;
-use thalweg::plot::{Figure, Report, Table};
-use thalweg::train::Score;
+use thalweg_mfac::LayerSparsity;
+use thalweg_plot::{Figure, Report, Table};
 
 use super::Row;
+use crate::folder::REPORT;
+use crate::train::Score;
+use crate::{Folder, Result};
 
 /// Results as a table for people.
 pub fn table(rows: &[Row], dense: &Score) -> Table {
@@ -51,7 +50,10 @@ pub fn curves(title: &str, y: &str, rows: &[Row], value: impl Fn(&Row) -> Option
 }
 
 /// Writes the pictures and the report into the run folder.
-pub fn write(folder: &Path, data: &str, dense: &Score, rows: &[Row]) -> Result<()> {
+///
+/// # Errors
+/// The disk refuses.
+pub fn write(folder: &Folder, data: &str, dense: &Score, rows: &[Row]) -> Result<()> {
     let mut report = Report::new("Pruning");
     report.lead(data);
     report.section("Results").table(&table(rows, dense));
@@ -74,8 +76,8 @@ pub fn write(folder: &Path, data: &str, dense: &Score, rows: &[Row]) -> Result<(
         figures.push(("layers", layers, "All layers compete for the same number of weights."));
     }
     for (name, figure, caption) in figures {
-        figure.save(&folder.join(format!("{name}.svg")))?;
+        figure.save(&folder.file(&format!("{name}.svg")))?;
         section.figure(&figure, caption);
     }
-    Ok(report.save(&folder.join("report.html"))?)
+    Ok(report.save(&folder.file(REPORT))?)
 }
