@@ -2,23 +2,25 @@
 
 use anyhow::{Context, Result};
 use clap::Args;
-use serde_json::{Map, Value, json};
-use thalweg::core::Stop;
+use serde_json::{Value, json};
 use thalweg::plot::{Figure, Table};
 
-use super::runs::{Length, Row, Setting, Variant, best, moments, run, variant};
-use super::sources::{MLP, Sources};
-use super::{Entry, Finding, cost, publish};
-use crate::minimize::{self, minimize, rate};
+use crate::claim::{Entry, publish};
+use crate::cost;
+use crate::sources::{MLP, Sources};
+use thalweg::train::compare::{Length, Row, Setting, Variant, best, compare, moments, variant};
+
+use thalweg::tasks::Finding;
+use thalweg::train::tour::diagonal;
 
 #[derive(Args)]
 #[command(after_help = "Examples:
-  thalweg bench adahessian diagonal cost --data digits
-  thalweg bench adahessian all --mnist train-images-idx3-ubyte.gz --cifar data_batch_1.bin --text book.txt
+  thalweg-claims adahessian diagonal cost --data digits
+  thalweg-claims adahessian all --mnist train-images-idx3-ubyte.gz --cifar data_batch_1.bin --text book.txt
 
 Without --mnist, --cifar and --text, the data are looked for in the folder THALWEG_DATA
 (default ../shared/data).")]
-pub struct Bench {
+pub struct Claims {
     /// averaging, convolutions, cost, robustness, transformer, trajectories, diagonal, all
     #[arg(required = true)]
     which: Vec<String>,
@@ -29,18 +31,16 @@ pub struct Bench {
     on: Sources,
 }
 
-/// Names, with those of the specification.
-const ALL: &[Entry<Bench>] = &[
-    ("averaging", "b1", Bench::averaging),
-    ("convolutions", "b2", Bench::convolutions),
-    ("cost", "b3", Bench::cost),
-    ("robustness", "b4", Bench::robustness),
-    ("transformer", "b5", Bench::transformer),
-    ("trajectories", "b6", |_| trajectories()),
-    ("diagonal", "", |_| super::diagonal()),
+const ALL: &[Entry<Claims>] = &[
+    ("averaging", Claims::averaging),
+    ("convolutions", Claims::convolutions),
+    ("cost", Claims::cost),
+    ("robustness", Claims::robustness),
+    ("transformer", Claims::transformer),
+    ("diagonal", |claims| Ok(diagonal(&claims.on.options.host())?)),
 ];
 
-impl Bench {
+impl Claims {
     pub fn run(self) -> Result<()> {
         self.on.start()?;
         publish("AdaHessian's claims", &self.on.options, &self, &self.which, ALL)
@@ -81,7 +81,7 @@ impl Bench {
         ] {
             variants.push(warm(variant(label, method, fields)));
         }
-        let rows = run(&task, &variants, &self.on.setting(Length::Epochs(4)), &self.on.options.common)?;
+        let rows = compare(&task, &variants, &self.on.setting(Length::Epochs(4)), &self.on.options.host())?;
         const DEFAULT: f64 = 0.15;
         let mut marks = Vec::new();
         for (suffix, how) in [("", "without"), (WARM, "with")] {
@@ -134,7 +134,7 @@ impl Bench {
             warm(ada("… curvature every 5 steps", json!({ "hessian_every": 5 }))),
             warm(ada("… 4 probes", json!({ "probes": 4 }))),
         ];
-        let rows = run(&task, &variants, &self.on.setting(Length::Epochs(3)), &self.on.options.common)?;
+        let rows = compare(&task, &variants, &self.on.setting(Length::Epochs(3)), &self.on.options.host())?;
         let (ours, none, adam) = (
             best(&rows, "AdaHessian, kernels and rows"),
             best(&rows, "AdaHessian, no averaging"),
@@ -199,7 +199,7 @@ impl Bench {
             .iter()
             .flat_map(|(label, method, lr)| factors.map(|f| variant(*label, method, json!({ "lr": lr * f }))))
             .collect();
-        let rows = run(&task, &variants, &self.on.setting(Length::Epochs(4)), &self.on.options.common)?;
+        let rows = compare(&task, &variants, &self.on.setting(Length::Epochs(4)), &self.on.options.host())?;
         let mut table = Table::new(["method", "¼", "½", "1", "2", "4", "spread"]);
         let mut figure = Figure::new("Robustness to the learning rate")
             .x_label("factor on the tuned rate")
@@ -258,7 +258,7 @@ impl Bench {
             schedule: "warmup:100+linear",
             seeds: self.on.options.seeds,
         };
-        let rows = run(&task, &variants, &setting, &self.on.options.common)?;
+        let rows = compare(&task, &variants, &setting, &self.on.options.host())?;
         let loss = |r: &Row| moments(&r.test_loss).0;
         let least = |label: &str| {
             let of = rows.iter().filter(|r| r.label == label);
@@ -296,38 +296,4 @@ fn warm(mut v: Variant) -> Variant {
 fn first_order(sgd: &[f64], adam: &[f64]) -> Vec<Variant> {
     let sgd = sgd.iter().map(|lr| variant("SGD", "sgd", json!({ "lr": lr })));
     sgd.chain(adam.iter().map(|lr| variant("Adam", "adam", json!({ "lr": lr })))).collect()
-}
-
-/// Trajectories on Rosenbrock's valley and Rastrigin's bowl.
-pub fn trajectories() -> Result<Finding> {
-    let mut table = Table::new(["function", "method", "f", "x", "steps"]);
-    let (mut figures, mut data) = (Vec::new(), Map::new());
-    for (function, start) in [("rosenbrock", [-2.0, 2.0]), ("rastrigin", [-2.0, 3.5])] {
-        let mut all = Vec::new();
-        for method in ["sgd", "adam", "adahessian"] {
-            let fields = Map::from_iter([("lr".to_string(), Value::from(rate(method)))]);
-            all.push(minimize(
-                function,
-                &start,
-                method,
-                fields,
-                &[Stop::Steps(1000), Stop::Tolerance(1e-8)],
-                1,
-            )?);
-        }
-        for t in &all {
-            table.row(t.cells(function));
-        }
-        figures.push((minimize::picture(function, &all)?, format!("From ({}, {}).", start[0], start[1])));
-        data.insert(function.into(), serde_json::to_value(&all)?);
-    }
-    Ok(Finding {
-        name: "trajectories",
-        title: "Trajectories".into(),
-        text: "1000 steps at most, or ‖g‖∞ ≤ 1e-8.".into(),
-        table,
-        figures,
-        marks: Vec::new(),
-        data: Value::Object(data),
-    })
 }

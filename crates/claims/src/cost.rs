@@ -4,11 +4,10 @@ use anyhow::Result;
 use thalweg::adahessian::AdaHessian;
 use thalweg::core::Seed;
 use thalweg::optim::Sgd;
-use thalweg::train::Sampling;
+use thalweg::tasks::source::Prepared;
+use thalweg::train::{Job, Sampling};
 
-use super::timing::{in_turn, stepper};
-use crate::task::Task;
-use crate::train::Job;
+use crate::measure::{in_turn, stepper};
 
 /// Times of one model in seconds per step.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -34,7 +33,7 @@ impl Cost {
 }
 
 /// Measures SGD and AdaHessian with refreshes every 1 to `most` steps, in turn.
-pub fn measure(task: &Task, model: &str, batch: usize, most: u64) -> Result<Cost> {
+pub fn measure(task: &Prepared, model: &str, batch: usize, most: u64) -> Result<Cost> {
     let sampling = Sampling { batch, seed: Seed(1), ..Sampling::default() };
     let job = Job::plain(task, None, sampling, 0)?;
     let mut methods = vec![(stepper(Sgd { lr: 0.01, ..Sgd::default() }, job.training()?)?, 4)];

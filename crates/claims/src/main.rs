@@ -2,8 +2,12 @@
 //! `cargo run --release -p thalweg-claims -- mkor perceptron`.
 #![forbid(unsafe_code)]
 
+mod adahessian;
 mod claim;
+mod cost;
 mod measure;
+mod mfac;
+mod mkor;
 mod sources;
 
 use std::process::ExitCode;
@@ -20,11 +24,22 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-enum System {}
+enum System {
+    /// AdaHessian: block averaging, convolutions, cost, robustness, transformer, the diagonal
+    Adahessian(adahessian::Claims),
+    /// MKOR: perceptron, autoencoder, scaling, communication, LeNet, transformer, robustness, rank one
+    Mkor(mkor::Claims),
+    /// M-FAC: training, fine-tuning, one-shot and gradual pruning, scaling, memory bandwidth
+    Mfac(mfac::Claims),
+}
 
 impl System {
     fn run(self) -> Result<()> {
-        match self {}
+        match self {
+            Self::Adahessian(claims) => claims.run(),
+            Self::Mkor(claims) => claims.run(),
+            Self::Mfac(claims) => claims.run(),
+        }
     }
 }
 

@@ -12,23 +12,23 @@ use thalweg::mfac::{
 };
 use thalweg::net::Model;
 use thalweg::plot::Table;
-use thalweg::train::Sampling;
+use thalweg::tasks::Finding;
+use thalweg::tasks::prune::{Job as PruneJob, Row as Pruned, Settings, curves, table};
+use thalweg::tasks::source::Prepared;
+use thalweg::train::{Job, Sampling};
 
-use super::runs::{Length, moments, run, spread, trainer, variant};
-use super::sources::{MLP, Sources, named};
-use super::timing::{exponent, seconds, seconds_after};
-use super::{Entry, Finding, publish};
-use crate::prune::{Job as PruneJob, Row as Pruned, Settings, curves, table};
-use crate::task::Task;
-use crate::train::Job;
+use crate::claim::{Entry, publish};
+use crate::measure::{exponent, seconds, seconds_after};
+use crate::sources::{MLP, Sources, named};
+use thalweg::train::compare::{Length, compare, moments, spread, trainer, variant};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
-  thalweg bench mfac training scaling --data digits
-  thalweg bench mfac one-shot --model resnet20-cifar10.safetensors --cifar data_batch_1.bin --cifar-test test_batch.bin
+  thalweg-claims mfac training scaling --data digits
+  thalweg-claims mfac one-shot --model resnet20-cifar10.safetensors --cifar data_batch_1.bin --cifar-test test_batch.bin
 
 Without these options the data are looked for in the folder THALWEG_DATA (default ../shared/data).")]
-pub struct Bench {
+pub struct Claims {
     /// training, fine-tuning, one-shot, gradual, scaling, bandwidth, all
     #[arg(required = true)]
     which: Vec<String>,
@@ -42,17 +42,16 @@ pub struct Bench {
     on: Sources,
 }
 
-/// Names, with those of the specification.
-const ALL: &[Entry<Bench>] = &[
-    ("training", "t1", Bench::training),
-    ("fine-tuning", "t2", Bench::fine_tuning),
-    ("one-shot", "p1", Bench::one_shot),
-    ("gradual", "p2", Bench::gradual),
-    ("scaling", "p3", |_| scaling()),
-    ("bandwidth", "", |_| bandwidth()),
+const ALL: &[Entry<Claims>] = &[
+    ("training", Claims::training),
+    ("fine-tuning", Claims::fine_tuning),
+    ("one-shot", Claims::one_shot),
+    ("gradual", Claims::gradual),
+    ("scaling", |_| scaling()),
+    ("bandwidth", |_| bandwidth()),
 ];
 
-impl Bench {
+impl Claims {
     pub fn run(self) -> Result<()> {
         self.on.start()?;
         publish("M-FAC's claims", &self.on.options, &self, &self.which, ALL)
@@ -76,7 +75,7 @@ impl Bench {
             mfac(256, 1e-3),
             variant("M-FAC, m = 64, official rate 1e-3", "mfac", json!({ "window": 64, "lr": 1e-3 })),
         ];
-        let rows = run(&task, &variants, &self.on.setting(Length::Epochs(4)), &self.on.options.common)?;
+        let rows = compare(&task, &variants, &self.on.setting(Length::Epochs(4)), &self.on.options.host())?;
         let (sgd, m64, m256) = (rows[0].mean(), rows[6].mean(), rows[9].mean());
         let loss = |row: usize| moments(&rows[row].test_loss).0;
         let losses = [loss(3), loss(6), loss(9)];
@@ -114,12 +113,12 @@ impl Bench {
                 let sampling = Sampling { batch: 32, seed: Seed(seed), ..Sampling::default() };
                 let before = Job::plain(&first, None, sampling.clone(), 600)?;
                 let adamw = json!({ "lr": 3e-3, "schedule": "warmup:100+linear:600" });
-                let model = before.try_out(&trainer("adamw", adamw)?, &self.on.options.common)?.model;
+                let model = before.try_out(&trainer("adamw", adamw)?, &self.on.options.host())?.model;
                 let mut job = Job::plain(&second, None, sampling, 300)?;
                 job.start_from(model.theta, model.buffers);
                 let mut fields = fields.clone();
                 fields["schedule"] = "linear:300".into();
-                let done = job.try_out(&trainer(method, fields)?, &self.on.options.common)?.summary;
+                let done = job.try_out(&trainer(method, fields)?, &self.on.options.host())?.summary;
                 test.push(done.test_loss);
                 train.push(done.train_loss.unwrap_or(f64::NAN));
                 time.push(done.seconds);
@@ -148,7 +147,7 @@ impl Bench {
     }
 
     fn one_shot(&self) -> Result<Finding> {
-        let common = &self.on.options.common;
+        let common = &self.on.options.host();
         const CURVE: [f64; 4] = [0.5, 0.6, 0.7, 0.8];
         let common_to_all = Settings {
             model: Some(named(&self.model, "mfac/resnet20-cifar10.safetensors", "--model")?),
@@ -185,7 +184,7 @@ impl Bench {
         let job = PruneJob::load(&common_to_all, common)?;
         let (dense, mut source) = (job.dense()?, job.source()?);
         for (i, (label, settings)) in asked.iter().enumerate() {
-            let found = job.with(settings)?.rows(&mut source, None, false)?;
+            let found = job.with(settings)?.rows(&mut source, None)?;
             rows.extend(found.into_iter().map(|r| Pruned { method: (*label).into(), ..r }));
             if i == 4 {
                 curve_seconds = clock.elapsed().as_secs_f64();
@@ -227,7 +226,7 @@ impl Bench {
     }
 
     fn gradual(&self) -> Result<Finding> {
-        let (common, seeds) = (&self.on.options.common, self.on.options.seeds);
+        let (common, seeds) = (&self.on.options.host(), self.on.options.seeds);
         let task = self.on.digits(MLP, 50_000)?;
         let stages = [0.5, 0.75, 0.875, 0.95, 0.98];
         let settings = |seed| Settings {
@@ -250,11 +249,11 @@ impl Bench {
             let sgd = json!({ "lr": 0.1, "schedule": format!("linear:{}", job.steps) });
             let model: Model = job.try_out(&trainer("sgd", sgd)?, common)?.model;
             let settings = settings(seed);
-            let Task { description, train, test, .. } = &task;
+            let Prepared { description, train, test, .. } = &task;
             let prune =
                 PruneJob::new(&settings, common, description.clone(), model, train.clone(), test.clone())?;
             dense.push(100.0 * prune.dense()?.accuracy.unwrap_or(f64::NAN));
-            for (m, rows) in prune.rows(&mut prune.source()?, None, false)?.chunks(stages.len()).enumerate() {
+            for (m, rows) in prune.rows(&mut prune.source()?, None)?.chunks(stages.len()).enumerate() {
                 for (stage, row) in rows.iter().enumerate() {
                     by_method[m][stage].push(100.0 * row.accuracy.unwrap_or(f64::NAN));
                 }

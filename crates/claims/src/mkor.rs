@@ -8,23 +8,23 @@ use thalweg::core::{Method, Problem, Seed};
 use thalweg::mkor::{Backend, Factor, Form, Kfac, Mkor, Recursion, Rule, Storage, spectra};
 use thalweg::optim::{Muon, Sgd};
 use thalweg::plot::{Figure, Table};
-use thalweg::train::{Epoch, Plan, Sampling, Trainer};
+use thalweg::tasks::Finding;
+use thalweg::tasks::source::Prepared;
+use thalweg::train::{Epoch, Job, Plan, Sampling, Trainer};
 
-use super::runs::{Length, Row, Setting, Variant, moments, run, spread, trainer, variant};
-use super::sources::{MLP, Sources};
-use super::timing::{Timed, exponent, in_turn, seconds, stepper};
-use super::{Entry, Finding, publish};
-use crate::task::Task;
-use crate::train::Job;
+use crate::claim::{Entry, publish};
+use crate::measure::{Timed, exponent, in_turn, seconds, stepper};
+use crate::sources::{MLP, Sources};
+use thalweg::train::compare::{Length, Row, Setting, Variant, compare, moments, spread, trainer, variant};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
-  thalweg bench mkor perceptron scaling --data digits
-  thalweg bench mkor all --mnist train-images-idx3-ubyte.gz --text book.txt
+  thalweg-claims mkor perceptron scaling --data digits
+  thalweg-claims mkor all --mnist train-images-idx3-ubyte.gz --text book.txt
 
 Without --mnist and --text, the data are looked for in the folder THALWEG_DATA (default
 ../shared/data).")]
-pub struct Bench {
+pub struct Claims {
     /// perceptron, autoencoder, scaling, communication, lenet, transformer, robustness, rank-one, all
     #[arg(required = true)]
     which: Vec<String>,
@@ -35,19 +35,18 @@ pub struct Bench {
     on: Sources,
 }
 
-/// Names, with those of the specification.
-const ALL: &[Entry<Bench>] = &[
-    ("perceptron", "k1", Bench::perceptron),
-    ("autoencoder", "k2", Bench::autoencoder),
-    ("scaling", "k3", |_| scaling()),
-    ("communication", "k4", Bench::communication),
-    ("lenet", "k5", Bench::lenet),
-    ("transformer", "", Bench::transformer),
-    ("robustness", "", Bench::robustness),
-    ("rank-one", "", Bench::rank_one),
+const ALL: &[Entry<Claims>] = &[
+    ("perceptron", Claims::perceptron),
+    ("autoencoder", Claims::autoencoder),
+    ("scaling", |_| scaling()),
+    ("communication", Claims::communication),
+    ("lenet", Claims::lenet),
+    ("transformer", Claims::transformer),
+    ("robustness", Claims::robustness),
+    ("rank-one", Claims::rank_one),
 ];
 
-impl Bench {
+impl Claims {
     pub fn run(self) -> Result<()> {
         self.on.start()?;
         publish("MKOR's claims", &self.on.options, &self, &self.which, ALL)
@@ -56,7 +55,7 @@ impl Bench {
     fn perceptron(&self) -> Result<Finding> {
         let task = self.on.digits(MLP, 10_000)?;
         let variants = rivals(0.1);
-        let rows = run(&task, &variants, &self.on.setting(Length::Epochs(4)), &self.on.options.common)?;
+        let rows = compare(&task, &variants, &self.on.setting(Length::Epochs(4)), &self.on.options.host())?;
         let (times, names) = step_times(&task, 0.01)?;
         let mut table = Table::new([
             "method",
@@ -131,7 +130,7 @@ impl Bench {
         });
         let mut variants = vec![variant("SGD", "sgd", json!({ "lr": 0.3 }))];
         variants.extend(mkor.into_iter().chain(kfac));
-        let rows = run(&task, &variants, &self.on.setting(Length::Epochs(4)), &self.on.options.common)?;
+        let rows = compare(&task, &variants, &self.on.setting(Length::Epochs(4)), &self.on.options.host())?;
         let mut table = Table::new(["method", "test loss", "train loss", "ms/step"]);
         let steps = (task.train.len() / 128 * 4) as f64;
         let per_step = |r: &Row| 1e3 * moments(&r.seconds).0 / steps;
@@ -188,7 +187,7 @@ impl Bench {
             let worker = |ranks: thalweg::comm::Local| -> Result<(Vec<f32>, u64)> {
                 rayon::ThreadPoolBuilder::new().num_threads(1).build()?.install(|| {
                     let mut training = job.training()?.distributed(ranks)?;
-                    let solution = trainer.fit(&mut training, &plan())?.solution;
+                    let solution = trainer.run(&mut training, &plan())?.solution;
                     Ok((solution, training.collective().traffic().bytes))
                 })
             };
@@ -247,7 +246,8 @@ impl Bench {
 
     fn lenet(&self) -> Result<Finding> {
         let task = self.on.digits("lenet", 8_000)?;
-        let rows = run(&task, &rivals(0.05), &self.on.setting(Length::Epochs(3)), &self.on.options.common)?;
+        let rows =
+            compare(&task, &rivals(0.05), &self.on.setting(Length::Epochs(3)), &self.on.options.host())?;
         let find = |label: &str| rows.iter().find(|r| r.label == label).context("a variant is missing");
         let (sgd, mkor) = (find("SGD")?.mean(), find("MKOR, released")?.mean());
         let gain = mkor - sgd;
@@ -274,7 +274,7 @@ impl Bench {
             schedule: "warmup:100+linear",
             seeds: self.on.options.seeds,
         };
-        let rows = run(&task, &variants, &setting, &self.on.options.common)?;
+        let rows = compare(&task, &variants, &setting, &self.on.options.host())?;
         let loss = |r: &Row| moments(&r.test_loss).0;
         let marks = vec![
             (
@@ -335,7 +335,7 @@ impl Bench {
                 })
             })
             .collect();
-        let rows = run(&task, &variants, &self.on.setting(Length::Epochs(4)), &self.on.options.common)?;
+        let rows = compare(&task, &variants, &self.on.setting(Length::Epochs(4)), &self.on.options.host())?;
         let mut table = Table::new(["method", "0.003", "0.01", "0.03", "0.1", "0.3", "1"]);
         let mut figure = Figure::new("Robustness to the learning rate")
             .x_label("learning rate")
@@ -472,7 +472,7 @@ fn rivals(lr: f64) -> Vec<Variant> {
 }
 
 /// Seconds per step of SGD and its rivals, in turn; with their names.
-fn step_times(task: &Task, lr: f64) -> Result<(Vec<f64>, Vec<&'static str>)> {
+fn step_times(task: &Prepared, lr: f64) -> Result<(Vec<f64>, Vec<&'static str>)> {
     let sampling = Sampling { batch: 128, seed: Seed(1), ..Sampling::default() };
     let job = Job::plain(task, None, sampling, 0)?;
     let sgd = || Sgd { lr, ..Sgd::default() };
