@@ -163,6 +163,49 @@ impl ConvShape {
     }
 }
 
+/// The passes without tangents.
+impl Conv {
+    /// `y (+)= x * w (+ bias)` for `images` images.
+    pub fn forward<T: Scalar>(
+        &self,
+        images: usize,
+        x: &[T],
+        w: &[T],
+        bias: Option<&[T]>,
+        y: &mut [T],
+        acc: bool,
+        scratch: &mut Vec<T>,
+    ) {
+        self.forward_planes(images, 1, x, &[Filter { weight: w, bias }], y, acc, scratch);
+    }
+
+    /// Gradient for the input: `dx (+)= wᵀ * dy`.
+    pub fn backward_data<T: Scalar>(
+        &self,
+        images: usize,
+        dy: &[T],
+        w: &[T],
+        dx: &mut [T],
+        acc: bool,
+        scratch: &mut Vec<T>,
+    ) {
+        self.backward_data_planes(images, 1, dy, &[Filter { weight: w, bias: None }], dx, acc, scratch);
+    }
+
+    /// Gradient for the weight: `dw (+)= Σ_images x ⋆ dy`.
+    pub fn backward_weight<T: Scalar>(
+        &self,
+        images: usize,
+        x: &[T],
+        dy: &[T],
+        dw: &mut [T],
+        acc: bool,
+        scratch: &mut Vec<T>,
+    ) {
+        self.backward_weight_planes(images, 1, x, dy, &mut [dw], acc, scratch);
+    }
+}
+
 /// All three passes against their definition, overwriting and adding.
 fn check_conv<T: Scalar>(isa: Isa, shape: &ConvShape, images: usize) {
     let (nx, ny, nw) = (
