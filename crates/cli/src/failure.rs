@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use thalweg::core::{CheckpointError, MethodError, RunError};
+use thalweg::net::NetError;
 
 /// The run was interrupted and can go on.
 #[derive(Debug)]
@@ -79,11 +80,19 @@ pub fn code(e: &anyhow::Error) -> u8 {
     }
 }
 
-/// The chain of causes, without what a transparent wrapper says twice.
+/// The chain of causes, without what a transparent wrapper says twice; a library's remedies are named
+/// by their flags.
 fn one_line(e: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in e.chain() {
-        let text = cause.to_string().replace('\n', " ");
+        let text = match cause.downcast_ref() {
+            Some(NetError::NoGraph { path }) => format!(
+                "{}: it carries no `graph`; give the architecture (--arch NAME|FILE.toml) and the input's \
+                 normalisation (--normalize mean=…,std=…)",
+                path.display()
+            ),
+            _ => cause.to_string().replace('\n', " "),
+        };
         if !line.contains(text.trim()) {
             line = if line.is_empty() { text } else { format!("{line}: {text}") };
         }
