@@ -44,6 +44,9 @@ impl Mask {
 
     /// Writes the flags as safetensors of truth values, under the blocks' names; the file appears
     /// whole or not at all.
+    ///
+    /// # Errors
+    /// A mask of the wrong length, or a file that cannot be written.
     pub fn save(&self, layout: &Layout, path: impl AsRef<Path>) -> Result<(), NetError> {
         let path = path.as_ref();
         let bad = |why: String| NetError::file(path, format!("the mask cannot be written: {why}"));
@@ -60,6 +63,9 @@ impl Mask {
     }
 
     /// Reads what [`Mask::save`] wrote.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is not a mask of these blocks.
     pub fn load(layout: &Layout, path: impl AsRef<Path>) -> Result<Self, NetError> {
         let path = path.as_ref();
         let bad = |why: String| NetError::file(path, why);

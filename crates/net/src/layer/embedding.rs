@@ -1,16 +1,38 @@
 use std::ops::Range;
 
-use super::shape::each_plane;
-use super::{Cache, Cx, Grads, Io, Layer};
+use thalweg_core::Kind;
+
+use super::shape::fail;
+use super::{AnyLayer, Cache, Cx, Grads, Io, Layer, Operation, Part, Place};
 use crate::kernel::Scalar;
 use crate::num::Dual;
+use crate::op;
 use crate::planes::{Planes, PlanesMut};
 
-/// Looks up rows of a `[vocab, width]` table; tokens arrive as whole numbers, checked by the pass.
-pub(super) struct Embedding {
-    pub vocab: usize,
-    pub width: usize,
-    pub weight: Range<usize>,
+impl Operation for op::Embedding {
+    fn numbers(&self) -> Vec<usize> {
+        vec![self.vocab, self.width]
+    }
+    fn shape(&self, ins: &[&[usize]]) -> Result<Vec<usize>, String> {
+        let x = ins[0];
+        if x.len() != 1 || self.vocab == 0 || self.width == 0 {
+            return fail(format!("it needs tokens [length] and a non-empty table; input is {x:?}"));
+        }
+        Ok(vec![x[0], self.width])
+    }
+    fn parameters(&self, _: &[usize]) -> Vec<Part> {
+        vec![Part::new("weight", &[self.vocab, self.width], Kind::Embedding)]
+    }
+    fn build(&self, at: &Place<'_>) -> Box<dyn AnyLayer> {
+        Box::new(Embedding { vocab: self.vocab, width: self.width, weight: at.parameter("weight") })
+    }
+}
+
+/// Looks up rows of a `[vocab, width]` table; tokens arrive as whole numbers, checked before the pass.
+struct Embedding {
+    vocab: usize,
+    width: usize,
+    weight: Range<usize>,
 }
 
 impl<T: Scalar> Layer<T> for Embedding {
@@ -48,50 +70,15 @@ impl<T: Scalar> Layer<T> for Embedding {
             scatter(io.dy.lane::<Dual<T>>(p).t, &mut h[self.weight.clone()]);
         }
     }
-}
 
-/// Adds a trained `[length, width]` table to each example.
-pub(super) struct Positional {
-    pub weight: Range<usize>,
-}
-
-impl<T: Scalar> Layer<T> for Positional {
-    fn forward(&self, cx: &Cx<'_, T>, x: &[Planes<'_, T>], y: &mut PlanesMut<'_, T>, _: &mut Cache<T>) {
-        each_plane(x[0], y, |x, y, _| y.copy_from_slice(x));
-        let add = |table: &[T], y: &mut [T]| {
-            for example in y.chunks_exact_mut(table.len()) {
-                example.iter_mut().zip(table).for_each(|(y, t)| *y += *t);
+    fn check(&self, input: &[T]) -> Result<(), String> {
+        let vocab = self.vocab;
+        let bad = |t: &T| !(t.to_f64() >= 0.0 && t.to_f64() < vocab as f64 && t.to_f64().fract() == 0.0);
+        match input.iter().position(bad) {
+            Some(i) => {
+                fail(format!("token {} at position {i} is not a whole number below {vocab}", input[i]))
             }
-        };
-        add(&cx.params.value[self.weight.clone()], y.value());
-        if y.has_tangents() {
-            for (p, z) in cx.params.tangents.iter().enumerate() {
-                add(&z[self.weight.clone()], y.tangent(p));
-            }
-        }
-    }
-
-    fn backward(&self, _: &Cx<'_, T>, io: Io<'_, '_, T>, grads: Option<&mut Grads<'_, T>>, _: &mut Cache<T>) {
-        if let Some(dx) = &mut io.dx[0] {
-            each_plane(io.dy, dx, |dy, dx, add| {
-                if add {
-                    dx.iter_mut().zip(dy).for_each(|(x, y)| *x += *y);
-                } else {
-                    dx.copy_from_slice(dy);
-                }
-            });
-        }
-        let Some(grads) = grads else { return };
-        let n = self.weight.len();
-        let sum = |dy: &[T], table: &mut [T]| {
-            table.fill(T::ZERO);
-            for example in dy.chunks_exact(n) {
-                table.iter_mut().zip(example).for_each(|(t, d)| *t += *d);
-            }
-        };
-        sum(io.dy.value(), &mut grads.value[self.weight.clone()]);
-        for (p, h) in grads.tangents.iter_mut().enumerate() {
-            sum(io.dy.lane::<Dual<T>>(p).t, &mut h[self.weight.clone()]);
+            None => Ok(()),
         }
     }
 }

@@ -1,113 +1,32 @@
-//! Layers that only move or add numbers.
-
 use rayon::prelude::*;
 
-use super::{Cache, Cx, Grads, Io, Layer};
-use crate::kernel::{Scalar, vectorize};
-use crate::planes::{CHUNK, Planes, PlanesMut};
+use super::shape::{fail, image, to3};
+use super::{AnyLayer, Cache, Cx, Grads, Io, Layer, Operation, Place};
+use crate::kernel::Scalar;
+use crate::op;
+use crate::planes::{Planes, PlanesMut, each_plane};
 
-/// Applies a linear map plane by plane: `f(x_plane, y_plane, add)`.
-pub(super) fn each_plane<T: Scalar>(
-    x: Planes<'_, T>,
-    y: &mut PlanesMut<'_, T>,
-    f: impl Fn(&[T], &mut [T], bool),
-) {
-    let planes = y.count();
-    for q in 0..planes {
-        let acc = y.acc;
-        let out = &mut y.data[q * y.len..(q + 1) * y.len];
-        if q == 0 || x.has_tangents() {
-            f(&x.data[q * x.len..(q + 1) * x.len], out, acc);
-        } else if !acc {
-            out.fill(T::ZERO);
-        }
+impl Operation for op::PadShortcut {
+    fn numbers(&self) -> Vec<usize> {
+        vec![self.step, self.out]
     }
-}
-
-/// `y = x` or `y += x`.
-fn copy<T: Scalar>(x: &[T], y: &mut [T], add: bool) {
-    y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
-        vectorize(
-            #[inline(always)]
-            || {
-                if add {
-                    y.iter_mut().zip(x).for_each(|(y, x)| *y += *x);
-                } else {
-                    y.copy_from_slice(x);
-                }
-            },
-        );
-    });
-}
-
-/// `y = a + b`.
-fn add<T: Scalar>(a: &[T], b: &[T], y: &mut [T]) {
-    y.par_chunks_mut(CHUNK).zip(a.par_chunks(CHUNK)).zip(b.par_chunks(CHUNK)).for_each(|((y, a), b)| {
-        vectorize(
-            #[inline(always)]
-            || y.iter_mut().zip(a).zip(b).for_each(|((y, a), b)| *y = *a + *b),
-        );
-    });
-}
-
-/// Sum of all inputs.
-pub(super) struct Add;
-
-impl<T: Scalar> Layer<T> for Add {
-    fn forward(&self, _: &Cx<'_, T>, x: &[Planes<'_, T>], y: &mut PlanesMut<'_, T>, _: &mut Cache<T>) {
-        for q in 0..y.count() {
-            let out = &mut y.data[q * y.len..(q + 1) * y.len];
-            let mut terms =
-                x.iter().filter(|x| q == 0 || x.has_tangents()).map(|x| &x.data[q * x.len..(q + 1) * x.len]);
-            match (terms.next(), terms.next()) {
-                (Some(a), Some(b)) => add(a, b, out),
-                (Some(a), None) => copy(a, out, false),
-                _ => out.fill(T::ZERO),
-            }
-            terms.for_each(|x| copy(x, out, true));
+    fn shape(&self, ins: &[&[usize]]) -> Result<Vec<usize>, String> {
+        let ([h, w, c], &Self { step, out }) = (image(ins[0])?, self);
+        if step == 0 || out < c {
+            return fail(format!("step = {step}, out = {out}; use step ≥ 1 and at least {c} channels"));
         }
+        Ok(vec![h.div_ceil(step), w.div_ceil(step), out])
     }
-    fn backward(&self, _: &Cx<'_, T>, io: Io<'_, '_, T>, _: Option<&mut Grads<'_, T>>, _: &mut Cache<T>) {
-        for dx in io.dx.iter_mut().flatten() {
-            each_plane(io.dy, dx, copy);
-        }
-    }
-}
-
-/// `[positions, c]` to `[c · positions]`: PyTorch's order, channel outermost.
-pub(super) struct Flatten {
-    pub positions: usize,
-    pub c: usize,
-}
-
-fn transpose<T: Scalar>(rows: usize, cols: usize, x: &[T], y: &mut [T], add: bool) {
-    y.par_chunks_mut(rows * cols).zip(x.par_chunks(rows * cols)).for_each(|(y, x)| {
-        for j in 0..cols {
-            for i in 0..rows {
-                let out = &mut y[j * rows + i];
-                *out = if add { *out + x[i * cols + j] } else { x[i * cols + j] };
-            }
-        }
-    });
-}
-
-impl<T: Scalar> Layer<T> for Flatten {
-    fn forward(&self, _: &Cx<'_, T>, x: &[Planes<'_, T>], y: &mut PlanesMut<'_, T>, _: &mut Cache<T>) {
-        each_plane(x[0], y, |x, y, add| transpose(self.positions, self.c, x, y, add));
-    }
-    fn backward(&self, _: &Cx<'_, T>, io: Io<'_, '_, T>, _: Option<&mut Grads<'_, T>>, _: &mut Cache<T>) {
-        if let Some(dx) = &mut io.dx[0] {
-            each_plane(io.dy, dx, |dy, dx, add| transpose(self.c, self.positions, dy, dx, add));
-        }
+    fn build(&self, at: &Place<'_>) -> Box<dyn AnyLayer> {
+        Box::new(PadShortcut { x: to3(at.x), y: to3(at.y), step: self.step })
     }
 }
 
 /// Keeps every `step`-th row and column; zero channels evenly before and after.
-pub(super) struct PadShortcut {
-    pub x: [usize; 3],
-    pub y: [usize; 3],
-    pub step: usize,
-    pub out: usize,
+struct PadShortcut {
+    x: [usize; 3],
+    y: [usize; 3],
+    step: usize,
 }
 
 impl PadShortcut {
@@ -115,7 +34,7 @@ impl PadShortcut {
     fn pairs(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
         let [_, w, c] = self.x;
         let [oh, ow, oc] = self.y;
-        let before = (self.out - c) / 2;
+        let before = (oc - c) / 2;
         (0..oh).flat_map(move |i| {
             (0..ow).map(move |j| ((i * self.step * w + j * self.step) * c, (i * ow + j) * oc + before))
         })
