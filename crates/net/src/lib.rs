@@ -24,7 +24,7 @@
 //! ```
 //!
 //! **What else.** [`named`] architectures and descriptions in TOML ([`Graph::from_toml`]); [`Model`] files
-//! (safetensors, readable by PyTorch); [`Preprocess`] of raw inputs; [`fold`]ing of batch norm; [`Mask`]s of
+//! (safetensors, readable by PyTorch); [`Preprocess`] of raw inputs; [`fold()`]ing of batch norm; [`Mask`]s of
 //! pruned weights; gradients of micro-batches as rows ([`FlatGrads`]); statistics of layers for curvature
 //! ([`Gather`]).
 //!

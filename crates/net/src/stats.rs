@@ -6,7 +6,7 @@ use crate::layer::LinearMap;
 /// What the backward passes of a [`crate::Pass`] gather of linear and convolutional layers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Gather {
-    /// Nothing.
+    /// No statistics.
     #[default]
     Nothing,
     /// The means, at a cost linear in the batch.
