@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use thalweg_data::{Dataset, Loaded, Source, Targets, Text};
-use thalweg_net::{Model, Preprocess, arch_or_file};
+use thalweg_net::{Model, NetError, Preprocess, arch_or_file};
 
 use crate::error::bail;
 use crate::train::Examples;
-use crate::{Context, Result};
+use crate::{Context, Result, TaskError};
 
 /// Loads a model; one without metadata needs its architecture and its preprocessing. A
 /// preprocessing given replaces the model's own.
@@ -21,7 +21,13 @@ pub fn load_model(
     data: &Loaded,
 ) -> Result<Model> {
     let Some(arch) = arch else {
-        let model = Model::load(file)?;
+        let model = Model::load(file).map_err(|e| match e {
+            NetError::NoGraph { path } => TaskError::Input(format!(
+                "{}: it carries no graph; set `arch` to its architecture and `normalize` to its preprocessing, e.g. mean=0.5,std=0.5",
+                path.display()
+            )),
+            e => e.into(),
+        })?;
         let preprocess = normalize.cloned().unwrap_or_else(|| model.preprocess.clone());
         return Ok(Model { preprocess, ..model });
     };

@@ -1,45 +1,37 @@
 use std::ops::Range;
 
-use super::act::rows;
-use super::shape::each_plane;
-use super::{Cache, Cx, Grads, Io, Layer, lanes};
+use thalweg_core::Kind;
+
+use super::shape::{channels, fail};
+use super::{AnyLayer, Cache, Cx, Grads, Io, Layer, Operation, Part, Place, lanes};
 use crate::kernel::Scalar;
+use crate::loops::{put, rows, sums};
 use crate::num::Num;
-use crate::planes::{Planes, PlanesMut, put, sums};
+use crate::op;
+use crate::planes::{Planes, PlanesMut};
 
-/// Sorts groups of neighbouring channels, ascending: a locally constant permutation.
-pub(super) struct GroupSort {
-    pub size: usize,
-}
-
-impl<T: Scalar> Layer<T> for GroupSort {
-    fn forward(&self, _: &Cx<'_, T>, x: &[Planes<'_, T>], y: &mut PlanesMut<'_, T>, cache: &mut Cache<T>) {
-        let value = x[0].value();
-        cache.index.clear();
-        cache.index.extend(0..value.len() as u32);
-        for group in cache.index.chunks_exact_mut(self.size) {
-            group.sort_by(|&a, &b| value[a as usize].to_f64().total_cmp(&value[b as usize].to_f64()));
+impl Operation for op::Householder {
+    fn shape(&self, ins: &[&[usize]]) -> Result<Vec<usize>, String> {
+        let c = channels(ins[0]);
+        if !c.is_multiple_of(2) {
+            return fail(format!("{c} channels are not pairs; use an even number"));
         }
-        each_plane(x[0], y, |x, y, _| y.iter_mut().zip(&cache.index).for_each(|(y, &i)| *y = x[i as usize]));
+        Ok(ins[0].to_vec())
     }
-    fn backward(&self, _: &Cx<'_, T>, io: Io<'_, '_, T>, _: Option<&mut Grads<'_, T>>, cache: &mut Cache<T>) {
-        if let Some(dx) = &mut io.dx[0] {
-            each_plane(io.dy, dx, |dy, dx, add| {
-                for (d, &i) in dy.iter().zip(&cache.index) {
-                    let x = &mut dx[i as usize];
-                    *x = if add { *x + *d } else { *d };
-                }
-            });
-        }
+    fn parameters(&self, x: &[usize]) -> Vec<Part> {
+        vec![Part::new("weight", &[channels(x) / 2], Kind::Other)]
+    }
+    fn build(&self, at: &Place<'_>) -> Box<dyn AnyLayer> {
+        Box::new(Householder { c: channels(at.x), angle: at.parameter("weight") })
     }
 }
 
 /// Householder activation on the pairs `(a, b) = (x_i, x_{i + c/2})` with angle `φ_i`: the pair
 /// stays where `a sin(φ/2) − b cos(φ/2) > 0` and is reflected to
 /// `(a cos φ + b sin φ, a sin φ − b cos φ)` elsewhere (Singla, Singla and Feizi 2022).
-pub(super) struct Householder {
-    pub c: usize,
-    pub angle: Range<usize>,
+struct Householder {
+    c: usize,
+    angle: Range<usize>,
 }
 
 #[inline(always)]
