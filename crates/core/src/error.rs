@@ -128,6 +128,9 @@ mod tests {
             }
         }
         assert!(Invalid::count("n", 1u64).is_ok());
-        assert_eq!(Invalid::count("n", 0usize).unwrap_err().to_string(), "n = 0 is not allowed; use at least 1");
+        assert_eq!(
+            Invalid::count("n", 0usize).unwrap_err().to_string(),
+            "n = 0 is not allowed; use at least 1"
+        );
     }
 }
