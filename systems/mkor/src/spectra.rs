@@ -70,7 +70,7 @@ fn times(c: &[f64], v: &[f64]) -> Vec<f64> {
 }
 
 fn inner(a: &[f64], b: &[f64]) -> f64 {
-    thalweg_optim::chunks::dot(a, b)
+    thalweg_linalg::vector::dot(a, b)
 }
 
 fn norm(v: &[f64]) -> f64 {
