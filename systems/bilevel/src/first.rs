@@ -3,6 +3,7 @@
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use thalweg_core::Invalid;
+pub(crate) use thalweg_linalg::vector::axpy as add;
 use thalweg_linalg::vector::max_abs;
 
 use crate::set::norm2;
@@ -21,11 +22,6 @@ pub(crate) fn exponents<const N: usize>(powers: [(&str, f64); N]) -> Result<(), 
     let check =
         |(name, power)| Invalid::check((0.0..=1.0).contains(&power), name, power, "a number in [0, 1]");
     powers.into_iter().try_for_each(check)
-}
-
-/// `a += t·d`.
-pub(crate) fn add(a: &mut [f64], t: f64, d: &[f64]) {
-    a.iter_mut().zip(d).for_each(|(a, d)| *a += t * d);
 }
 
 /// `a(1 + k/shift)^−power`.
