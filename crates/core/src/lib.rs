@@ -18,7 +18,6 @@ mod record;
 mod run;
 mod seed;
 mod stop;
-mod vectors;
 
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpointer, Every, replace_file};
 pub use error::{Invalid, MethodError};
@@ -32,4 +31,3 @@ pub use record::Recorder;
 pub use run::{BoxError, Outcome, Run, RunError};
 pub use seed::{Seed, normal, rademacher};
 pub use stop::{Stop, StopReason};
-pub use vectors::zero_upper;

@@ -11,7 +11,7 @@ use thiserror::Error;
 use crate::checkpoint::{self, Header};
 use crate::{
     Checkpoint, CheckpointError, Checkpointer, Every, Invalid, Method, MethodError, Observe, Problem,
-    Progress, Seed, Stop, StopReason, Tick, interrupt, zero_upper,
+    Progress, Seed, Stop, StopReason, Tick, interrupt,
 };
 
 /// Any error of a user's callback.
@@ -361,7 +361,6 @@ fn step_once<M: Method<P>, P: Problem + ?Sized>(
 ) -> Result<Progress, MethodError> {
     problem.begin_step(t)?;
     let progress = method.step(problem, state)?;
-    zero_upper();
     problem.end_step()?;
     Ok(progress)
 }

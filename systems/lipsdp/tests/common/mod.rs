@@ -105,7 +105,7 @@ pub fn gaussian(rows: usize, columns: usize, seed: u64) -> Mat<f64> {
 
 /// A random orthogonal matrix.
 pub fn orthogonal(n: usize, seed: u64) -> Mat<f64> {
-    gaussian(n, n, seed).qr().compute_thin_Q()
+    thalweg_linalg::dense::thin_q(gaussian(n, n, seed))
 }
 
 /// A random feed-forward network of these widths, with weights of about unit norm.
