@@ -109,12 +109,25 @@ pub enum DataError {
     /// A damaged npz archive.
     #[error("{file}: damaged npz archive: {cause}; write it again with numpy.savez")]
     Archive { file: PathBuf, cause: String },
+    /// A zip archive of something else.
+    #[error(
+        "{file}: a zip archive without arrays; it holds: {found}; unpack it and pass the one file to read"
+    )]
+    NotArrays { file: PathBuf, found: String },
     /// An array that is needed and missing.
     #[error("{file}: no array {wanted}; it holds: {found}; write it under that name or name the label array")]
     NoArray { file: PathBuf, wanted: String, found: String },
     /// An array that cannot be used.
     #[error("{file}: array {key:?}: {cause}")]
     Array { file: PathBuf, key: String, cause: String },
+
+    /// Arrays that nobody asked for.
+    #[error("{file}: not used: {unused}; used: {used}; rename these arrays or leave them out")]
+    Unused { file: PathBuf, unused: String, used: String },
+
+    /// A MatrixMarket file that cannot be read.
+    #[error("{file}: line {line}: {what}")]
+    Market { file: PathBuf, line: usize, what: String },
 
     /// A class of the test file that the training file lacks.
     #[error("{file}: the class {class:?} does not occur in the training file; correct it or train on it too")]
@@ -128,4 +141,4 @@ pub enum DataError {
 }
 
 const KINDS: &str = "MNIST IDX files (…-images-idx3-ubyte), CIFAR binary (.bin), .csv, .npz, .npy or .txt, \
-                     each also as .gz or .bz2";
+                     each also as .gz, .bz2 or .xz";

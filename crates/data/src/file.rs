@@ -4,12 +4,14 @@ use std::path::Path;
 
 use bzip2::read::MultiBzDecoder;
 use flate2::read::MultiGzDecoder;
+use lzma_rust2::XzReader;
 
 use crate::DataError;
 
 /// What packed streams start with.
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const BZIP2: &[u8] = b"BZh";
+const XZ: &[u8] = b"\xfd7zXZ\0";
 /// The first block or the end of a bzip2 stream, behind `BZh` and a digit.
 const BLOCK: [&[u8]; 2] = [&[0x31, 0x41, 0x59, 0x26, 0x53, 0x59], &[0x17, 0x72, 0x45, 0x38, 0x50, 0x90]];
 
@@ -18,11 +20,22 @@ fn unpacker<'a>(start: &[u8], raw: impl Read + 'a) -> Option<(&'static str, Box<
     if start.starts_with(GZIP) {
         return Some(("gzip", Box::new(MultiGzDecoder::new(raw))));
     }
+    if start.starts_with(XZ) {
+        return Some(("xz", Box::new(XzReader::new(raw, true))));
+    }
     let bzip2 = start.starts_with(BZIP2) && start.get(4..10).is_some_and(|block| BLOCK.contains(&block));
     bzip2.then(|| ("bzip2", Box::new(MultiBzDecoder::new(raw)) as Box<dyn Read>))
 }
 
-/// All bytes of a file with data, unpacked if it starts as gzip or bzip2 does.
+/// All bytes of a file, unpacked if it starts as gzip, bzip2 or xz does; perhaps none.
+///
+/// # Errors
+/// An unreadable file and a damaged packed one.
+pub fn read_bytes(file: &Path) -> Result<Vec<u8>, DataError> {
+    unpacked(file)
+}
+
+/// As [`read_bytes`], of a file with data.
 pub(crate) fn bytes(file: &Path) -> Result<Vec<u8>, DataError> {
     let bytes = unpacked(file)?;
     if bytes.is_empty() {
@@ -43,7 +56,7 @@ fn unpacked(file: &Path) -> Result<Vec<u8>, DataError> {
     Ok(bytes)
 }
 
-/// All of a UTF-8 file, unpacked if it starts as gzip or bzip2 does, without the byte-order mark; perhaps empty.
+/// All of a UTF-8 file, unpacked if it starts as gzip, bzip2 or xz does, without the byte-order mark; perhaps empty.
 ///
 /// # Errors
 /// An unreadable file, a damaged packed one, and other encodings, with line and offset.
@@ -83,9 +96,9 @@ pub(crate) fn start(file: &Path) -> Vec<u8> {
 }
 
 /// Endings of packed files.
-pub(crate) const PACKED: [&str; 2] = ["gz", "bz2"];
+pub(crate) const PACKED: [&str; 3] = ["gz", "bz2", "xz"];
 
-/// File name in lower case without `.gz` or `.bz2`.
+/// File name in lower case without `.gz`, `.bz2` or `.xz`.
 pub(crate) fn name(file: &Path) -> String {
     let name = file.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     match name.rsplit_once('.') {

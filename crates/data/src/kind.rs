@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::{DataError, file, npy};
+use crate::{DataError, archive, file};
 
 /// The formats that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,7 +79,7 @@ pub(crate) fn survey(folder: &Path) -> Result<(Kind, Vec<PathBuf>, Vec<PathBuf>)
     // Labels are found by the readers.
     match kind {
         Kind::Idx => files.retain(|f| !file::name(f).contains("labels")),
-        Kind::Npy => files.retain(|f| npy::is_inputs(f)),
+        Kind::Npy => files.retain(|f| archive::is_inputs(f)),
         _ => {}
     }
     if files.is_empty() {

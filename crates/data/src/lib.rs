@@ -14,6 +14,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod archive;
+mod arrays;
 mod cifar;
 mod dataset;
 mod digits;
@@ -22,17 +24,19 @@ mod file;
 mod idx;
 mod kind;
 mod load;
-mod npy;
+mod market;
 mod split;
 mod svmlight;
 mod table;
 mod text;
 
+pub use arrays::{Array, Arrays, Element, Elements, npy, npz};
 pub use dataset::{Dataset, Targets, Values};
 pub use digits::digits;
 pub use error::DataError;
-pub use file::read_text;
+pub use file::{read_bytes, read_text};
 pub use load::{Loaded, Options, Origin, Source, load};
+pub use market::{Market, read_market, vector_text};
 pub use split::{Part, Split, read_split};
 pub use svmlight::{Svmlight, read_svmlight};
 pub use text::Text;

@@ -2,7 +2,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::kind::{Kind, list, survey};
-use crate::{DataError, Dataset, Targets, Text, cifar, digits, idx, npy, table, text};
+use crate::{DataError, Dataset, Targets, Text, archive, cifar, digits, idx, table, text};
 
 /// Training and test part of what was read.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,8 +115,8 @@ pub fn load(data: &str, options: &Options) -> Result<Loaded, DataError> {
         Kind::Cifar => (cifar::read(&files)?, test.map(|_| cifar::read(&tests)).transpose()?),
         Kind::Csv => table::read(file, test, label)?,
         Kind::Npz | Kind::Npy => match test {
-            Some(test) => (npy::read(file, label)?, Some(npy::read(test, label)?)),
-            None => (npy::read(file, label)?, npy::read_test(file, label)?),
+            Some(test) => (archive::read(file, label)?, Some(archive::read(test, label)?)),
+            None => (archive::read(file, label)?, archive::read_test(file, label)?),
         },
     };
     let (n, cut) = (train.len(), train.len() * 5 / 6);

@@ -39,6 +39,12 @@ impl Csr {
             }
         }
         entries.sort_by_key(|e| (e.0, e.1)); // stable: sums of repeated places do not depend on chance
+        if entries.len() < rows {
+            let on_diagonal = entries.iter().filter(|e| e.0 == e.1).map(|e| e.0);
+            let mut row = 0;
+            on_diagonal.for_each(|i| row += usize::from(i == row));
+            return Err(RelaxError::Diagonal { row: row + 1, value: 0.0 });
+        }
         let (mut start, mut upper) = (Vec::with_capacity(rows + 1), Vec::with_capacity(rows));
         let (mut col, mut val, mut diag) = (Vec::new(), Vec::new(), vec![0.0; rows]);
         let mut entries = entries.into_iter().peekable();
