@@ -42,7 +42,7 @@ impl From {
         if self.limit == Some(0) {
             bail!("limit = 0 is not allowed; use at least 1");
         }
-        let options = data::Options { test: self.test.clone(), label: self.label.clone() };
+        let options = data::Options { test: self.test.clone(), label: self.label.clone(), ..Default::default() };
         Ok(data::load(&self.data, &options)?)
     }
 }

@@ -66,7 +66,10 @@ pub enum DataError {
     CifarSize { file: PathBuf, size: usize, left: usize, offset: usize },
 
     /// Bytes that are not UTF-8.
-    #[error("{file}: line {line} (byte {offset}): not UTF-8; convert the file to UTF-8")]
+    #[error(
+        "{file}: line {line} (byte {offset}): not UTF-8, perhaps Latin-1; convert the file to UTF-8, for \
+         instance with iconv"
+    )]
     Utf8 { file: PathBuf, line: usize, offset: usize },
     /// A character that the vocabulary lacks.
     #[error(
@@ -77,12 +80,32 @@ pub enum DataError {
     /// A cell that is not what its column needs.
     #[error("{file}: line {line}, column {column:?}: {cell:?} is not {expected}; correct or drop it")]
     Cell { file: PathBuf, line: u64, column: String, cell: String, expected: &'static str },
+    /// A cell that marks a missing value.
+    #[error(
+        "{file}: line {line}, column {column:?}: {cell:?} is not {expected} but marks a missing value, as in \
+         {lacking} of {rows} rows; leave these out (drop_missing) or fill them in"
+    )]
+    Missing {
+        file: PathBuf,
+        line: u64,
+        column: String,
+        cell: String,
+        expected: &'static str,
+        lacking: usize,
+        rows: usize,
+    },
+    /// A quote without an end.
+    #[error("{file}: line {line}: the quote \" that opens a cell here is never closed; close or drop it")]
+    Quote { file: PathBuf, line: usize },
     /// A row with more or fewer cells than the header.
     #[error("{file}: line {line}: {found} cells where the header has {expected}; complete or quote the row")]
     Ragged { file: PathBuf, line: u64, found: u64, expected: u64 },
     /// A first line of numbers.
-    #[error("{file}: line 1: the header line is missing, all its cells are numbers; add the column names")]
-    NoHeader { file: PathBuf },
+    #[error(
+        "{file}: line 1: the header line is missing; add the column names, or name the column of the labels: \
+         {columns}"
+    )]
+    NoHeader { file: PathBuf, columns: String },
     /// Two columns of the same name.
     #[error("{file}: line 1: the column {column:?} occurs twice; rename one")]
     DuplicateColumn { file: PathBuf, column: String },
@@ -90,8 +113,8 @@ pub enum DataError {
     #[error("{file}: line 1: no column {wanted}; name the label column, one of: {columns}")]
     NoLabelColumn { file: PathBuf, wanted: String, columns: String },
     /// A column that is needed and missing.
-    #[error("{file}: line 1: no column {wanted:?} among {columns}; add it or rename the one that holds it")]
-    NoColumn { file: PathBuf, wanted: &'static str, columns: String },
+    #[error("{file}: no column {wanted:?} among {columns}; add it or rename the one that holds it")]
+    NoColumn { file: PathBuf, wanted: String, columns: String },
     /// Nothing but labels.
     #[error("{file}: no inputs beside the labels; add at least one column")]
     NoInputs { file: PathBuf },

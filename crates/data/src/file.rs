@@ -56,7 +56,8 @@ fn unpacked(file: &Path) -> Result<Vec<u8>, DataError> {
     Ok(bytes)
 }
 
-/// All of a UTF-8 file, unpacked if it starts as gzip, bzip2 or xz does, without the byte-order mark; perhaps empty.
+/// All of a UTF-8 file (or one of UTF-16 with a byte-order mark, as spreadsheets write it) without the mark,
+/// unpacked if it starts as gzip, bzip2 or xz does; perhaps empty.
 ///
 /// # Errors
 /// An unreadable file, a damaged packed one, and other encodings, with line and offset.
@@ -70,6 +71,10 @@ pub(crate) fn text(file: &Path) -> Result<String, DataError> {
 }
 
 fn decoded(file: &Path, bytes: Vec<u8>) -> Result<String, DataError> {
+    if let Some(units) = utf16(&bytes) {
+        // Half a pair is no character; it shows as U+FFFD.
+        return Ok(String::from_utf16_lossy(&units));
+    }
     let mut text = String::from_utf8(bytes).map_err(|e| {
         let offset = e.utf8_error().valid_up_to();
         let line = e.as_bytes()[..offset].iter().filter(|&&b| b == b'\n').count() + 1;
@@ -79,6 +84,16 @@ fn decoded(file: &Path, bytes: Vec<u8>) -> Result<String, DataError> {
         text.drain(..'\u{feff}'.len_utf8());
     }
     Ok(text)
+}
+
+/// The units behind the byte-order mark of UTF-16.
+fn utf16(bytes: &[u8]) -> Option<Vec<u16>> {
+    let read = match bytes.first_chunk()? {
+        [0xff, 0xfe] => u16::from_le_bytes,
+        [0xfe, 0xff] => u16::from_be_bytes,
+        _ => return None,
+    };
+    Some(bytes[2..].as_chunks().0.iter().map(|&pair| read(pair)).collect())
 }
 
 /// Up to eight bytes from the start of a file, unpacked; fewer where it cannot be read.

@@ -21,7 +21,7 @@ impl Kind {
         let name = file::name(path);
         let by_name = match name.rsplit_once('.').map_or("", |(_, extension)| extension) {
             "bin" => Some(Self::Cifar),
-            "csv" => Some(Self::Csv),
+            "csv" | "tsv" | "tab" => Some(Self::Csv),
             "npz" => Some(Self::Npz),
             "npy" => Some(Self::Npy),
             "txt" => Some(Self::Text),

@@ -210,11 +210,13 @@ fn a_named_label_and_a_test_file_are_used() {
         ("u.csv.gz", gzip(b"\xef\xbb\xbfp,x,y\n7,8,b\n")),
         ("v.csv", b"p,x,y\n7,8,2\n".to_vec()),
     ];
-    let (train, test, origin) =
-        parts(read(&files, "t.csv", Options { test: Some("u.csv.gz".into()), label: None }).unwrap());
+    let (train, test, origin) = parts(
+        read(&files, "t.csv", Options { test: Some("u.csv.gz".into()), label: None, ..Options::default() })
+            .unwrap(),
+    );
     assert_eq!((train.len(), labels(&test), names(&test)), (2, [1].as_slice(), names(&train)));
     assert_eq!((&test.x, origin), (&Values::Floats(vec![7., 8.]), Origin::Given));
-    let by_name = Options { test: None, label: Some("p".into()) };
+    let by_name = Options { test: None, label: Some("p".into()), ..Options::default() };
     let files = [("t.csv", b"p,x,z\n1,5,9\n2,6,10\n".to_vec())];
     let data = whole(read(&files, "t.csv", by_name).unwrap());
     assert_eq!((labels(&data), &data.x), ([1, 2].as_slice(), &Values::Floats(vec![5., 9., 6., 10.])));
@@ -244,7 +246,7 @@ fn folders_give_their_test_files() {
     assert_eq!((train.len(), test.len(), origin), (3, 1, Origin::Given));
     assert_eq!(train.x, Values::Bytes([vec![1; 2 * 3072], vec![2; 3072]].concat()));
     assert_eq!(names(&train)[3], "cat");
-    let named = Options { test: Some("data_batch_2.bin".into()), label: None };
+    let named = Options { test: Some("data_batch_2.bin".into()), label: None, ..Options::default() };
     let (train, test, _) = parts(read(&cifar_files, "", named).unwrap());
     assert_eq!((train.len(), test.x), (2, Values::Bytes(vec![2; 3072])));
 }
@@ -313,7 +315,7 @@ fn arrays_are_taken_by_name_shape_and_type() {
         let data = whole(read(&files, name, Options::default()).unwrap());
         assert_eq!(data.targets, Targets::Values { values: vec![0., 1., 2., 3.], width: 2 });
     }
-    let named = Options { test: None, label: Some("age".into()) };
+    let named = Options { test: None, label: Some("age".into()), ..Options::default() };
     let data =
         whole(read(&[("a.npz", npz(&[("X", pixels), ("age", longs(&[-1, 5]))]))], "a.npz", named).unwrap());
     assert_eq!(data.targets, Targets::Values { values: vec![-1., 5.], width: 1 });
@@ -322,8 +324,10 @@ fn arrays_are_taken_by_name_shape_and_type() {
 #[test]
 fn a_text_and_its_test_text_share_a_vocabulary() {
     let files = [("a.txt", b"hello".to_vec()), ("b.txt", b"zoo".to_vec())];
-    let (train, test) =
-        texts(read(&files, "a.txt", Options { test: Some("b.txt".into()), label: None }).unwrap());
+    let (train, test) = texts(
+        read(&files, "a.txt", Options { test: Some("b.txt".into()), label: None, ..Options::default() })
+            .unwrap(),
+    );
     assert_eq!(train.vocabulary, ['e', 'h', 'l', 'o', 'z']);
     assert_eq!((train.tokens, test.tokens.clone()), (vec![1, 0, 2, 2, 3], vec![4, 3, 3]));
     assert_eq!(test.decode(&[1, 9]), "h\u{fffd}");
