@@ -42,7 +42,8 @@ impl From {
         if self.limit == Some(0) {
             bail!("limit = 0 is not allowed; use at least 1");
         }
-        let options = data::Options { test: self.test.clone(), label: self.label.clone(), ..Default::default() };
+        let options =
+            data::Options { test: self.test.clone(), label: self.label.clone(), ..Default::default() };
         Ok(data::load(&self.data, &options)?)
     }
 }

@@ -2,8 +2,8 @@ use std::path::Path;
 
 use crate::arrays::{Array, Arrays, Elements, array_name};
 use crate::examples::LABELS;
-use crate::labels::{Labels, Unlabelled};
-use crate::{DataError, Values};
+use crate::labels::{Labels, Task, Unlabelled, settle_labels};
+use crate::{DataError, Targets, Values};
 
 const INPUTS: [&str; 9] = ["x", "X", "x_train", "X_train", "xtrain", "Xtrain", "images", "x_test", "X_test"];
 
@@ -111,11 +111,7 @@ fn pair(
             return Err(inputs.refused(cause));
         }
     };
-    let width = match targets.shape[..] {
-        [_] => 1,
-        [_, width] if width > 0 => width,
-        _ => return Err(targets.refused(format!("shape {:?}; save (n) or (n, width)", targets.shape))),
-    };
+    let width = width(&targets)?;
     let (examples, given) = (inputs.shape[0], targets.shape[0]);
     if examples != given {
         return Err(targets.refused(format!("{given} rows for {examples} of {x:?}; save as many of both")));
@@ -143,6 +139,34 @@ fn channels_last<T: Copy>(x: &[T], shape: &[usize]) -> Vec<T> {
         out.extend((0..pixels).flat_map(|p| (0..channels).map(move |c| image[c * pixels + p])));
     }
     out
+}
+
+/// What arrays of labels mean, (n) or (n, width), by one map for both parts; with notes for people.
+///
+/// # Errors
+/// Other shapes, elements that are not finite, and classes that only the test part has.
+pub fn targets(
+    train: Array,
+    test: Option<Array>,
+    task: Task,
+) -> Result<(Targets, Option<Targets>, Vec<String>), DataError> {
+    let file = test.as_ref().unwrap_or(&train).file.clone();
+    let coded = |array: Array| {
+        let width = width(&array)?;
+        labels(array, width)
+    };
+    let mut notes = Vec::new();
+    let (train, test) = settle_labels(coded(train)?, test.map(coded).transpose()?, task, &file, &mut notes)?;
+    Ok((train, test, notes))
+}
+
+/// Numbers per example of an array of labels.
+fn width(targets: &Array) -> Result<usize, DataError> {
+    match targets.shape[..] {
+        [_] => Ok(1),
+        [_, width] if width > 0 => Ok(width),
+        _ => Err(targets.refused(format!("shape {:?}; save (n) or (n, width)", targets.shape))),
+    }
 }
 
 /// The labels of an array, `width` numbers each.

@@ -60,8 +60,8 @@ impl Separator {
         best.1.or_else(|| (Self::Blanks.agreement(text) > 0.0).then_some(Self::Blanks))
     }
 
-    /// Share of the first rows that have the commonest number of cells; 0 if the first row has one cell, or
-    /// neither that number nor one less (R writes no name above the names of the rows).
+    /// Share of the first rows that have the commonest number of cells; 0 if the first row has one cell, next to
+    /// nothing if it has neither that number nor one less (R writes no name above the names of the rows).
     fn agreement(self, text: &str) -> f64 {
         const SAMPLE: usize = 200;
         let Ok(cells) = Cells::split(text, self, 1, SAMPLE) else { return 0.0 };
@@ -69,8 +69,12 @@ impl Separator {
         let Some((&first, rest)) = counts.split_first() else { return 0.0 };
         let times = |c: usize| counts.iter().filter(|&&n| n == c).count();
         let common = rest.iter().copied().max_by_key(|&c| (times(c), c)).unwrap_or(first);
-        if first < 2 || (first != common && first + 1 != common) {
+        if first < 2 {
             return 0.0;
+        }
+        if first != common && first + 1 != common {
+            // A ragged table, unless blanks stand in a name.
+            return if self == Self::Blanks { 0.0 } else { 0.5 / counts.len() as f64 };
         }
         (times(common) + usize::from(first != common)) as f64 / counts.len() as f64
     }

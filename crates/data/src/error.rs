@@ -35,6 +35,10 @@ pub enum DataError {
     #[error("{data}: the option {option} does not apply to {kind}; leave it out")]
     NoOption { data: String, option: &'static str, kind: &'static str },
 
+    /// A share of test examples that leaves one part empty.
+    #[error("test_fraction = {share} is not allowed; use a number in (0, 1)")]
+    Fraction { share: f64 },
+
     /// The first bytes are not those of the format.
     #[error(
         "{file}: byte 0: the file starts with {found:02x?}, not with {expected}; check which file this is"
@@ -113,7 +117,7 @@ pub enum DataError {
     #[error("{file}: line 1: no column {wanted}; name the label column, one of: {columns}")]
     NoLabelColumn { file: PathBuf, wanted: String, columns: String },
     /// A column that is needed and missing.
-    #[error("{file}: no column {wanted:?} among {columns}; add it or rename the one that holds it")]
+    #[error("{file}: line 1: no column {wanted:?} among {columns}; add it or rename the one that holds it")]
     NoColumn { file: PathBuf, wanted: String, columns: String },
     /// Nothing but labels.
     #[error("{file}: no inputs beside the labels; add at least one column")]
@@ -163,5 +167,5 @@ pub enum DataError {
     Parts { file: PathBuf, cause: Box<DataError> },
 }
 
-const KINDS: &str = "MNIST IDX files (…-images-idx3-ubyte), CIFAR binary (.bin), .csv, .npz, .npy or .txt, \
+const KINDS: &str = "MNIST IDX files (…-images-idx3-ubyte), CIFAR binary (.bin), .csv, .tsv, .npz, .npy or .txt, \
                      each also as .gz, .bz2 or .xz";

@@ -59,12 +59,23 @@ pub(crate) fn settle(
     file: &Path,
     notes: &mut Vec<String>,
 ) -> Result<(Dataset, Option<Dataset>), DataError> {
-    let coding = Coding::of(&train.labels, test.as_ref().map(|t| &t.labels), task, notes);
-    let dataset = |part: Unlabelled| {
-        let Unlabelled { x, shape, labels } = part;
-        Ok(Dataset { x, shape, targets: coding.apply(labels, file)? })
-    };
-    Ok((dataset(train)?, test.map(dataset).transpose()?))
+    let (inputs, labels) = test.map(|t| ((t.x, t.shape), t.labels)).unzip();
+    let (targets, others) = settle_labels(train.labels, labels, task, file, notes)?;
+    let dataset = |(x, shape), targets| Dataset { x, shape, targets };
+    let test = inputs.zip(others).map(|(inputs, targets)| dataset(inputs, targets));
+    Ok((dataset((train.x, train.shape), targets), test))
+}
+
+/// As [`settle`], of labels alone.
+pub(crate) fn settle_labels(
+    train: Labels,
+    test: Option<Labels>,
+    task: Task,
+    file: &Path,
+    notes: &mut Vec<String>,
+) -> Result<(Targets, Option<Targets>), DataError> {
+    let coding = Coding::of(&train, test.as_ref(), task, notes);
+    Ok((coding.apply(train, file)?, test.map(|labels| coding.apply(labels, file)).transpose()?))
 }
 
 /// What the labels of all parts mean.

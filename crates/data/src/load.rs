@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use crate::kind::{Kind, list, survey};
 use crate::labels::settle;
 use crate::{
-    DataError, Dataset, Layout, Table, TableOptions, Targets, Task, Text, archive, cifar, digits, examples,
-    idx, text,
+    Cut, DataError, Dataset, Layout, Table, TableOptions, Targets, Task, Text, archive, cifar, digits,
+    examples, idx, text,
 };
 
 /// Training and test part of what was read.
@@ -34,6 +34,8 @@ pub enum Origin {
     Given,
     /// Cut off the end: training part, then test part are the whole in the order of the file.
     Cut,
+    /// Drawn from the whole.
+    Drawn,
 }
 
 /// What [`load`] read.
@@ -64,6 +66,10 @@ pub struct Options {
     pub layout: Layout,
     /// How tables are read. Default: found out.
     pub table: TableOptions,
+    /// How a test part is cut from examples that come without one; of text it is the end. Default: off the end.
+    pub cut: Cut,
+    /// Share of examples in a test part that is cut, in (0, 1). Default: a sixth.
+    pub test_fraction: Option<f64>,
 }
 
 /// Reads `digits` (the embedded ones), a file or a folder. Each file may be packed: `.gz`, `.bz2`, `.xz`.
@@ -169,18 +175,27 @@ pub fn load(data: &str, options: &Options) -> Result<Loaded, DataError> {
             settle(train, other, options.task, test.unwrap_or(file), &mut notes)?
         }
     };
-    let (n, cut) = (train.len(), train.len() * 5 / 6);
-    let (test, origin) = match given {
+    let (train, test, origin) = match given {
         Some(mut given) => {
             train.align(&mut given, test.unwrap_or(file))?;
-            (given, Origin::Given)
+            (train, given, Origin::Given)
         }
-        None if n < 2 => return Err(DataError::TooFew { file: file.into() }),
-        None => (train.slice(cut..n), Origin::Cut),
+        None => {
+            let n = train.len();
+            if n < 2 {
+                return Err(DataError::TooFew { file: file.into() });
+            }
+            let tests = match options.test_fraction {
+                None => n - n * 5 / 6,
+                Some(share) if share > 0.0 && share < 1.0 => {
+                    ((share * n as f64).round() as usize).clamp(1, n - 1)
+                }
+                Some(share) => return Err(DataError::Fraction { share }),
+            };
+            let (train, test) = options.cut.apply(&train, tests);
+            (train, test, if options.cut == Cut::Tail { Origin::Cut } else { Origin::Drawn })
+        }
     };
-    if origin == Origin::Cut {
-        train = train.slice(0..cut);
-    }
     note_classes(&train, &test, &mut notes);
     Ok(loaded(data, kind.name(), Source::Examples { train, test }, origin, features, notes))
 }
@@ -234,7 +249,11 @@ fn loaded(
             (train.tokens.len(), test.tokens.len(), format!("characters, {distinct} distinct"))
         }
     };
-    let cut = if origin == Origin::Cut { ", the test part cut off the end" } else { "" };
+    let cut = match origin {
+        Origin::Given => "",
+        Origin::Cut => ", the test part cut off the end",
+        Origin::Drawn => ", the test part drawn at random with a share of each class",
+    };
     let description = format!("{data} ({kind}): {train} training and {test} test {what}{cut}");
     Loaded { source, origin, description, features, notes }
 }

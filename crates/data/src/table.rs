@@ -345,8 +345,9 @@ impl Table {
         if numbers + gaps == names.len() {
             // pandas numbers the columns of a bare array.
             let counted = names.len() > 1 && names.iter().enumerate().all(|(j, name)| *name == j.to_string());
-            let broken = |j: usize| below().any(|&row| self.at(row, j).contains(['.', ',', 'e', 'E']));
-            return counted && (0..names.len()).all(broken);
+            let real = |cell: &str| self.marks_missing(cell) || cell.contains(['.', ',', 'e', 'E']);
+            let broken = |j: usize| below().all(|&row| real(self.at(row, j)));
+            return counted && below().count() > 0 && (0..names.len()).all(broken);
         }
         let word = |j: &usize| !self.is_number(&names[*j]) && !self.marks_missing(&names[*j]);
         let again = (0..names.len()).filter(word).any(|j| below().any(|&row| self.at(row, j) == names[j]));

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use thalweg_data::{
-    Arrays, DataError, Dataset, Elements, Header, Layout, Loaded, Options, Source, Table, TableOptions,
-    Targets, Task, Values, load, read_market, read_svmlight,
+    Arrays, Cut, DataError, Dataset, Elements, Header, Layout, Loaded, Options, Origin, Source, Table,
+    TableOptions, Targets, Task, Values, load, read_market, read_svmlight, targets,
 };
 
 fn case(name: &str) -> PathBuf {
@@ -72,7 +72,7 @@ fn c_plain() {
     assert_eq!(data.features, ["a", "b", "c"]);
     assert_eq!(
         classes(&data),
-        (vec![0, 0, 1, 0, 0, 0, 1, 0, 0, 1, 0, 0], ["0", "1"].map(String::from).to_vec())
+        (vec![0, 0, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0], ["0", "1"].map(String::from).to_vec())
     );
     let Values::Floats(x) = whole(&data).x else { panic!("bytes") };
     assert_eq!(x[..3], [0.125_730_22, -0.132_104_86, 0.640_422_6]);
@@ -158,7 +158,7 @@ fn c_regint() {
     assert_eq!(values(&data)[..3], [1., 1., 13.]);
     noted(&data.notes, "taken for quantities");
     let forced = Options { task: Task::Classification, ..Options::default() };
-    assert_eq!(whole(&loaded("c_regint.csv", &forced).unwrap()).classes(), Some(8));
+    assert_eq!(whole(&loaded("c_regint.csv", &forced).unwrap()).classes(), Some(10));
 }
 
 #[test]
@@ -231,6 +231,28 @@ fn c_sorted() {
     let data = loaded("c_sorted.csv", &named).unwrap();
     assert_eq!(whole(&data).classes(), Some(3));
     noted(&data.notes, "the test part lacks 2 of 3 classes: setosa, versicolor");
+}
+
+#[test]
+fn c_sorted_stratified() {
+    let options = |seed| Options {
+        label: Some("species".into()),
+        cut: Cut::Stratified { seed },
+        test_fraction: Some(0.25),
+        ..Options::default()
+    };
+    let data = loaded("c_sorted.csv", &options(1)).unwrap();
+    assert_eq!((data.origin, &data.notes[..]), (Origin::Drawn, &[][..]));
+    let Source::Examples { train, test } = &data.source else { panic!("text") };
+    let labels = |part: &Dataset| match &part.targets {
+        Targets::Classes { labels, .. } => labels.clone(),
+        Targets::Values { .. } => panic!("quantities"),
+    };
+    assert_eq!((labels(test), labels(train)), (vec![0, 1, 2], vec![0, 0, 0, 1, 1, 1, 2, 2, 2]));
+    assert_eq!(loaded("c_sorted.csv", &options(1)).unwrap(), data);
+    assert!((2..20).any(|seed| loaded("c_sorted.csv", &options(seed)).unwrap() != data));
+    let all = Options { test_fraction: Some(1.0), ..options(1) };
+    refused(loaded("c_sorted.csv", &all), &["test_fraction = 1", "(0, 1)"]);
 }
 
 /// Train on `train`, test on `test`, by species.
@@ -517,6 +539,12 @@ fn labels_m1_0_1() {
 fn three_labels() {
     let data = read("three_labels.npz");
     assert_eq!(whole(&data).classes(), Some(3));
+    // The same from the arrays by themselves.
+    let mut arrays = Arrays::open(&case("three_labels.npz")).unwrap();
+    let (train, test) = (arrays.take("ytrain").unwrap(), arrays.take("ytest").unwrap());
+    let (first, second, notes) = targets(train, Some(test), Task::Auto).unwrap();
+    let Source::Examples { train, test } = data.source else { panic!("text") };
+    assert_eq!((first, second, notes), (train.targets, Some(test.targets), data.notes));
 }
 
 #[test]

@@ -134,9 +134,9 @@ fn cases() -> Vec<Case> {
         Case {
             test: Some("u.csv"),
             ..case(
-                &[("t.csv", b"a,b,y\n1,2,0\n3,4,1\n".into()), ("u.csv", b"b,a,y\n1,2,0\n".into())],
+                &[("t.csv", b"a,b,y\n1,2,0\n3,4,1\n".into()), ("u.csv", b"b,c,y\n1,2,0\n".into())],
                 "t.csv",
-                &["u.csv", "columns b, a", "a, b"],
+                &["u.csv", "columns b, c", "a, b"],
             )
         },
         Case {
