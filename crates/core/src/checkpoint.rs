@@ -96,7 +96,7 @@ pub enum CheckpointError {
 }
 
 const MAGIC: [u8; 8] = *b"THALWEG\0";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Signature, version, length of the content, checksum of the content.
 const HEAD: usize = 8 + 4 + 8 + 8;
 
@@ -114,6 +114,8 @@ pub(crate) struct Header {
     pub ended: bool,
     /// [`crate::Problem::save`].
     pub problem: Vec<u8>,
+    /// Of each rule [`crate::Stop::Still`]: the number it compares with, and the step that had it.
+    pub still: Vec<(f64, u64)>,
 }
 
 /// A checkpoint read from disk and found intact.

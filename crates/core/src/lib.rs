@@ -6,11 +6,13 @@
 #![forbid(unsafe_code)]
 
 mod checkpoint;
+mod drive;
 mod error;
-pub mod interrupt;
+mod interrupt;
 mod layers;
 mod layout;
 mod method;
+pub mod named;
 mod observe;
 mod problem;
 mod real;
@@ -21,11 +23,14 @@ mod stop;
 mod vectors;
 
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpointer, Every, replace_file};
+pub use drive::Drive;
 pub use error::{Invalid, MethodError};
+pub use interrupt::Interrupt;
 pub use layers::{LayerStats, Layered, SecondMoments};
 pub use layout::{Block, Kind, Layout};
 pub use method::{Iterate, Method, Progress};
-pub use observe::{Bar, Observe, Tick};
+pub use named::NamedError;
+pub use observe::{Meter, Observe, Tick};
 pub use problem::{Objective, Problem};
 pub use real::Real;
 pub use record::Recorder;
@@ -33,3 +38,8 @@ pub use run::{BoxError, Outcome, Run, RunError};
 pub use seed::{Seed, normal, rademacher};
 pub use stop::{Stop, StopReason};
 pub use vectors::zero_upper;
+
+#[doc(hidden)]
+pub use serde as __serde;
+#[doc(hidden)]
+pub use serde_json as __json;

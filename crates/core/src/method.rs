@@ -15,6 +15,9 @@ pub struct Progress {
     pub metrics: Vec<(String, f64)>,
     /// The method's own convergence test holds.
     pub converged: bool,
+    /// The method ends itself for this reason, in words that follow "it ended because": the run stops
+    /// with [`crate::StopReason::Method`].
+    pub ended: Option<String>,
 }
 
 impl Progress {

@@ -1,7 +1,5 @@
 use std::io;
-use std::time::{Duration, Instant};
-
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::time::Duration;
 
 use crate::{Progress, StopReason};
 
@@ -86,58 +84,18 @@ impl<S, O: Observe<S>> Observe<S> for Option<O> {
     }
 }
 
-/// A progress bar with rate, remaining time and objective value, on standard error; silent where
-/// that is not a terminal.
-#[derive(Debug)]
-pub struct Bar {
-    bar: ProgressBar,
-    drawn: Option<Instant>,
-}
-
-impl Bar {
-    /// A bar named `title` towards `steps` steps, or a counter if their number is not known.
-    pub fn new(title: impl Into<String>, steps: Option<u64>) -> Self {
-        let template = match steps {
-            Some(_) => "{prefix} {wide_bar} {pos}/{len} · {per_sec} · ETA {eta} · {msg}",
-            None => "{prefix} {spinner} {pos} · {per_sec} · {elapsed} · {msg}",
-        };
-        let style = ProgressStyle::with_template(template);
-        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = ProgressBar::with_draw_target(steps, ProgressDrawTarget::stderr());
-        Self { bar: bar.with_style(style).with_prefix(title.into()), drawn: None }
-    }
-
-    /// Begins at this position, from which rate and remaining time count. For loops of the caller's
-    /// own; runs do it by [`Observe`].
-    pub fn begin(&mut self, position: u64) {
-        self.bar.set_position(position);
-        self.bar.reset_eta();
-    }
-
+/// A display of progress: a bar on a terminal, a widget of a notebook. Runs feed it as an observer, loops
+/// of the caller's own by hand.
+pub trait Meter {
+    /// Begins at this position, from which rate and remaining time count.
+    fn begin(&mut self, position: u64);
     /// Shows a position and a value, unless it did a moment ago.
-    pub fn show(&mut self, position: u64, value: f64) {
-        if !self.bar.is_hidden() && self.drawn.is_none_or(|t| t.elapsed() >= REDRAW) {
-            self.draw(position, value);
-        }
-    }
-
-    /// Leaves the bar at this position.
-    pub fn finish(&mut self, position: u64, value: f64) {
-        self.draw(position, value);
-        self.bar.abandon();
-    }
-
-    fn draw(&mut self, position: u64, value: f64) {
-        self.drawn = Some(Instant::now());
-        self.bar.set_message(format!("value {value:.4e}"));
-        self.bar.set_position(position);
-    }
+    fn show(&mut self, position: u64, value: f64);
+    /// Leaves the display at this position.
+    fn finish(&mut self, position: u64, value: f64);
 }
 
-/// Drawing more often than this only costs time.
-const REDRAW: Duration = Duration::from_millis(50);
-
-impl<S> Observe<S> for Bar {
+impl<S> Observe<S> for Box<dyn Meter + '_> {
     fn start(&mut self, tick: &Tick<'_, S>) -> io::Result<()> {
         self.begin(tick.step);
         Ok(())

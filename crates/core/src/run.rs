@@ -10,8 +10,8 @@ use thiserror::Error;
 
 use crate::checkpoint::{self, Header};
 use crate::{
-    Checkpoint, CheckpointError, Checkpointer, Every, Invalid, Method, MethodError, Observe, Problem,
-    Progress, Seed, Stop, StopReason, Tick, interrupt, zero_upper,
+    Checkpoint, CheckpointError, Checkpointer, Every, Interrupt, Invalid, Method, MethodError, Observe,
+    Problem, Progress, Seed, Stop, StopReason, Tick, zero_upper,
 };
 
 /// Any error of a user's callback.
@@ -55,9 +55,6 @@ pub enum RunError {
         /// The tolerance asked for.
         tolerance: f64,
     },
-    /// The Ctrl-C handler could not be installed.
-    #[error("cannot watch for Ctrl-C: {0}; run without Stop::Interrupt")]
-    Interrupt(String),
     /// The configuration could not be written as JSON.
     #[error("the configuration cannot be written as JSON: {0}; use plain fields")]
     Configuration(#[from] serde_json::Error),
@@ -78,6 +75,14 @@ pub struct Outcome<X> {
     pub elapsed: Duration,
     /// What the last step reported.
     pub progress: Progress,
+}
+
+impl<X> Outcome<X> {
+    /// Why the run ended, in words: the method's own where it ended itself.
+    pub fn why(&self) -> String {
+        let own = self.progress.ended.clone().filter(|_| self.stopped_because == StopReason::Method);
+        own.unwrap_or_else(|| self.stopped_because.to_string())
+    }
 }
 
 type Callback<'a, S, P> = Box<dyn FnMut(&mut Tick<'_, S>, &mut P) -> Result<ControlFlow<()>, BoxError> + 'a>;
@@ -128,6 +133,7 @@ pub struct Run<'a, M: Method<P>, P: Problem + ?Sized> {
     seed: Seed,
     configuration: Result<Value, serde_json::Error>,
     stops: Vec<Stop>,
+    interrupt: Option<Interrupt>,
     conditions: Vec<Condition<'a, M::State>>,
     callbacks: Vec<(u64, Callback<'a, M::State, P>)>,
     observers: Vec<Box<dyn Observe<M::State> + 'a>>,
@@ -144,6 +150,7 @@ impl<'a, M: Method<P>, P: Problem + ?Sized> Run<'a, M, P> {
             seed: Seed::default(),
             configuration: Ok(Value::Null),
             stops: Vec::new(),
+            interrupt: None,
             conditions: Vec::new(),
             callbacks: Vec::new(),
             observers: Vec::new(),
@@ -167,6 +174,12 @@ impl<'a, M: Method<P>, P: Problem + ?Sized> Run<'a, M, P> {
     /// Adds a stopping rule.
     pub fn stop(mut self, rule: Stop) -> Self {
         self.stops.push(rule);
+        self
+    }
+
+    /// Stops at the next step boundary once the token asks for it; `None` does nothing.
+    pub fn interrupt(mut self, token: impl Into<Option<Interrupt>>) -> Self {
+        self.interrupt = token.into();
         self
     }
 
@@ -235,7 +248,7 @@ impl<'a, M: Method<P>, P: Problem + ?Sized> Run<'a, M, P> {
         for observer in &mut self.observers {
             observer.start(&tick).map_err(RunError::Observer)?;
         }
-        let mut reason = self.reason(&tick, header.ended)?;
+        let mut reason = self.reason(&tick, header.ended, &mut header.still)?;
 
         while reason.is_none() {
             let step = header.step;
@@ -259,7 +272,7 @@ impl<'a, M: Method<P>, P: Problem + ?Sized> Run<'a, M, P> {
             if step == 0 {
                 self.check_tolerance(&tick.progress)?;
             }
-            reason = self.reason(&tick, header.ended)?;
+            reason = self.reason(&tick, header.ended, &mut header.still)?;
             header.progress = tick.progress;
 
             let now = clock.elapsed();
@@ -302,7 +315,9 @@ impl<M: Method<P>, P: Problem + ?Sized> Run<'_, M, P> {
             match *stop {
                 Stop::Tolerance(tol) => Invalid::check(tol >= 0.0, "tolerance", tol, "a number ≥ 0")?,
                 Stop::Target(value) => Invalid::check(!value.is_nan(), "target", value, "a number")?,
-                Stop::Interrupt => interrupt::install().map_err(RunError::Interrupt)?,
+                Stop::Still { within, .. } => {
+                    Invalid::check(within >= 0.0, "still within", within, "a number ≥ 0")?
+                }
                 Stop::Steps(_) | Stop::Evaluations(_) | Stop::Time(_) => {}
             }
         }
@@ -330,10 +345,19 @@ impl<M: Method<P>, P: Problem + ?Sized> Run<'_, M, P> {
     }
 
     /// The first rule that holds, agreed with whoever shares the problem.
-    fn reason(&mut self, tick: &Tick<'_, M::State>, ended: bool) -> Result<Option<StopReason>, RunError> {
+    fn reason(
+        &mut self,
+        tick: &Tick<'_, M::State>,
+        ended: bool,
+        still: &mut Vec<(f64, u64)>,
+    ) -> Result<Option<StopReason>, RunError> {
         let converged = tick.progress.converged.then_some(StopReason::Converged);
-        let rule = || self.stops.iter().find_map(|s| s.check(tick));
-        let mine = converged.or_else(rule).or_else(|| {
+        let own = tick.progress.ended.is_some().then_some(StopReason::Method);
+        let nothing_moved = Stop::nothing_moved(&self.stops, tick, still).then_some(StopReason::Still);
+        let rule = || self.stops.iter().find_map(|s| s.check(tick)).or(nothing_moved);
+        let asked = self.interrupt.as_ref().is_some_and(Interrupt::requested);
+        let asked = || asked.then_some(StopReason::Interrupted);
+        let mine = converged.or(own).or_else(rule).or_else(asked).or_else(|| {
             let holds = ended | self.conditions.iter_mut().any(|c| c(tick));
             holds.then_some(StopReason::Condition)
         });
@@ -368,8 +392,8 @@ fn step_once<M: Method<P>, P: Problem + ?Sized>(
 
 impl Header {
     pub(crate) fn fresh(configuration: String, seed: Seed) -> Self {
-        let (elapsed, progress, problem) = Default::default();
-        Self { configuration, seed, step: 0, evaluations: 0, elapsed, progress, ended: false, problem }
+        let (elapsed, progress, problem, still) = Default::default();
+        Self { configuration, seed, step: 0, evaluations: 0, elapsed, progress, ended: false, problem, still }
     }
 
     fn tick<'a, S>(&self, state: &'a S) -> Tick<'a, S> {

@@ -3,12 +3,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Progress, Tick, interrupt};
+use crate::{Progress, Tick};
 
 /// When a run ends. Several rules may be given; the first that holds is the reason.
 ///
-/// A rule looks only at the last [`Tick`], so that a resumed run stops where the uninterrupted
-/// one does. Counts and times include what was spent before a resume.
+/// A rule looks only at the last [`Tick`] and at what checkpoints keep, so that a resumed run stops
+/// where the uninterrupted one does. Counts and times include what was spent before a resume.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Stop {
     /// After this many steps.
@@ -21,8 +21,15 @@ pub enum Stop {
     Target(f64),
     /// As soon as a step sees ‖g‖∞ at or below this number.
     Tolerance(f64),
-    /// At the step boundary after Ctrl-C; see [`crate::interrupt`].
-    Interrupt,
+    /// When nothing moves: over `steps` steps the number stayed within `within` of what it was.
+    Still {
+        /// A metric of [`Progress::metrics`]; `None`: the objective value.
+        metric: Option<&'static str>,
+        /// Largest difference that counts as none, ≥ 0.
+        within: f64,
+        /// Steps without a larger one.
+        steps: u64,
+    },
 }
 
 /// Why a run ended.
@@ -41,10 +48,14 @@ pub enum StopReason {
     Tolerance,
     /// The method's own convergence test.
     Converged,
-    /// [`Stop::Interrupt`].
+    /// The token given to [`crate::Run::interrupt`].
     Interrupted,
     /// The user's closure, given to [`crate::Run::stop_when`] or [`crate::Run::each`].
     Condition,
+    /// [`Stop::Still`].
+    Still,
+    /// The method ended itself; [`Progress::ended`] says why.
+    Method,
 }
 
 impl Stop {
@@ -60,9 +71,30 @@ impl Stop {
                 tick.progress.metric(Progress::GRAD_MAX).is_some_and(|g| seen && g <= tol),
                 StopReason::Tolerance,
             ),
-            Self::Interrupt => (interrupt::requested(), StopReason::Interrupted),
+            Self::Still { .. } => (false, StopReason::Still), // the driver remembers
         };
         holds.then_some(reason)
+    }
+
+    /// Whether a rule [`Stop::Still`] holds now; `memory` has an entry of each: the number it compares with
+    /// and the step that had it.
+    pub(crate) fn nothing_moved<S>(rules: &[Self], tick: &Tick<'_, S>, memory: &mut Vec<(f64, u64)>) -> bool {
+        let mut holds = false;
+        let stills = rules.iter().filter_map(|rule| match *rule {
+            Self::Still { metric, within, steps } => Some((metric, within, steps)),
+            _ => None,
+        });
+        for (i, (metric, within, steps)) in stills.enumerate().filter(|_| tick.step > 0) {
+            let now = metric.map_or(Some(tick.progress.value), |name| tick.progress.metric(name));
+            let Some(now) = now else { continue };
+            memory.resize(memory.len().max(i + 1), (f64::NAN, tick.step));
+            let (before, since) = &mut memory[i];
+            if now != *before && !((now - *before).abs() <= within) {
+                (*before, *since) = (now, tick.step);
+            }
+            holds |= tick.step - *since >= steps;
+        }
+        holds
     }
 }
 
@@ -77,6 +109,8 @@ impl fmt::Display for StopReason {
             Self::Converged => "the method converged",
             Self::Interrupted => "it was interrupted",
             Self::Condition => "the caller's condition held",
+            Self::Still => "nothing moved any more",
+            Self::Method => "the method ended itself",
         })
     }
 }

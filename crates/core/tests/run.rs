@@ -78,7 +78,7 @@ impl Method<Bowl> for Toy {
             *x -= self.lr * *x * (1.0 + noise) + 1e-3 * p.running;
         }
         let metrics = vec![(Progress::GRAD_MAX.to_string(), grad_max)];
-        Ok(Progress { value, evaluations: 2, metrics, converged: false })
+        Ok(Progress { value, evaluations: 2, metrics, ..Progress::default() })
     }
     fn finish(&self, p: &mut Bowl, s: ToyState) -> Result<Self::Solution, MethodError> {
         Ok((s.x, p.running))
@@ -251,12 +251,12 @@ fn an_interrupt_stops_at_a_step_boundary_with_a_checkpoint_that_resumes() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("checkpoint");
     let checkpointer = Checkpointer { path: path.clone(), every: Every::Time(Duration::from_secs(3600)) };
-    let mut p = Bowl::default();
+    let (mut p, token) = (Bowl::default(), Interrupt::default());
     let outcome = toy_run(&mut p)
         .stop(Stop::Steps(STEPS))
-        .stop(Stop::Interrupt)
+        .interrupt(token.clone())
         .each(5, |_, _| {
-            interrupt::request();
+            token.request();
             Ok(ControlFlow::Continue(()))
         })
         .checkpoint(checkpointer.clone())
@@ -264,7 +264,6 @@ fn an_interrupt_stops_at_a_step_boundary_with_a_checkpoint_that_resumes() {
         .unwrap();
     assert_eq!((outcome.stopped_because, outcome.steps), (StopReason::Interrupted, 5));
     assert_eq!(Checkpoint::read(&path).unwrap().step(), 5);
-    interrupt::clear();
     let mut p = Bowl::default();
     let resumed = toy_run(&mut p).stop(Stop::Steps(STEPS)).resume(&path).unwrap().run().unwrap();
     let whole = toy_run(&mut Bowl::default()).stop(Stop::Steps(STEPS)).run().unwrap();

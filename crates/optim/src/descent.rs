@@ -102,7 +102,7 @@ impl<T: Real> Descent<T> {
         if self.guard.skipped > 0 {
             metrics.push(("skipped".into(), self.guard.skipped as f64));
         }
-        Ok(Progress { value, evaluations: 1, metrics, converged: false })
+        Ok(Progress { value, evaluations: 1, metrics, ..Progress::default() })
     }
 }
 

@@ -112,6 +112,7 @@ impl<P: Objective + ?Sized> Method<P> for Lbfgs {
             evaluations: std::mem::take(&mut state.unreported),
             metrics,
             converged: stalled || grad_max <= self.tolerance,
+            ..Progress::default()
         })
     }
 

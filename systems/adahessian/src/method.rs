@@ -130,7 +130,7 @@ impl<P: Objective + ?Sized> Method<P> for AdaHessian {
         if let Some(d) = diagonal.filter(|_| self.diagnostics) {
             metrics.extend(self.block_norms(problem.layout(), d));
         }
-        Ok(Progress { value, evaluations: 1 + probes as u64, metrics, converged: false })
+        Ok(Progress { value, evaluations: 1 + probes as u64, metrics, ..Progress::default() })
     }
 
     fn finish(&self, _problem: &mut P, state: Self::State) -> Result<Self::Solution, MethodError> {

@@ -243,7 +243,13 @@ impl<'p> Method<Oracle<'p>> for Continuation {
             metrics.push(("upper".into(), here.upper));
             metrics.push(("inner_residual/sigma".into(), here.residuals.0.max(here.residuals.1) / used));
         }
-        Ok(Progress { value, evaluations: oracle.calls().total() - before, metrics, converged })
+        Ok(Progress {
+            value,
+            evaluations: oracle.calls().total() - before,
+            metrics,
+            converged,
+            ..Progress::default()
+        })
     }
 
     fn finish(&self, _: &mut Oracle<'p>, state: Self::State) -> Result<Solution, MethodError> {

@@ -234,5 +234,5 @@ pub(crate) fn report(
     ];
     metrics.extend(more.iter().map(|(name, value)| ((*name).to_owned(), *value)));
     let evaluations = oracle.calls().total() - before.total();
-    Progress { value, evaluations, metrics, converged: false }
+    Progress { value, evaluations, metrics, ..Progress::default() }
 }

@@ -44,6 +44,7 @@ impl Record {
             evaluations: 1,
             metrics,
             converged: certificate.is_some_and(|c| c.gap <= tol),
+            ..Progress::default()
         }
     }
 

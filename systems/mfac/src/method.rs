@@ -241,7 +241,7 @@ impl<P: Objective + ?Sized> Method<P> for MFac {
         if guard.skipped > 0 {
             metrics.push(("skipped".into(), guard.skipped as f64));
         }
-        Ok(Progress { value, evaluations: 1, metrics, converged: false })
+        Ok(Progress { value, evaluations: 1, metrics, ..Progress::default() })
     }
 
     fn finish(&self, _problem: &mut P, state: Self::State) -> Result<Self::Solution, MethodError> {

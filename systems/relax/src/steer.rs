@@ -162,7 +162,7 @@ impl<P: Sequence + ?Sized> CoreMethod<P> for Steer {
         }
         state.seconds += seconds;
         let iterations = solved.iterations as u64;
-        Ok(Progress { value: iterations as f64, evaluations: iterations, metrics, converged: false })
+        Ok(Progress { value: iterations as f64, evaluations: iterations, metrics, ..Progress::default() })
     }
 
     fn finish(&self, _: &mut P, state: Steering) -> Result<Taken, MethodError> {

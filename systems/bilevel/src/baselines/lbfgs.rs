@@ -112,6 +112,7 @@ impl<'p> Method<Oracle<'p>> for ImplicitLbfgs {
                 ("stationarity".into(), now),
             ],
             converged: now <= target || !moved,
+            ..Progress::default()
         })
     }
 

@@ -102,7 +102,13 @@ impl<'p> Method<Oracle<'p>> for Search {
         }
         *k += 1;
         let evaluations = oracle.calls().total() - before;
-        Ok(Progress { value: *value, evaluations, metrics: Vec::new(), converged: *k == self.trials })
+        Ok(Progress {
+            value: *value,
+            evaluations,
+            metrics: Vec::new(),
+            converged: *k == self.trials,
+            ..Progress::default()
+        })
     }
 
     fn finish(&self, _: &mut Oracle<'p>, state: Self::State) -> Result<Solution, MethodError> {
