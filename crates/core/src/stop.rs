@@ -89,7 +89,8 @@ impl Stop {
             let Some(now) = now else { continue };
             memory.resize(memory.len().max(i + 1), (f64::NAN, tick.step));
             let (before, since) = &mut memory[i];
-            if now != *before && !((now - *before).abs() <= within) {
+            let near = now == *before || (now - *before).abs() <= within;
+            if !near {
                 (*before, *since) = (now, tick.step);
             }
             holds |= tick.step - *since >= steps;
