@@ -3,7 +3,6 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::fs;
-use std::path::Path;
 use thalweg_data::{
     DataError, Dataset, Loaded, Options, Origin, Part, Source, Split, Svmlight, Targets, Text, Values, load,
     read_split, read_svmlight,

@@ -169,7 +169,7 @@ fn piped() {
 #[test]
 fn a_progress_bar_is_silent_in_a_pipe() {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    let output = command.args(["--exact", "piped"]).env("THALWEG_PIPE_TEST", "1").output().unwrap();
+    let output = command.args(["--exact", "run::piped"]).env("THALWEG_PIPE_TEST", "1").output().unwrap();
     assert!(output.status.success());
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
@@ -198,7 +198,7 @@ fn victim() {
 fn a_run_killed_at_random_moments_ends_in_the_same_bits() {
     let spawn = |folder: &Path| {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "victim"]).env("THALWEG_KILL_TEST", folder);
+        command.args(["--exact", "run::victim"]).env("THALWEG_KILL_TEST", folder);
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     };
     let (calm, rough) = (tempdir().unwrap(), tempdir().unwrap());
