@@ -157,7 +157,10 @@ fn malformed_files_say_what_is_wrong() {
         (with(&|b| b.push(0)), &["appended"]),
         (with(&|b| b[8] = b'?'), &["corrupt header at byte 8"]),
         (with(&|b| b[30] = 0xff), &["corrupt header at byte 30", "UTF-8"]),
-        (export(&m, Dtype::F32, str::to_string, &[]), &["no `graph`", "--arch", "--normalize"]),
+        (
+            export(&m, Dtype::F32, str::to_string, &[]),
+            &["no `graph`", "architecture", "normalisation", "load_foreign"],
+        ),
         (export(&m, Dtype::F32, str::to_string, &notes()[..1]), &["no `preprocess`"]),
         (export(&m, Dtype::I64, str::to_string, &notes()), &["type I64", "F32, F16 or BF16"]),
         (
