@@ -1,8 +1,9 @@
 //! Known counts, closed forms, exact enumerations and properties.
 
-use faer::{Mat, Side};
+use faer::Mat;
 use proptest::prelude::*;
 use thalweg_core::{Problem, Run, Seed, Stop, normal};
+use thalweg_linalg::dense::{Lu, lambda_min, product};
 use thalweg_relax::{
     Arm, Axis, Csr, Heat, Interval, JointModel, Matrix, Method, Order, Pilot, Policy, Reason, RelaxError,
     Sequence, Shift, Shifted, Solver, Steer, Stencil, Surrogates, Workspace, inverse_gap_weighting,
@@ -435,9 +436,8 @@ proptest! {
             std::cmp::Ordering::Equal => dense(&a)[(i, i)] / omega,
             std::cmp::Ordering::Less => 0.0,
         });
-        use faer::linalg::solvers::Solve;
         let p = Mat::from_fn(n, 1, |i, _| b[i]);
-        let direct = m.partial_piv_lu().solve(&(dense(&a) * m.transpose().to_owned().partial_piv_lu().solve(&p)));
+        let direct = Lu::new(&m).solve(product(dense(&a), Lu::new(m.transpose()).solve(&p)));
         let (mut y, mut z) = (vec![0.0; n], vec![0.0; n]);
         a.split_product(Order::Forward, omega, &b, &mut y, &mut z);
         for i in 0..n {
@@ -457,7 +457,7 @@ proptest! {
         prop_assert_eq!(&stencil.unpack(&own), &b);
         prop_assert_eq!(stencil.entries(), csr.entries());
         prop_assert!((stencil.dominance() - csr.dominance()).abs() < 1e-12);
-        let beta = 1.0 - dense(&csr).self_adjoint_eigenvalues(Side::Lower).expect("eigenvalues")[0] / 6.1;
+        let beta = 1.0 - lambda_min(dense(&csr)) / 6.1;
         prop_assert!((stencil.jacobi_radius() - beta).abs() < 1e-10);
         for order in [Order::Forward, Order::Backward] {
             let (mut sx, mut sr) = (stencil.pack(&x), vec![0.0; stencil.len()]);

@@ -1,17 +1,22 @@
 //! Matrices of which most entries are 0, by rows.
 
-use crate::BilevelError;
+use std::ops::Range;
+
+/// Why numbers are no sparse matrix.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SparseError(String);
 
 /// A matrix `[rows, columns]` in compressed sparse rows.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sparse {
+pub struct Csr {
     indptr: Vec<usize>,
     indices: Vec<u32>,
     values: Vec<f64>,
     columns: usize,
 }
 
-impl Sparse {
+impl Csr {
     /// Row i holds `values[indptr[i]..indptr[i + 1]]` in the columns `indices[..]`, which rise within a row.
     ///
     /// # Errors
@@ -21,8 +26,8 @@ impl Sparse {
         indices: Vec<u32>,
         values: Vec<f64>,
         columns: usize,
-    ) -> Result<Self, BilevelError> {
-        let bad = |what: String| Err(BilevelError::Data(format!("sparse matrix: {what}")));
+    ) -> Result<Self, SparseError> {
+        let bad = |what: String| Err(SparseError(format!("sparse matrix: {what}")));
         if indptr.first() != Some(&0) || !indptr.is_sorted() || indptr.last() != Some(&values.len()) {
             return bad(format!("indptr must rise from 0 to the number of values, {}", values.len()));
         }
@@ -45,10 +50,10 @@ impl Sparse {
     ///
     /// # Errors
     /// A number of values that is no multiple of `columns`, numbers that are not finite.
-    pub fn dense(values: &[f64], columns: usize) -> Result<Self, BilevelError> {
+    pub fn dense(values: &[f64], columns: usize) -> Result<Self, SparseError> {
         if columns == 0 || !values.len().is_multiple_of(columns) || columns > u32::MAX as usize {
             let cause = format!("{} numbers are no rows of {columns} columns", values.len());
-            return Err(BilevelError::Data(format!("dense matrix: {cause}; give whole rows")));
+            return Err(SparseError(format!("dense matrix: {cause}; give whole rows")));
         }
         let mut sparse = (vec![0], Vec::new(), Vec::new());
         for row in values.chunks_exact(columns) {
@@ -61,6 +66,23 @@ impl Sparse {
         Self::new(sparse.0, sparse.1, sparse.2, columns)
     }
 
+    /// No rows yet, to be filled by [`push`](Self::push) and [`end_row`](Self::end_row).
+    pub fn empty(columns: usize) -> Self {
+        Self { indptr: vec![0], indices: Vec::new(), values: Vec::new(), columns }
+    }
+
+    /// One more entry of the row that has not ended, right of those before.
+    pub fn push(&mut self, column: u32, value: f64) {
+        debug_assert!((column as usize) < self.columns);
+        self.indices.push(column);
+        self.values.push(value);
+    }
+
+    /// Ends a row.
+    pub fn end_row(&mut self) {
+        self.indptr.push(self.indices.len());
+    }
+
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.indptr.len() - 1
@@ -71,11 +93,41 @@ impl Sparse {
         self.columns
     }
 
+    /// Number of stored entries.
+    pub fn entries(&self) -> usize {
+        self.indices.len()
+    }
+
+    /// Places of row `i` in [`indices`](Self::indices) and [`values`](Self::values).
+    #[inline(always)]
+    pub fn range(&self, i: usize) -> Range<usize> {
+        self.indptr[i]..self.indptr[i + 1]
+    }
+
+    /// Columns of all entries, row by row.
+    #[inline(always)]
+    pub fn indices(&self) -> &[u32] {
+        &self.indices
+    }
+
+    /// Values of all entries, row by row.
+    #[inline(always)]
+    pub fn values(&self) -> &[f64] {
+        &self.values
+    }
+
     /// Columns and values of row `i`.
     #[inline(always)]
     pub fn row(&self, i: usize) -> (&[u32], &[f64]) {
-        let range = self.indptr[i]..self.indptr[i + 1];
+        let range = self.range(i);
         (&self.indices[range.clone()], &self.values[range])
+    }
+
+    /// Σ aᵢⱼ xⱼ over the entries at the places `range`, from left to right.
+    #[inline(always)]
+    pub fn dot(&self, range: Range<usize>, x: &[f64]) -> f64 {
+        let entries = self.indices[range.clone()].iter().zip(&self.values[range]);
+        entries.map(|(j, a)| a * x[*j as usize]).sum()
     }
 
     /// The rows `index`, in that order, repeats allowed.
@@ -83,19 +135,19 @@ impl Sparse {
     /// # Panics
     /// If an index is not below `rows()`.
     pub fn select(&self, index: &[usize]) -> Self {
-        let mut some = Self { indptr: vec![0], indices: Vec::new(), values: Vec::new(), ..*self };
+        let mut some = Self::empty(self.columns);
         for &i in index {
             let (indices, values) = self.row(i);
             some.indices.extend_from_slice(indices);
             some.values.extend_from_slice(values);
-            some.indptr.push(some.indices.len());
+            some.end_row();
         }
         some
     }
 
     /// `out = row i · w`, w `[columns, out.len()]` row-major.
     #[inline(always)]
-    pub(crate) fn times(&self, i: usize, w: &[f64], out: &mut [f64]) {
+    pub fn times(&self, i: usize, w: &[f64], out: &mut [f64]) {
         let (row, mut c) = (self.row(i), 0);
         while c < out.len() {
             c += match out.len() - c {
@@ -111,7 +163,7 @@ impl Sparse {
 
     /// `w += row iᵀ · r`, w `[columns, r.len()]` row-major.
     #[inline(always)]
-    pub(crate) fn add(&self, i: usize, r: &[f64], w: &mut [f64]) {
+    pub fn add(&self, i: usize, r: &[f64], w: &mut [f64]) {
         let (row, mut c) = (self.row(i), 0);
         while c < r.len() {
             c += match r.len() - c {
@@ -150,50 +202,4 @@ fn add<const B: usize>(row: (&[u32], &[f64]), r: &[f64], w: &mut [f64], c: usize
         }
     }
     B
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn products_are_those_of_the_dense_matrix() {
-        let (rows, columns) = (5, 7);
-        let entry = |k: usize| if k.is_multiple_of(3) { 0.0 } else { (k as f64).sin() };
-        let dense: Vec<f64> = (0..rows * columns).map(entry).collect();
-        let sparse = Sparse::dense(&dense, columns).unwrap();
-        for width in [1, 2, 3, 5, 10, 16, 31] {
-            let w: Vec<f64> = (0..columns * width).map(|k| (k as f64).cos()).collect();
-            let mut back = vec![1.0; columns * width];
-            let mut expected = back.clone();
-            for i in 0..rows {
-                let mut out = vec![f64::NAN; width];
-                sparse.times(i, &w, &mut out);
-                for c in 0..width {
-                    let sum: f64 = (0..columns).map(|j| dense[i * columns + j] * w[j * width + c]).sum();
-                    assert!((out[c] - sum).abs() < 1e-14);
-                    (0..columns).for_each(|j| expected[j * width + c] += dense[i * columns + j] * out[c]);
-                }
-                sparse.add(i, &out, &mut back);
-            }
-            assert!(back.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-13));
-        }
-        let some = sparse.select(&[3, 0, 3]);
-        assert_eq!((some.rows(), some.row(1), some.row(2)), (3, sparse.row(0), sparse.row(3)));
-    }
-
-    #[test]
-    fn what_is_no_matrix_is_refused() {
-        let new = |indptr: &[usize], indices: &[u32], values: &[f64]| {
-            Sparse::new(indptr.into(), indices.into(), values.into(), 3).unwrap_err().to_string()
-        };
-        assert!(new(&[], &[], &[]).contains("indptr must rise from 0"));
-        assert!(new(&[0, 2], &[0], &[1.0]).contains("the number of values, 1"));
-        assert!(new(&[0, 1], &[0, 1], &[1.0]).contains("2 indices for 1 values"));
-        assert!(new(&[0, 2], &[1, 1], &[1.0, 1.0]).contains("columns of row 0 must rise"));
-        assert!(new(&[0, 0, 1], &[3], &[1.0]).contains("row 1 must rise and be below 3"));
-        assert!(new(&[0, 1], &[2], &[f64::NAN]).contains("NaN in row 0"));
-        assert!(Sparse::dense(&[1.0; 4], 3).unwrap_err().to_string().contains("whole rows"));
-        assert!(Sparse::dense(&[], 0).is_err());
-    }
 }

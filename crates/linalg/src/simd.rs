@@ -5,9 +5,17 @@
 /// use, and on some processors (Zen 5 for one) all code for 128-bit vectors, which is what a program
 /// for any x86-64 consists of, then runs at half its speed until somebody does this.
 #[inline]
-pub fn zero_upper() {
+pub(crate) fn clear_registers() {
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     if let Some(avx) = pulp::core_arch::x86::Avx::try_new() {
         avx._mm256_zeroupper();
     }
+}
+
+/// Runs what calls faer and clears the registers after it.
+#[inline]
+pub(crate) fn cleared<R>(run: impl FnOnce() -> R) -> R {
+    let result = run();
+    clear_registers();
+    result
 }
