@@ -110,9 +110,11 @@ impl MethodError {
 mod tests {
     use super::Invalid;
 
+    type Check = fn(f64) -> Result<(), Invalid>;
+
     #[test]
     fn bounds_belong_to_closed_ends_alone_and_nothing_takes_nan() {
-        let legal: [(&str, fn(f64) -> Result<(), Invalid>, [bool; 3]); 6] = [
+        let legal: [(&str, Check, [bool; 3]); 6] = [
             ("a number > 0", |x| Invalid::positive("x", x), [false, true, true]),
             ("a number ≥ 0", |x| Invalid::at_least_zero("x", x), [true, true, true]),
             ("a number in (0, 1)", |x| Invalid::in_open("x", x, 0.0, 1.0), [false, true, false]),

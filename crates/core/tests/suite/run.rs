@@ -478,12 +478,7 @@ fn the_recorder_writes_null_for_what_is_not_a_number() {
         tick.note("broken", f64::NAN);
         Ok(ControlFlow::Continue(()))
     };
-    toy_run(&mut p)
-        .stop(Stop::Steps(1))
-        .each(1, note)
-        .observe(Recorder::new(&path, 0))
-        .run()
-        .unwrap();
+    toy_run(&mut p).stop(Stop::Steps(1)).each(1, note).observe(Recorder::new(&path, 0)).run().unwrap();
     let records = records(&path);
     assert_eq!((&records[0]["broken"], &records[0]["step"]), (&serde_json::Value::Null, &1.into()));
 }
