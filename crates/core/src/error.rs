@@ -20,6 +20,41 @@ impl Invalid {
         }
         Err(Self { field: field.into(), value: value.to_string(), legal: legal.into() })
     }
+
+    /// Refuses what is not a finite number > 0.
+    pub fn positive(field: &str, x: f64) -> Result<(), Self> {
+        Self::check(x > 0.0 && x.is_finite(), field, x, "a number > 0")
+    }
+
+    /// Refuses what is not a finite number ≥ 0.
+    pub fn at_least_zero(field: &str, x: f64) -> Result<(), Self> {
+        Self::check(x >= 0.0 && x.is_finite(), field, x, "a number ≥ 0")
+    }
+
+    /// Refuses what is not in (low, high).
+    pub fn in_open(field: &str, x: f64, low: f64, high: f64) -> Result<(), Self> {
+        Self::check(x > low && x < high, field, x, &format!("a number in ({low}, {high})"))
+    }
+
+    /// Refuses what is not in [low, high].
+    pub fn in_closed(field: &str, x: f64, low: f64, high: f64) -> Result<(), Self> {
+        Self::check(x >= low && x <= high, field, x, &format!("a number in [{low}, {high}]"))
+    }
+
+    /// Refuses what is not in [low, high).
+    pub fn in_half_open(field: &str, x: f64, low: f64, high: f64) -> Result<(), Self> {
+        Self::check(x >= low && x < high, field, x, &format!("a number in [{low}, {high})"))
+    }
+
+    /// Refuses what is no share of a whole, in (0, 1].
+    pub fn share(field: &str, x: f64) -> Result<(), Self> {
+        Self::check(x > 0.0 && x <= 1.0, field, x, "a number in (0, 1]")
+    }
+
+    /// Refuses 0 where there must be at least 1.
+    pub fn count<N: Default + PartialEq + ToString>(field: &str, n: N) -> Result<(), Self> {
+        Self::check(n != N::default(), field, n, "at least 1")
+    }
 }
 
 /// Why a step could not be made.
@@ -68,5 +103,34 @@ impl MethodError {
             true => Ok(()),
             false => Err(Self::Length { what: what.into(), found, expected }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Invalid;
+
+    #[test]
+    fn bounds_belong_to_closed_ends_alone_and_nothing_takes_nan() {
+        let legal: [(&str, fn(f64) -> Result<(), Invalid>, [bool; 3]); 6] = [
+            ("a number > 0", |x| Invalid::positive("x", x), [false, true, true]),
+            ("a number ≥ 0", |x| Invalid::at_least_zero("x", x), [true, true, true]),
+            ("a number in (0, 1)", |x| Invalid::in_open("x", x, 0.0, 1.0), [false, true, false]),
+            ("a number in [0, 1]", |x| Invalid::in_closed("x", x, 0.0, 1.0), [true, true, true]),
+            ("a number in [0, 1)", |x| Invalid::in_half_open("x", x, 0.0, 1.0), [true, true, false]),
+            ("a number in (0, 1]", |x| Invalid::share("x", x), [false, true, true]),
+        ];
+        for (words, check, at) in legal {
+            assert_eq!([0.0, 0.5, 1.0].map(|x| check(x).is_ok()), at, "{words}");
+            for bad in [f64::NAN, f64::INFINITY, -0.5] {
+                let text = format!("x = {bad} is not allowed; use {words}");
+                assert_eq!(check(bad).unwrap_err().to_string(), text);
+            }
+        }
+        assert!(Invalid::count("n", 1u64).is_ok());
+        assert_eq!(
+            Invalid::count("n", 0usize).unwrap_err().to_string(),
+            "n = 0 is not allowed; use at least 1"
+        );
     }
 }

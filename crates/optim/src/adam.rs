@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Iterate, Method, MethodError, Objective, Progress, Real, Seed};
 
 use crate::chunks::each4;
-use crate::descent::{Move, at_least_zero, check_betas};
+use crate::descent::{Move, check_betas};
 use crate::{Descent, Group, Pace, Schedule};
 
 /// State of [`Adam`], [`AdamW`] and [`crate::Lamb`].
@@ -110,7 +110,7 @@ macro_rules! adam {
             fn validate(&self) -> Result<(), Invalid> {
                 self.pace().validate()?;
                 check_betas(self.betas)?;
-                at_least_zero("eps", self.eps)
+                Invalid::at_least_zero("eps", self.eps)
             }
 
             fn init(&self, problem: &mut P, _seed: Seed) -> Result<Self::State, MethodError> {

@@ -51,8 +51,8 @@ pub struct Move<'a, T> {
 impl Pace<'_> {
     /// Names the bad field.
     pub fn validate(&self) -> Result<(), Invalid> {
-        at_least_zero("lr", self.lr)?;
-        at_least_zero("weight_decay", self.weight_decay)?;
+        Invalid::at_least_zero("lr", self.lr)?;
+        Invalid::at_least_zero("weight_decay", self.weight_decay)?;
         self.schedule.validate()?;
         self.groups.iter().try_for_each(Group::validate)
     }
@@ -131,10 +131,6 @@ pub fn kill<T: Real>(theta: &mut [T], alive: Option<&[bool]>) {
     for (x, _) in theta.iter_mut().zip(alive.unwrap_or_default()).filter(|(_, alive)| !**alive) {
         *x = T::ZERO;
     }
-}
-
-pub(crate) fn at_least_zero(field: &str, x: f64) -> Result<(), Invalid> {
-    Invalid::check(x >= 0.0 && x.is_finite(), field, x, "a number ≥ 0")
 }
 
 pub(crate) fn check_betas(betas: (f64, f64)) -> Result<(), Invalid> {

@@ -195,7 +195,7 @@ impl Logistic {
         if x.is_empty() {
             return Err(MethodError::Empty);
         }
-        crate::descent::at_least_zero("lambda", lambda)?;
+        Invalid::at_least_zero("lambda", lambda)?;
         let bad = y.iter().find(|y| y.abs() != 1.0);
         Invalid::check(bad.is_none(), "label", bad.unwrap_or(&0.0), "-1 or 1")?;
         Ok(Self { x, y, lambda, width })

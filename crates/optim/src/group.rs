@@ -34,10 +34,8 @@ impl Default for Group {
 impl Group {
     /// Names the bad field.
     pub fn validate(&self) -> Result<(), Invalid> {
-        let legal = |x: f64| x >= 0.0 && x.is_finite();
-        Invalid::check(legal(self.lr_scale), "groups.lr_scale", self.lr_scale, "a number ≥ 0")?;
-        let decay = self.weight_decay.unwrap_or(0.0);
-        Invalid::check(legal(decay), "groups.weight_decay", decay, "a number ≥ 0")
+        Invalid::at_least_zero("groups.lr_scale", self.lr_scale)?;
+        Invalid::at_least_zero("groups.weight_decay", self.weight_decay.unwrap_or(0.0))
     }
 
     /// Whether the group speaks of this block.

@@ -3,7 +3,7 @@ use thalweg_core::{Invalid, Method, MethodError, Objective, Progress, Real, Seed
 
 use crate::adam::AdamState;
 use crate::chunks::{dot, each2, each3};
-use crate::descent::{at_least_zero, check_betas};
+use crate::descent::check_betas;
 use crate::{Group, Pace, Schedule};
 
 /// LAMB (You et al. 2020, arXiv:1904.00962): Adam whose update of each block is scaled to the
@@ -51,7 +51,7 @@ impl<P: Objective + ?Sized> Method<P> for Lamb {
     fn validate(&self) -> Result<(), Invalid> {
         self.pace().validate()?;
         check_betas(self.betas)?;
-        at_least_zero("eps", self.eps)
+        Invalid::at_least_zero("eps", self.eps)
     }
 
     fn init(&self, problem: &mut P, _seed: Seed) -> Result<Self::State, MethodError> {

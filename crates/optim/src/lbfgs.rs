@@ -76,11 +76,11 @@ impl<P: Objective + ?Sized> Method<P> for Lbfgs {
 
     fn validate(&self) -> Result<(), Invalid> {
         let Self { history, tolerance, c1, c2, max_evaluations } = self;
-        Invalid::check(*history >= 1, "history", history, "a whole number ≥ 1")?;
-        Invalid::check(*tolerance >= 0.0, "tolerance", tolerance, "a number ≥ 0")?;
+        Invalid::count("history", *history)?;
+        Invalid::at_least_zero("tolerance", *tolerance)?;
         Invalid::check(*c1 > 0.0 && c1 < c2, "c1", c1, "a number with 0 < c1 < c2")?;
         Invalid::check(*c2 < 1.0, "c2", c2, "a number with c1 < c2 < 1")?;
-        Invalid::check(*max_evaluations >= 1, "max_evaluations", max_evaluations, "a whole number ≥ 1")
+        Invalid::count("max_evaluations", *max_evaluations)
     }
 
     fn init(&self, problem: &mut P, _seed: Seed) -> Result<Self::State, MethodError> {

@@ -8,7 +8,7 @@ use thalweg_core::{
 
 use crate::adam::{Moments, adam_update};
 use crate::chunks::{each2, each3};
-use crate::descent::{at_least_zero, check_betas};
+use crate::descent::check_betas;
 use crate::{Descent, Group, Pace, Schedule, group};
 
 /// Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon): momentum whose matrices are
@@ -98,12 +98,12 @@ impl<P: Objective + ?Sized> Method<P> for Muon {
 
     fn validate(&self) -> Result<(), Invalid> {
         self.pace().validate()?;
-        Invalid::check((0.0..1.0).contains(&self.momentum), "momentum", self.momentum, "a number in [0, 1)")?;
+        Invalid::in_half_open("momentum", self.momentum, 0.0, 1.0)?;
         let legal = (1..=20).contains(&self.iterations);
         Invalid::check(legal, "iterations", self.iterations, "a whole number from 1 to 20")?;
-        at_least_zero("adam_lr", self.adam_lr)?;
+        Invalid::at_least_zero("adam_lr", self.adam_lr)?;
         check_betas(self.betas)?;
-        at_least_zero("eps", self.eps)
+        Invalid::at_least_zero("eps", self.eps)
     }
 
     fn init(&self, problem: &mut P, _seed: Seed) -> Result<Self::State, MethodError> {

@@ -62,7 +62,7 @@ impl<P: Objective + ?Sized> Method<P> for Sgd {
 
     fn validate(&self) -> Result<(), Invalid> {
         self.pace().validate()?;
-        Invalid::check((0.0..1.0).contains(&self.momentum), "momentum", self.momentum, "a number in [0, 1)")?;
+        Invalid::in_half_open("momentum", self.momentum, 0.0, 1.0)?;
         let legal = !self.nesterov || self.momentum > 0.0;
         Invalid::check(legal, "nesterov", self.nesterov, "momentum > 0 together with nesterov")
     }

@@ -44,9 +44,9 @@ impl Default for Group {
 impl Group {
     /// Names the bad field.
     pub fn validate(&self) -> Result<(), Invalid> {
-        at_least_zero("groups.lr_scale", self.lr_scale)?;
-        at_least_zero("groups.weight_decay", self.weight_decay.unwrap_or(0.0))?;
-        unit("groups.hessian_power", self.hessian_power.unwrap_or(1.0))?;
+        Invalid::at_least_zero("groups.lr_scale", self.lr_scale)?;
+        Invalid::at_least_zero("groups.weight_decay", self.weight_decay.unwrap_or(0.0))?;
+        Invalid::in_closed("groups.hessian_power", self.hessian_power.unwrap_or(1.0), 0.0, 1.0)?;
         self.block.unwrap_or_default().validate("groups.block")
     }
 
@@ -54,12 +54,4 @@ impl Group {
     pub fn matches(&self, block: &Block) -> bool {
         self.kind.is_none_or(|kind| kind == block.kind) && glob(&self.pattern, &block.name)
     }
-}
-
-pub(crate) fn at_least_zero(field: &str, x: f64) -> Result<(), Invalid> {
-    Invalid::check(x >= 0.0 && x.is_finite(), field, x, "a finite number ≥ 0")
-}
-
-pub(crate) fn unit(field: &str, x: f64) -> Result<(), Invalid> {
-    Invalid::check((0.0..=1.0).contains(&x), field, x, "a number in [0, 1]")
 }

@@ -2,7 +2,6 @@ use serde::{Deserialize, Serialize};
 use thalweg_core::{Block, Invalid, Layout, Method, MethodError, Objective, Progress, Real, Seed};
 use thalweg_optim::{Guard, Schedule, kill, known};
 
-use crate::group::{at_least_zero, unit};
 use crate::kernel::{self, Numbers, Piece, Scan};
 use crate::state::Scratch;
 use crate::{Average, BlockRules, Group, Moments, Probe, State, average, probe};
@@ -174,16 +173,15 @@ impl Update {
 impl AdaHessian {
     /// Names the first field that is out of range.
     pub fn check(&self) -> Result<(), Invalid> {
-        let beta = |field, b: f64| Invalid::check((0.0..1.0).contains(&b), field, b, "a number in [0, 1)");
-        at_least_zero("lr", self.lr)?;
-        beta("betas.0", self.betas.0)?;
-        beta("betas.1", self.betas.1)?;
-        at_least_zero("eps", self.eps)?;
-        at_least_zero("weight_decay", self.weight_decay)?;
-        unit("hessian_power", self.hessian_power)?;
-        Invalid::check(self.probes > 0, "probes", self.probes, "at least 1")?;
-        Invalid::check(self.hessian_every > 0, "hessian_every", self.hessian_every, "at least 1")?;
-        at_least_zero("min_denominator", self.min_denominator)?;
+        Invalid::at_least_zero("lr", self.lr)?;
+        Invalid::in_half_open("betas.0", self.betas.0, 0.0, 1.0)?;
+        Invalid::in_half_open("betas.1", self.betas.1, 0.0, 1.0)?;
+        Invalid::at_least_zero("eps", self.eps)?;
+        Invalid::at_least_zero("weight_decay", self.weight_decay)?;
+        Invalid::in_closed("hessian_power", self.hessian_power, 0.0, 1.0)?;
+        Invalid::count("probes", self.probes)?;
+        Invalid::count("hessian_every", self.hessian_every)?;
+        Invalid::at_least_zero("min_denominator", self.min_denominator)?;
         let clip = self.clip_update.unwrap_or(1.0);
         Invalid::check(clip > 0.0, "clip_update", clip, "a number > 0, or leave it out")?;
         self.blocks.validate()?;

@@ -143,7 +143,7 @@ fn central(
     sigma: f64,
     tolerance: f64,
 ) -> Result<Penalty, BilevelError> {
-    check_sigma(sigma)?;
+    check_sigma("sigma", sigma)?;
     let of_y = relaxed(oracle, &at.x, &mut at.y, sigma, tolerance)?;
     let of_z = relaxed(oracle, &at.x, &mut at.z, -sigma, tolerance)?;
     let (at_y, at_z) = ((&at.x[..], &at.y[..]), (&at.x[..], &at.z[..]));
@@ -167,11 +167,11 @@ impl<'p> Method<Oracle<'p>> for Continuation {
 
     fn validate(&self) -> Result<(), Invalid> {
         let Self { sigma, sigma_min, shrink, tolerance, accuracy, .. } = self;
-        Invalid::check((1e-8..f64::INFINITY).contains(sigma_min), "sigma_min", sigma_min, "a number ≥ 1e-8")?;
+        check_sigma("sigma_min", *sigma_min)?;
         Invalid::check(sigma >= sigma_min && sigma.is_finite(), "sigma", sigma, "a number ≥ sigma_min")?;
-        Invalid::check(*shrink > 0.0 && *shrink < 1.0, "shrink", shrink, "a number in (0, 1)")?;
-        Invalid::check(*tolerance >= 0.0, "tolerance", tolerance, "a number ≥ 0")?;
-        Invalid::check(*accuracy > 0.0, "accuracy", accuracy, "a number > 0")
+        Invalid::in_open("shrink", *shrink, 0.0, 1.0)?;
+        Invalid::at_least_zero("tolerance", *tolerance)?;
+        Invalid::positive("accuracy", *accuracy)
     }
 
     fn init(&self, oracle: &mut Oracle<'p>, _seed: Seed) -> Result<Self::State, MethodError> {

@@ -74,13 +74,13 @@ impl<'p> Method<Oracle<'p>> for DoubleLoop {
 
     fn validate(&self) -> Result<(), Invalid> {
         let &Self { sigma, alpha, gamma, beta, inner, moreau, shift, trust, .. } = self;
-        Invalid::check((1e-8..f64::INFINITY).contains(&sigma), "sigma", sigma, "a number ≥ 1e-8")?;
+        check_sigma("sigma", sigma)?;
         exponents([("sigma_power", self.sigma_power), ("alpha_power", self.alpha_power)])?;
         positive([("alpha", alpha), ("gamma", gamma), ("shift", shift), ("trust", trust)])?;
-        positive([("lipschitz", self.lipschitz.unwrap_or(1.0))])?;
-        Invalid::check(beta > 0.0 && beta <= 1.0, "beta", beta, "a number in (0, 1]")?;
-        Invalid::check(moreau >= 0.0, "moreau", moreau, "a number ≥ 0")?;
-        Invalid::check(inner >= 1, "inner", inner, "a whole number ≥ 1")
+        Invalid::positive("lipschitz", self.lipschitz.unwrap_or(1.0))?;
+        Invalid::share("beta", beta)?;
+        Invalid::at_least_zero("moreau", moreau)?;
+        Invalid::count("inner", inner)
     }
 
     fn init(&self, oracle: &mut Oracle<'p>, seed: Seed) -> Result<Self::State, MethodError> {
@@ -93,7 +93,7 @@ impl<'p> Method<Oracle<'p>> for DoubleLoop {
         let k = state.k;
         let sigma = decayed(self.sigma, self.sigma_power, self.shift, k);
         let alpha = decayed(self.alpha, self.alpha_power, self.shift, k);
-        check_sigma(sigma)?;
+        check_sigma("sigma", sigma)?;
         let scale = oracle.curvature(self.scaled, &state.at.x, state.at.y.len());
         let largest = match self.lipschitz {
             Some(largest) => largest,

@@ -10,17 +10,12 @@ use crate::{At, Batch, BilevelError, Calls, Draw, Grad, Oracle, Set, Solution};
 
 /// Refuses rates that are not > 0 and finite.
 pub(crate) fn positive<const N: usize>(rates: [(&str, f64); N]) -> Result<(), Invalid> {
-    let check = |(name, rate): (&str, f64)| {
-        Invalid::check(rate > 0.0 && rate.is_finite(), name, rate, "a number > 0")
-    };
-    rates.into_iter().try_for_each(check)
+    rates.into_iter().try_for_each(|(name, rate)| Invalid::positive(name, rate))
 }
 
 /// Refuses exponents outside [0, 1].
 pub(crate) fn exponents<const N: usize>(powers: [(&str, f64); N]) -> Result<(), Invalid> {
-    let check =
-        |(name, power)| Invalid::check((0.0..=1.0).contains(&power), name, power, "a number in [0, 1]");
-    powers.into_iter().try_for_each(check)
+    powers.into_iter().try_for_each(|(name, power)| Invalid::in_closed(name, power, 0.0, 1.0))
 }
 
 /// `a += t·d`.

@@ -1,5 +1,7 @@
 //! The penalty objective ψ_σ, its gradient, and ψ itself as its limit.
 
+use thalweg_core::Invalid;
+
 use crate::descent::{Solved, minimise};
 use crate::{Batch, BilevelError, Grad, Oracle, Solution};
 
@@ -67,7 +69,7 @@ pub fn penalty(
     sigma: f64,
     tolerance: f64,
 ) -> Result<Penalty, BilevelError> {
-    check_sigma(sigma)?;
+    check_sigma("sigma", sigma)?;
     let of_z = relaxed(oracle, &at.x, &mut at.z, 0.0, tolerance)?;
     let of_y = relaxed(oracle, &at.x, &mut at.y, sigma, tolerance)?;
     let mut g_z = of_z.value;
@@ -92,9 +94,9 @@ pub(crate) fn worse_basin(g_z: f64, g_y: f64) -> bool {
     g_y < g_z - 1e-12 * g_z.abs().max(1.0)
 }
 
-pub(crate) fn check_sigma(sigma: f64) -> Result<(), BilevelError> {
-    let legal = (1e-8..f64::INFINITY).contains(&sigma);
-    Ok(thalweg_core::Invalid::check(legal, "sigma", sigma, "a number ≥ 1e-8")?)
+/// Refuses a σ at which rounding would hide the gap.
+pub(crate) fn check_sigma(field: &str, sigma: f64) -> Result<(), Invalid> {
+    Invalid::check((1e-8..f64::INFINITY).contains(&sigma), field, sigma, "a number ≥ 1e-8")
 }
 
 /// ψ_σ for falling σ, and the limit that they point to.

@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Method, MethodError, Progress, Seed};
 
 use crate::first::{Curvature, Sampled, add, decayed, descend, descend_within, exponents, positive, report};
+use crate::penalty::check_sigma;
 use crate::{Batch, BilevelError, Oracle, Solution};
 
 /// Algorithm 2 of arXiv:2309.01753: one step on z, y and x each per iteration, along recursive estimators
@@ -139,7 +140,7 @@ impl<'p> Method<Oracle<'p>> for SingleLoop {
 
     fn validate(&self) -> Result<(), Invalid> {
         let &Self { sigma, alpha, gamma, moreau, shift, trust, .. } = self;
-        Invalid::check((1e-8..f64::INFINITY).contains(&sigma), "sigma", sigma, "a number ≥ 1e-8")?;
+        check_sigma("sigma", sigma)?;
         exponents([
             ("sigma_power", self.sigma_power),
             ("alpha_power", self.alpha_power),
@@ -148,11 +149,10 @@ impl<'p> Method<Oracle<'p>> for SingleLoop {
             ("eta_power", self.eta_power),
         ])?;
         positive([("alpha", alpha), ("gamma", gamma), ("shift", shift), ("trust", trust)])?;
-        positive([("lipschitz", self.lipschitz.unwrap_or(1.0))])?;
-        for (name, share) in [("beta", self.beta), ("eta", self.eta)] {
-            Invalid::check(share > 0.0 && share <= 1.0, name, share, "a number in (0, 1]")?;
-        }
-        Invalid::check(moreau >= 0.0, "moreau", moreau, "a number ≥ 0")
+        Invalid::positive("lipschitz", self.lipschitz.unwrap_or(1.0))?;
+        Invalid::share("beta", self.beta)?;
+        Invalid::share("eta", self.eta)?;
+        Invalid::at_least_zero("moreau", moreau)
     }
 
     fn init(&self, oracle: &mut Oracle<'p>, seed: Seed) -> Result<Self::State, MethodError> {
@@ -166,7 +166,7 @@ impl<'p> Method<Oracle<'p>> for SingleLoop {
         let (sigma, alpha) = (rate(self.sigma, self.sigma_power), rate(self.alpha, self.alpha_power));
         let (gamma, beta) = (rate(self.gamma, self.gamma_power), rate(self.beta, self.beta_power));
         let eta = rate(self.eta, self.eta_power);
-        crate::penalty::check_sigma(sigma)?;
+        check_sigma("sigma", sigma)?;
 
         // Estimators at the current point; the correction takes the same terms at the point before.
         let (xi, zeta) = state.draw(oracle, self.batch);

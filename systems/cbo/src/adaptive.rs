@@ -51,7 +51,7 @@ impl Search for Adaptive {
     fn validate(&self, _: &Space) -> Result<(), CboError> {
         let legal = self.particles == 0 || self.particles > 3;
         Invalid::check(legal, "particles", self.particles, "at least 4, or 0 for 4 + 3 ln d")?;
-        Ok(Invalid::check(self.width > 0.0 && self.width.is_finite(), "width", self.width, "a number > 0")?)
+        Ok(Invalid::positive("width", self.width)?)
     }
 
     fn swarm(&self, space: &Space, seed: Seed) -> Box<dyn Swarm + '_> {

@@ -189,41 +189,37 @@ impl Cbo {
 
 impl Search for Cbo {
     fn validate(&self, space: &Space) -> Result<(), CboError> {
-        let positive = |name, value: f64| Invalid::check(value > 0.0, name, value, "a number > 0");
-        let least = |name, value: f64| Invalid::check(value >= 0.0, name, value, "a number ≥ 0");
-        let fraction = |name, value: f64| {
-            Invalid::check((0.0..=1.0).contains(&value), name, value, "a number in [0, 1]")
-        };
         Invalid::check(
             self.particles != 1,
             "particles",
             1,
             "at least 2, or 0 for a number from the dimension",
         )?;
-        positive("lambda", self.lambda)?;
-        positive("dt", self.dt)?;
-        fraction("lambda · dt", self.lambda * self.dt)?;
-        least("noise_ratio", self.noise_ratio)?;
-        least("sigma", self.sigma.unwrap_or(0.0))?;
-        least("cap", self.cap.unwrap_or(0.0))?;
-        least("delta", self.delta)?;
+        Invalid::positive("lambda", self.lambda)?;
+        Invalid::positive("dt", self.dt)?;
+        Invalid::in_closed("lambda · dt", self.lambda * self.dt, 0.0, 1.0)?;
+        Invalid::at_least_zero("noise_ratio", self.noise_ratio)?;
+        Invalid::at_least_zero("sigma", self.sigma.unwrap_or(0.0))?;
+        let cap = self.cap.unwrap_or(f64::INFINITY);
+        Invalid::check(cap >= 0.0, "cap", cap, "a number ≥ 0")?;
+        Invalid::at_least_zero("delta", self.delta)?;
         self.alpha.validate()?;
-        positive("alpha_factor", self.alpha_factor)?;
+        Invalid::positive("alpha_factor", self.alpha_factor)?;
         for (name, schedule) in [("alpha", &self.alpha_schedule), ("sigma", &self.sigma_schedule)] {
             schedule.validate().map_err(|e| Invalid { field: format!("{name}_schedule"), ..e })?;
         }
-        fraction("reduction", self.reduction)?;
+        Invalid::in_closed("reduction", self.reduction, 0.0, 1.0)?;
         Invalid::check(self.cool_every != Some(0), "cool_every", 0, "at least 1")?;
         if let Some(m) = self.memory {
-            least("memory.lambda", m.lambda)?;
-            least("memory.sigma", m.sigma.unwrap_or(0.0))?;
-            least("memory.kappa", m.kappa.unwrap_or(0.0))?;
-            least("memory.beta", m.beta.unwrap_or(0.0))?;
+            Invalid::at_least_zero("memory.lambda", m.lambda)?;
+            Invalid::at_least_zero("memory.sigma", m.sigma.unwrap_or(0.0))?;
+            Invalid::at_least_zero("memory.kappa", m.kappa.unwrap_or(0.0))?;
+            Invalid::at_least_zero("memory.beta", m.beta.unwrap_or(0.0))?;
         }
         if let Some(g) = self.gradient {
-            least("gradient.gamma", g.gamma)?;
-            least("gradient.eta", g.eta)?;
-            positive("gradient.difference", g.difference.unwrap_or(1.0))?;
+            Invalid::at_least_zero("gradient.gamma", g.gamma)?;
+            Invalid::at_least_zero("gradient.eta", g.eta)?;
+            Invalid::positive("gradient.difference", g.difference.unwrap_or(1.0))?;
         }
         if let Some(b) = self.batches {
             let n = self.count(space.dim);

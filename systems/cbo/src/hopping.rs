@@ -41,13 +41,11 @@ impl Default for Hopping {
 
 impl Search for Hopping {
     fn validate(&self, _: &Space) -> Result<(), CboError> {
-        Invalid::check(self.particles > 0, "particles", 0, "at least 1")?;
-        let width = self.width.unwrap_or(1.0);
-        Invalid::check(width > 0.0 && width.is_finite(), "width", width, "a number > 0")?;
-        let factor = self.width_factor;
-        Invalid::check(factor > 0.0 && factor <= 1.0, "width_factor", factor, "a number in (0, 1]")?;
-        Invalid::check(self.width_every > 0, "width_every", 0, "at least 1")?;
-        Invalid::check(self.width_min >= 0.0, "width_min", self.width_min, "a number ≥ 0")?;
+        Invalid::count("particles", self.particles)?;
+        Invalid::positive("width", self.width.unwrap_or(1.0))?;
+        Invalid::share("width_factor", self.width_factor)?;
+        Invalid::count("width_every", self.width_every)?;
+        Invalid::at_least_zero("width_min", self.width_min)?;
         Ok(self.alpha.validate()?)
     }
 

@@ -96,7 +96,7 @@ impl Space {
 
     /// Names what is wrong.
     pub fn validate(&self) -> Result<(), CboError> {
-        Invalid::check(self.dim > 0, "dim", self.dim, "at least 1")?;
+        Invalid::count("dim", self.dim)?;
         if let Some(bounds) = &self.bounds {
             CboError::check_length("the box", bounds.len(), self.dim)?;
             let bad = bounds.iter().position(|(lo, hi)| !((hi - lo).is_finite() && lo < hi));
@@ -112,7 +112,7 @@ impl Space {
                 CboError::check_length("the start", mean.len(), self.dim)?;
                 let finite = mean.iter().find(|m| !m.is_finite());
                 Invalid::check(finite.is_none(), "start", format!("{finite:?}"), "finite numbers")?;
-                Invalid::check(*std >= 0.0 && std.is_finite(), "std", std, "a number ≥ 0")?;
+                Invalid::at_least_zero("std", *std)?;
             }
         }
         match &self.surface {

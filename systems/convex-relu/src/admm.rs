@@ -127,8 +127,8 @@ impl Method<Program> for Admm {
 
     fn validate(&self) -> Result<(), Invalid> {
         check_stops(self.tol, self.check_every)?;
-        Invalid::check(self.rho > 0.0 && self.rho.is_finite(), "rho", self.rho, "a number > 0")?;
-        Invalid::check(self.relax > 0.0 && self.relax < 2.0, "relax", self.relax, "a number in (0, 2)")
+        Invalid::positive("rho", self.rho)?;
+        Invalid::in_open("relax", self.relax, 0.0, 2.0)
     }
 
     fn init(&self, program: &mut Program, _: Seed) -> Result<AdmmState, MethodError> {

@@ -2,7 +2,7 @@
 
 use faer::linalg::solvers::Solve;
 use faer::{Mat, Side};
-use thalweg_core::{Kind, Layout, MethodError, Objective, Problem, Seed, normal};
+use thalweg_core::{Invalid, Kind, Layout, MethodError, Objective, Problem, Seed, normal};
 
 use crate::samples::{add, dot};
 use crate::{Attack, ConvexError, Loss, Network, Neuron, Samples};
@@ -36,7 +36,7 @@ impl<'a> Training<'a> {
         seed: Seed,
     ) -> Result<Self, ConvexError> {
         ConvexError::check("targets", y.len(), samples.n())?;
-        thalweg_core::Invalid::check(hidden > 0, "hidden", hidden, "at least 1")?;
+        Invalid::count("hidden", hidden)?;
         loss.check(y)?;
         let mut layout = Layout::default();
         layout.push("hidden.weight", &[hidden, samples.d()], Kind::Linear);
@@ -132,7 +132,7 @@ impl Objective for Training<'_> {
 /// # Errors
 /// β ≤ 0, targets that the loss does not know.
 pub fn linear(samples: &Samples, y: &[f64], loss: Loss, beta: f64) -> Result<Network, ConvexError> {
-    thalweg_core::Invalid::check(beta > 0.0, "beta", beta, "a number > 0")?;
+    Invalid::positive("beta", beta)?;
     ConvexError::check("targets", y.len(), samples.n())?;
     loss.check(y)?;
     let loss = if loss == Loss::Squared { loss } else { Loss::Bce };

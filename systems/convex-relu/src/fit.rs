@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
-use thalweg_core::Seed;
+use thalweg_core::{Invalid, Seed};
 
+use crate::robust::check_eps;
 use crate::solve::{Drive, Solved, Solver};
 use crate::{
     Certificate, Certified, ConvexError, Geometry, Loss, Network, Patterns, Program, RobustProgram, Samples,
@@ -78,6 +79,19 @@ pub struct Fit {
 }
 
 impl ConvexRelu {
+    /// Names the bad field, its value and its legal range.
+    ///
+    /// # Errors
+    /// The first field out of range.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        Invalid::positive("beta", self.beta)?;
+        if let Choice::Sample(draws) = self.patterns {
+            Invalid::count("patterns", draws)?;
+        }
+        check_eps(self.eps.as_deref().unwrap_or_default())?;
+        self.solver.validate()
+    }
+
     /// Fits `targets`, `[n]` or `[n, outputs]` column-major, on samples that bring their own constant
     /// feature if a bias is wanted ([`crate::Scaling`] adds one). Several outputs are fitted jointly with
     /// one norm per pattern; [`ConvexRelu::one_vs_all`] fits them separately.
@@ -91,8 +105,9 @@ impl ConvexRelu {
     /// The patterns that the settings choose for these samples.
     ///
     /// # Errors
-    /// None left, too many to enumerate, none admissible.
+    /// Settings out of range; none left, too many to enumerate, none admissible.
     pub fn choose(&self, samples: &Samples) -> Result<Patterns, ConvexError> {
+        self.validate()?;
         match (self.patterns, &self.eps) {
             (Choice::All, _) => Patterns::all(samples),
             (Choice::Sample(draws), None) => Patterns::sample(samples, draws, self.seed),
@@ -128,6 +143,7 @@ impl ConvexRelu {
         mut program: Program,
         solve: impl FnOnce(&Solver, &Program, Seed) -> Result<Solved, ConvexError>,
     ) -> Result<Fit, ConvexError> {
+        self.validate()?;
         if let Some(eps) = &self.eps {
             return self.fit_robust(RobustProgram::new(&program, eps.clone())?);
         }

@@ -42,7 +42,7 @@ impl DenseProgram {
     /// # Errors
     /// Another loss than the squared one, several outputs, a linear part, too large for memory.
     pub fn new(program: Program, rho: f64) -> Result<Self, ConvexError> {
-        Invalid::check(rho > 0.0 && rho.is_finite(), "rho", rho, "a number > 0")?;
+        Invalid::positive("rho", rho)?;
         check_plain("admm-paper", &program)?;
         if program.loss() != Loss::Squared {
             let (what, instead) = ("this loss", "admm, or rbcd for bce");

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use thalweg_core::Seed;
+use thalweg_core::{Invalid, Seed};
 
 use crate::solve::{Algorithm, Solver};
 use crate::{Certified, ConvexError, Geometry, Loss, Network, Patterns, Program, Samples};
@@ -77,7 +77,7 @@ pub fn cross_validate(
     seed: Seed,
 ) -> Result<Vec<Fold>, ConvexError> {
     let legal = folds >= 2 && 2 * folds <= samples.n();
-    thalweg_core::Invalid::check(legal, "cv", folds, "2 folds or more, of 2 samples or more")?;
+    Invalid::check(legal, "cv", folds, "2 folds or more, of 2 samples or more")?;
     let mut order: Vec<usize> = (0..samples.n()).collect();
     use rand::seq::SliceRandom;
     order.shuffle(&mut seed.stream("folds", 0));

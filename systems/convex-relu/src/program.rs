@@ -210,7 +210,7 @@ impl Program {
     ) -> Result<Self, ConvexError> {
         let geometry = geometry.into();
         let n = geometry.samples.n();
-        Invalid::check(beta > 0.0 && beta.is_finite(), "beta", beta, "a number > 0")?;
+        Invalid::positive("beta", beta)?;
         let outputs = (targets.len() / n).max(1);
         ConvexError::check("targets", targets.len(), n * outputs)?;
         targets.chunks(n).try_for_each(|y| loss.check(y))?;

@@ -53,7 +53,7 @@ impl BlockProgram {
     /// # Errors
     /// The hinge loss, several outputs, a linear part.
     pub fn new(program: Program, rho: f64) -> Result<Self, ConvexError> {
-        Invalid::check(rho > 0.0 && rho.is_finite(), "rho", rho, "a number > 0")?;
+        Invalid::positive("rho", rho)?;
         check_plain("rbcd", &program)?;
         if program.loss() == Loss::Hinge {
             let what = "the hinge loss, which has no gradient";
@@ -158,10 +158,9 @@ impl Method<BlockProgram> for Rbcd {
 
     fn validate(&self) -> Result<(), Invalid> {
         check_settings(self.tol, self.dual_step, self.check_every)?;
-        Invalid::check(self.threshold > 0.0, "threshold", self.threshold, "a number > 0")?;
-        let legal = self.sharpen > 0.0 && self.sharpen <= 1.0;
-        Invalid::check(legal, "sharpen", self.sharpen, "a number in (0, 1]")?;
-        Invalid::check(self.sweeps > 0, "sweeps", self.sweeps, "at least 1")
+        Invalid::positive("threshold", self.threshold)?;
+        Invalid::share("sharpen", self.sharpen)?;
+        Invalid::count("sweeps", self.sweeps)
     }
 
     fn init(&self, blocks: &mut BlockProgram, seed: Seed) -> Result<RbcdState, MethodError> {

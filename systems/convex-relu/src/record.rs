@@ -56,6 +56,6 @@ impl Record {
 
 /// Refuses settings that no iterative method takes.
 pub(crate) fn check_stops(tol: f64, check_every: u64) -> Result<(), Invalid> {
-    Invalid::check(tol >= 0.0, "tol", tol, "a number ≥ 0")?;
-    Invalid::check(check_every > 0, "check_every", check_every, "at least 1")
+    Invalid::at_least_zero("tol", tol)?;
+    Invalid::count("check_every", check_every)
 }

@@ -29,11 +29,16 @@ pub struct RobustProgram {
     inside: Vec<Vec<f64>>,
 }
 
-/// Checks ε: one number ≥ 0 per feature.
-fn check_eps(samples: &Samples, eps: &[f64]) -> Result<(), ConvexError> {
-    ConvexError::check("entries of eps", eps.len(), samples.d())?;
+/// Refuses what is not a half width.
+pub(crate) fn check_eps(eps: &[f64]) -> Result<(), Invalid> {
     let bad = eps.iter().find(|e| !(**e >= 0.0 && e.is_finite()));
-    Ok(Invalid::check(bad.is_none(), "eps", bad.unwrap_or(&0.0), "numbers ≥ 0")?)
+    Invalid::check(bad.is_none(), "eps", bad.unwrap_or(&0.0), "numbers ≥ 0")
+}
+
+/// Checks ε: one number ≥ 0 per feature.
+fn check_box(samples: &Samples, eps: &[f64]) -> Result<(), ConvexError> {
+    ConvexError::check("entries of eps", eps.len(), samples.d())?;
+    Ok(check_eps(eps)?)
 }
 
 /// Patterns that admit a neuron in the boxes: those of (X + Δ)a for random directions a and corners
@@ -48,7 +53,7 @@ pub fn robust_patterns(
     draws: u64,
     seed: Seed,
 ) -> Result<Patterns, ConvexError> {
-    check_eps(samples, eps)?;
+    check_box(samples, eps)?;
     let mut patterns = Patterns::none(samples.n());
     let (mut a, mut corner) = (vec![0.0; samples.d()], vec![0.0; samples.d()]);
     for i in 0..draws {
@@ -175,7 +180,7 @@ impl RobustProgram {
     /// ε of another length or negative, several outputs or a linear part, no admissible pattern.
     pub fn new(program: &Program, eps: Vec<f64>) -> Result<Self, ConvexError> {
         crate::paper::check_plain("adversarial training", program)?;
-        check_eps(program.samples(), &eps)?;
+        check_box(program.samples(), &eps)?;
         let found = admissible(program.samples(), program.patterns(), &eps);
         let kept = found.filter(1)?;
         let inside = found.inside.into_iter().flatten().collect();

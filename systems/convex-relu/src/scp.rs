@@ -78,9 +78,9 @@ impl Scp {
         y: &[f64],
         directions: &[Vec<f64>],
     ) -> Result<Sampled, ConvexError> {
-        Invalid::check(self.beta > 0.0 && self.beta.is_finite(), "beta", self.beta, "a number > 0")?;
-        Invalid::check(self.tol >= 0.0, "tol", self.tol, "a number ≥ 0")?;
-        Invalid::check(!directions.is_empty(), "neurons", 0, "at least 1")?;
+        Invalid::positive("beta", self.beta)?;
+        Invalid::at_least_zero("tol", self.tol)?;
+        Invalid::count("neurons", directions.len())?;
         ConvexError::check("targets", y.len(), samples.n())?;
         directions
             .iter()

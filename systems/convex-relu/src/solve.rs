@@ -1,7 +1,7 @@
 //! One door to the solvers of the convex program.
 
 use serde::{Deserialize, Serialize};
-use thalweg_core::{Method, Outcome, Problem, Run, RunError, Seed, Stop, StopReason};
+use thalweg_core::{Invalid, Method, Outcome, Problem, Run, RunError, Seed, Stop, StopReason};
 
 use crate::{
     Admm, AdmmPaper, BlockProgram, Certified, ConvexError, DenseProgram, Program, Rbcd, exact, finish,
@@ -89,6 +89,16 @@ impl Drive for Iterations {
 }
 
 impl Solver {
+    /// Names the bad field, its value and its legal range.
+    ///
+    /// # Errors
+    /// The first field out of range.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        Invalid::at_least_zero("tol", self.tol)?;
+        Invalid::count("max_iterations", self.max_iterations)?;
+        Invalid::positive("rho", self.rho.unwrap_or(1.0))
+    }
+
     /// The algorithm for this program.
     pub fn method(&self, program: &Program) -> Algorithm {
         let small = entries(program) <= SMALL && program.outputs() == 1;
@@ -98,7 +108,8 @@ impl Solver {
     /// Solves.
     ///
     /// # Errors
-    /// What the algorithm does not solve, too large for memory, no solution of the interior point.
+    /// Settings out of range, what the algorithm does not solve, too large for memory, no solution of the
+    /// interior point.
     pub fn solve(&self, program: &Program, seed: Seed) -> Result<Solved, ConvexError> {
         self.solve_with(program, seed, &mut Iterations(self.max_iterations))
     }
@@ -113,6 +124,7 @@ impl Solver {
         seed: Seed,
         drive: &mut impl Drive,
     ) -> Result<Solved, ConvexError> {
+        self.validate()?;
         let algorithm = self.method(program);
         let (tol, rho) = (self.tol, self.rho.unwrap_or(program.beta()));
         let outcome = match algorithm {

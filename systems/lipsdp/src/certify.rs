@@ -190,9 +190,9 @@ impl LipSdp {
 
     /// Names the first setting that is out of range.
     pub fn validate(&self) -> Result<(), Invalid> {
-        Invalid::check(self.tol > 0.0 && self.tol < 1.0, "tol", self.tol, "a number in (0, 1)")?;
+        Invalid::in_open("tol", self.tol, 0.0, 1.0)?;
         Invalid::check(self.max_memory > 0, "max_memory", self.max_memory, "at least 1 byte")?;
-        Invalid::check(self.evaluations > 0, "evaluations", self.evaluations, "at least 1")?;
+        Invalid::count("evaluations", self.evaluations)?;
         let legal = self.seconds > 0.0 && self.seconds < 1e9;
         Invalid::check(legal, "seconds", self.seconds, "a number in (0, 1e9)")
     }

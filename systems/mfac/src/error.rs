@@ -78,7 +78,3 @@ impl From<MfacError> for MethodError {
         }
     }
 }
-
-pub(crate) fn positive(field: &str, x: f64) -> Result<(), Invalid> {
-    Invalid::check(x > 0.0 && x.is_finite(), field, x, "a finite number > 0")
-}

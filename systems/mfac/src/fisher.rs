@@ -5,10 +5,9 @@ use faer::reborrow::ReborrowMut;
 use faer::{Mat, MatMut, MatRef};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use thalweg_core::{MethodError, Real};
+use thalweg_core::{Invalid, MethodError, Real};
 
 use crate::dense::{cholesky, forward, shift, solved};
-use crate::error::positive;
 use crate::gradients::syrk;
 use crate::{Gradients, MfacError, memory};
 
@@ -70,7 +69,7 @@ impl StaticFisher {
     /// rounding makes the matrix singular.
     pub fn new(gradients: Gradients, options: Options) -> Result<Self, MfacError> {
         let Options { damp, block } = options;
-        positive("damp", damp)?;
+        Invalid::positive("damp", damp)?;
         let (m, d) = (gradients.count(), gradients.width());
         let size = if block == 0 { d } else { block.min(d) };
         let sides = |m: u64| m.min(size as u64);
@@ -155,7 +154,7 @@ impl StaticFisher {
     pub fn submatrix(&self, at: &[usize]) -> Result<Mat<f64>, MfacError> {
         let d = self.gradients.width();
         if let Some(i) = at.iter().find(|i| **i >= d) {
-            thalweg_core::Invalid::check(false, "element", i, &format!("an index below {d}"))?;
+            Invalid::check(false, "element", i, &format!("an index below {d}"))?;
         }
         let mut places = BTreeMap::<usize, Vec<usize>>::new();
         for (place, i) in at.iter().enumerate() {

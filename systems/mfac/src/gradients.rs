@@ -52,8 +52,8 @@ impl Gradients {
     /// m rows of d zeros, for numbers of type `T`. An error if they would take more than three
     /// quarters of the free memory.
     pub fn zeros<T: Real>(m: usize, d: usize, storage: Storage) -> Result<Self, MfacError> {
-        Invalid::check(m > 0, "gradients", m, "at least 1")?;
-        Invalid::check(d > 0, "length of a gradient", d, "at least 1")?;
+        Invalid::count("gradients", m)?;
+        Invalid::count("length of a gradient", d)?;
         let size = if storage == Storage::Bf16 { 2 } else { size_of::<T>() };
         memory::check(m, d, |m| bytes(m, d, size))?;
         let data = match storage {
@@ -78,9 +78,9 @@ impl Gradients {
     /// Takes m rows that lie one after the other, without a copy. An error if a number is not
     /// finite.
     pub fn from_flat(flat: Vec<f32>, m: usize) -> Result<Self, MfacError> {
-        Invalid::check(m > 0, "gradients", m, "at least 1")?;
+        Invalid::count("gradients", m)?;
         let d = flat.len() / m;
-        Invalid::check(d > 0, "length of a gradient", d, "at least 1")?;
+        Invalid::count("length of a gradient", d)?;
         MethodError::check_length("the block of gradients", flat.len(), m * d)?;
         flat.par_chunks(d).enumerate().try_for_each(|(k, row)| finite(k, row))?;
         Ok(Self { m, d, data: Data::F32(flat) })

@@ -47,14 +47,13 @@ impl Gradual {
             && self.targets.is_sorted();
         let shown = format!("{:?}", self.targets);
         Invalid::check(legal, "targets", shown, "sparsities in [0, 1], none below the one before")?;
-        Invalid::check(self.every > 0, "every", self.every, "at least 1")?;
+        Invalid::count("every", self.every)?;
         let last = self.last();
         Invalid::check(self.epochs > last, "epochs", self.epochs, &format!("more than {last}"))?;
         let legal = !self.lr.is_empty() && self.lr.iter().all(|lr| *lr >= 0.0 && lr.is_finite());
         Invalid::check(legal, "lr", format!("{:?}", self.lr), "finite numbers ≥ 0, at least one")?;
-        let legal = (0.0..1.0).contains(&self.momentum);
-        Invalid::check(legal, "momentum", self.momentum, "a number in [0, 1)")?;
-        Invalid::check(self.batch > 0, "batch", self.batch, "at least 1")
+        Invalid::in_half_open("momentum", self.momentum, 0.0, 1.0)?;
+        Invalid::count("batch", self.batch)
     }
 
     /// The epochs of fine-tuning between pruning step `stage` and the next, or the end.

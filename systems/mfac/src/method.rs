@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Iterate, Method, MethodError, Objective, Progress, Real, Seed};
 use thalweg_optim::{Guard, Schedule, chunks, kill};
 
-use crate::error::positive;
 use crate::{Storage, WindowFisher};
 
 /// A learning rate, or `auto`: 1/m.
@@ -254,13 +253,11 @@ impl MFac {
     pub fn check(&self) -> Result<(), Invalid> {
         let lr = self.lr.value(1);
         Invalid::check(lr >= 0.0 && lr.is_finite(), "lr", self.lr, Lr::LEGAL)?;
-        Invalid::check(self.window > 0, "window", self.window, "at least 1")?;
-        positive("damp", self.damp)?;
-        positive("damp_rel", self.damp_rel.unwrap_or(1.0))?;
-        let legal = (0.0..1.0).contains(&self.momentum);
-        Invalid::check(legal, "momentum", self.momentum, "a number in [0, 1)")?;
-        let decay = self.weight_decay;
-        Invalid::check(decay >= 0.0 && decay.is_finite(), "weight_decay", decay, "a finite number ≥ 0")?;
+        Invalid::count("window", self.window)?;
+        Invalid::positive("damp", self.damp)?;
+        Invalid::positive("damp_rel", self.damp_rel.unwrap_or(1.0))?;
+        Invalid::in_half_open("momentum", self.momentum, 0.0, 1.0)?;
+        Invalid::at_least_zero("weight_decay", self.weight_decay)?;
         self.schedule.validate()
     }
 }

@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Kind, Layout, MethodError};
 use thalweg_optim::{glob, known};
 
-use crate::error::positive;
 use crate::fisher::Block;
 use crate::obs::{self, Compensation, compensate, predicted_increase, saliencies};
 use crate::select::{Pattern, cheapest, merged, patterned};
@@ -172,9 +171,9 @@ impl ObsPruner {
     pub fn validate(&self) -> Result<(), Invalid> {
         let legal = !self.gradients.is_empty() && !self.gradients.contains(&0);
         Invalid::check(legal, "gradients", format!("{:?}", self.gradients), "numbers ≥ 1, at least one")?;
-        Invalid::check(self.micro_batch > 0, "micro_batch", self.micro_batch, "at least 1")?;
-        positive("damp", self.damp)?;
-        Invalid::check(self.recompute > 0, "recompute", self.recompute, "at least 1")?;
+        Invalid::count("micro_batch", self.micro_batch)?;
+        Invalid::positive("damp", self.damp)?;
+        Invalid::count("recompute", self.recompute)?;
         let legal = self.pattern.is_none() || self.compensation != Compensation::Greedy;
         Invalid::check(legal, "compensation", "greedy", "none, single or joint together with a pattern")?;
         Invalid::check(!self.layers.is_empty(), "layers", "[]", "at least one pattern, e.g. *")
@@ -240,7 +239,7 @@ impl ObsPruner {
         let mut pairs = weights.layers.windows(2);
         let legal = pairs.all(|pair| pair[0].range.end <= pair[1].range.start);
         Invalid::check(legal, "layers", "overlapping ranges", "disjoint ranges in the order of the buffer")?;
-        Invalid::check((0.0..=1.0).contains(&sparsity), "sparsity", sparsity, "a number in [0, 1]")?;
+        Invalid::in_closed("sparsity", sparsity, 0.0, 1.0)?;
         let count = Count::of(weights.alive, weights.layers);
         let target = match self.relative_to {
             Scope::Prunable => sparsity,

@@ -1,7 +1,6 @@
 use serde::{Deserialize, Serialize};
-use thalweg_core::{MethodError, Real};
+use thalweg_core::{Invalid, MethodError, Real};
 
-use crate::error::positive;
 use crate::sliding::Sliding;
 use crate::{Gradients, MfacError, Storage};
 
@@ -40,7 +39,7 @@ impl WindowFisher {
     /// A window of m empty slots for gradients of d numbers of type `T`. An error if a number is
     /// out of range, or m·d numbers would take more than three quarters of the free memory.
     pub fn new<T: Real>(m: usize, d: usize, damp: f64, storage: Storage) -> Result<Self, MfacError> {
-        positive("damp", damp)?;
+        Invalid::positive("damp", damp)?;
         let gradients = Gradients::zeros::<T>(m, d, storage)?;
         let factor = Sliding::scaled_identity(m, m as f64 * damp);
         Ok(Self { gradients, damp, gram: vec![0.0; m * m], factor, oldest: 0, filled: 0, slides: 0 })
@@ -91,7 +90,7 @@ impl WindowFisher {
 
     /// Changes the damping, which factors K anew: m³/3 operations.
     pub fn set_damp(&mut self, damp: f64) -> Result<(), MfacError> {
-        positive("damp", damp)?;
+        Invalid::positive("damp", damp)?;
         self.damp = damp;
         self.refactor()
     }

@@ -1,7 +1,6 @@
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Iterate, Layered, Method, MethodError, Progress, Real, Seed};
 
-use crate::kfac::positive;
 use crate::layer::{Layers, Seen, admit};
 use crate::precondition::{self, Curvature, Plan};
 use crate::{Backend, Rescale, State};
@@ -102,11 +101,10 @@ impl<P: Layered + ?Sized> Method<P> for Eva {
 
     fn validate(&self) -> Result<(), Invalid> {
         self.backend.check()?;
-        Invalid::check(self.factor_freq > 0, "factor_freq", self.factor_freq, "at least 1")?;
-        let legal = (0.0..1.0).contains(&self.decay);
-        Invalid::check(legal, "decay", self.decay, "a number in [0, 1)")?;
-        positive("damping", self.damping)?;
-        positive("kl_clip", self.kl_clip.unwrap_or(1.0))
+        Invalid::count("factor_freq", self.factor_freq)?;
+        Invalid::in_half_open("decay", self.decay, 0.0, 1.0)?;
+        Invalid::positive("damping", self.damping)?;
+        Invalid::positive("kl_clip", self.kl_clip.unwrap_or(1.0))
     }
 
     fn init(&self, problem: &mut P, seed: Seed) -> Result<Self::State, MethodError> {

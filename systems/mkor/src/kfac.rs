@@ -143,12 +143,11 @@ impl<P: Layered + ?Sized> Method<P> for Kfac {
 
     fn validate(&self) -> Result<(), Invalid> {
         self.backend.check()?;
-        Invalid::check(self.factor_freq > 0, "factor_freq", self.factor_freq, "at least 1")?;
-        Invalid::check(self.inv_freq > 0, "inv_freq", self.inv_freq, "at least 1")?;
-        let legal = (0.0..1.0).contains(&self.decay);
-        Invalid::check(legal, "decay", self.decay, "a number in [0, 1)")?;
-        positive("damping", self.damping)?;
-        positive("kl_clip", self.kl_clip.unwrap_or(1.0))
+        Invalid::count("factor_freq", self.factor_freq)?;
+        Invalid::count("inv_freq", self.inv_freq)?;
+        Invalid::in_half_open("decay", self.decay, 0.0, 1.0)?;
+        Invalid::positive("damping", self.damping)?;
+        Invalid::positive("kl_clip", self.kl_clip.unwrap_or(1.0))
     }
 
     fn init(&self, problem: &mut P, seed: Seed) -> Result<Self::State, MethodError> {
@@ -163,8 +162,4 @@ impl<P: Layered + ?Sized> Method<P> for Kfac {
     fn finish(&self, _problem: &mut P, state: Self::State) -> Result<Self::Solution, MethodError> {
         Ok(state.theta().to_vec())
     }
-}
-
-pub(crate) fn positive(field: &str, x: f64) -> Result<(), Invalid> {
-    Invalid::check(x > 0.0 && x.is_finite(), field, x, "a number > 0")
 }

@@ -54,12 +54,10 @@ pub struct KneeState {
 impl Knee {
     /// Names the bad field.
     pub fn validate(&self) -> Result<(), Invalid> {
-        let open = self.beta > 0.0 && self.beta < 1.0;
-        Invalid::check(open, "knee.beta", self.beta, "a number in (0, 1)")?;
-        Invalid::check(self.window > 0, "knee.window", self.window, "at least 1")?;
-        let legal = (0.0..1.0).contains(&self.smoothing);
-        Invalid::check(legal, "knee.smoothing", self.smoothing, "a number in [0, 1)")?;
-        Invalid::check(self.patience > 0, "knee.patience", self.patience, "at least 1")
+        Invalid::in_open("knee.beta", self.beta, 0.0, 1.0)?;
+        Invalid::count("knee.window", self.window)?;
+        Invalid::in_half_open("knee.smoothing", self.smoothing, 0.0, 1.0)?;
+        Invalid::count("knee.patience", self.patience)
     }
 
     /// Takes in the loss of one step; whether a knee is reached. Losses that are not finite are
@@ -130,8 +128,7 @@ impl Default for KneeScheduleState {
 impl KneeSchedule {
     /// Names the bad field.
     pub fn validate(&self) -> Result<(), Invalid> {
-        let legal = self.factor > 0.0 && self.factor < 1.0;
-        Invalid::check(legal, "factor", self.factor, "a number in (0, 1)")?;
+        Invalid::in_open("factor", self.factor, 0.0, 1.0)?;
         self.knee.validate()
     }
 

@@ -1,7 +1,6 @@
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Iterate, Layered, Method, MethodError, Progress, Real, Seed};
 
-use crate::kfac::positive;
 use crate::knee::KneeScheduleState;
 use crate::layer::{Layers, Seen, admit};
 use crate::precondition::{self, Curvature, Plan};
@@ -226,14 +225,12 @@ impl<P: Layered + ?Sized> Method<P> for Mkor {
     }
 
     fn validate(&self) -> Result<(), Invalid> {
-        let open = |x: f64| x > 0.0 && x < 1.0;
         self.backend.check()?;
-        Invalid::check(self.inv_freq > 0, "inv_freq", self.inv_freq, "at least 1")?;
-        Invalid::check(open(self.decay), "decay", self.decay, "a number in (0, 1)")?;
-        positive("threshold", self.threshold)?;
-        let legal = (0.0..=1.0).contains(&self.stabilisation);
-        Invalid::check(legal, "stabilisation", self.stabilisation, "a number in [0, 1]")?;
-        positive("clip", self.clip)?;
+        Invalid::count("inv_freq", self.inv_freq)?;
+        Invalid::in_open("decay", self.decay, 0.0, 1.0)?;
+        Invalid::positive("threshold", self.threshold)?;
+        Invalid::in_closed("stabilisation", self.stabilisation, 0.0, 1.0)?;
+        Invalid::positive("clip", self.clip)?;
         self.form.validate(self.rule)?;
         let legal = !self.reenter || self.hybrid.is_some();
         Invalid::check(legal, "reenter", self.reenter, "hybrid together with reenter")?;

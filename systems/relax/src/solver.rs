@@ -180,7 +180,7 @@ impl Solver {
     pub fn validate(&self) -> Result<(), Invalid> {
         let omega = !self.method.relaxes() || (self.omega > 0.0 && self.omega < 2.0);
         Invalid::check(omega, "omega", self.omega, "a number in (0, 2); outside it relaxation diverges")?;
-        Invalid::check(self.tol > 0.0 && self.tol < 1.0, "tol", self.tol, "a number in (0, 1)")?;
+        Invalid::in_open("tol", self.tol, 0.0, 1.0)?;
         Invalid::check(self.cap > 0, "cap", self.cap, "at least 1 iteration")
     }
 

@@ -111,7 +111,7 @@ impl<P: Sequence + ?Sized> CoreMethod<P> for Steer {
 
     fn validate(&self) -> Result<(), Invalid> {
         self.policy.validate()?;
-        Invalid::check(!self.arms.is_empty(), "arms", self.arms.len(), "at least 1")?;
+        Invalid::count("arms", self.arms.len())?;
         let mixed = self.arms.iter().any(|a| a.method != self.arms[0].method);
         let one_line = matches!(self.policy, Policy::Joint(_) | Policy::Young);
         Invalid::check(

@@ -207,28 +207,22 @@ struct Ready {
 
 impl Topo {
     /// Names the bad field, its value and its legal range.
-    pub fn validate(&self) -> Result<(), TopoError> {
-        let positive = |x: f64| x > 0.0 && x.is_finite();
+    pub fn validate(&self) -> Result<(), Invalid> {
         let penalty = |p: &Penalty| match *p {
             Penalty::None => Ok(()),
-            Penalty::L1(l) | Penalty::L2(l) => Invalid::check(positive(l), "lambda", l, "a number > 0"),
-            Penalty::Mcp(l, g) => Invalid::check(positive(l), "lambda", l, "a number > 0")
-                .and_then(|()| Invalid::check(positive(g), "gamma", g, "a number > 0")),
+            Penalty::L1(l) | Penalty::L2(l) => Invalid::positive("lambda", l),
+            Penalty::Mcp(l, g) => Invalid::positive("lambda", l).and_then(|()| Invalid::positive("gamma", g)),
         };
         match &self.score {
             Score::L2(p) | Score::Logistic(p) => penalty(p)?,
             Score::Mcp(l, g) => penalty(&Penalty::Mcp(*l, *g))?,
-            Score::Bic(l) => Invalid::check(positive(*l), "lambda", l, "a number > 0")?,
+            Score::Bic(l) => Invalid::positive("lambda", *l)?,
             Score::Ev => {}
             Score::Mlp(mlp) => mlp.validate()?,
         }
-        if let Some(t) = self.threshold {
-            Invalid::check(t >= 0.0 && t.is_finite(), "threshold", t, "a number ≥ 0")?;
-        }
-        if let Some(w) = self.window {
-            Invalid::check(w <= 12, "window", w, "0 to 12")?;
-        }
-        Ok(())
+        Invalid::at_least_zero("threshold", self.threshold.unwrap_or(0.0))?;
+        let window = self.window.unwrap_or(0);
+        Invalid::check(window <= 12, "window", window, "0 to 12")
     }
 
     /// Learns a graph.

@@ -36,10 +36,10 @@ impl Default for Mlp {
 impl Mlp {
     /// Names the bad field, its value and its legal range.
     pub fn validate(&self) -> Result<(), Invalid> {
-        Invalid::check(self.hidden >= 1, "hidden", self.hidden, "at least 1")?;
-        Invalid::check(self.l1 >= 0.0 && self.l1.is_finite(), "l1", self.l1, "a number ≥ 0")?;
-        Invalid::check(self.l2 >= 0.0 && self.l2.is_finite(), "l2", self.l2, "a number ≥ 0")?;
-        Invalid::check(self.steps >= 1, "steps", self.steps, "at least 1")
+        Invalid::count("hidden", self.hidden)?;
+        Invalid::at_least_zero("l1", self.l1)?;
+        Invalid::at_least_zero("l2", self.l2)?;
+        Invalid::count("steps", self.steps)
     }
 
     /// The score of this model on data.

@@ -17,7 +17,7 @@ fn every_bad_field_is_named_with_its_value_and_range() {
     let rules = |key: &str, rule| AdaHessian { blocks: BlockRules([(key.into(), rule)].into()), ..method() };
     let linear = Schedule::parse("linear").unwrap();
     let table = [
-        (AdaHessian { lr: -0.1, ..method() }, "lr = -0.1 is not allowed; use a finite number ≥ 0"),
+        (AdaHessian { lr: -0.1, ..method() }, "lr = -0.1 is not allowed; use a number ≥ 0"),
         (AdaHessian { lr: f64::NAN, ..method() }, "lr = NaN"),
         (
             AdaHessian { betas: (1.0, 0.999), ..method() },

@@ -46,7 +46,7 @@ impl<'p> Method<Oracle<'p>> for Bome {
     fn validate(&self) -> Result<(), Invalid> {
         let &Self { alpha, beta, gamma, eta, inner, trust, .. } = self;
         positive([("alpha", alpha), ("beta", beta), ("gamma", gamma), ("eta", eta), ("trust", trust)])?;
-        Invalid::check(inner >= 1, "inner", inner, "a whole number ≥ 1")
+        Invalid::count("inner", inner)
     }
 
     fn init(&self, oracle: &mut Oracle<'p>, seed: Seed) -> Result<Self::State, MethodError> {

@@ -67,8 +67,8 @@ impl<'p> Method<Oracle<'p>> for F2sa {
             ("shift", shift),
             ("trust", trust),
         ])?;
-        Invalid::check(delta >= 0.0, "delta", delta, "a number ≥ 0")?;
-        Invalid::check(inner >= 1, "inner", inner, "a whole number ≥ 1")
+        Invalid::at_least_zero("delta", delta)?;
+        Invalid::count("inner", inner)
     }
 
     fn init(&self, oracle: &mut Oracle<'p>, seed: Seed) -> Result<Self::State, MethodError> {

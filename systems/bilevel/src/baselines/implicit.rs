@@ -299,8 +299,8 @@ impl<'p> Method<Oracle<'p>> for Implicit {
         let &Self { alpha, power, gamma, inner, products, shift, trust, .. } = self;
         positive([("alpha", alpha), ("gamma", gamma), ("shift", shift), ("trust", trust)])?;
         exponents([("power", power)])?;
-        Invalid::check(inner >= 1, "inner", inner, "a whole number ≥ 1")?;
-        Invalid::check(products >= 1, "products", products, "a whole number ≥ 1")
+        Invalid::count("inner", inner)?;
+        Invalid::count("products", products)
     }
 
     fn init(&self, oracle: &mut Oracle<'p>, seed: Seed) -> Result<Self::State, MethodError> {

@@ -75,8 +75,8 @@ impl<'p> Method<Oracle<'p>> for ImplicitLbfgs {
     }
 
     fn validate(&self) -> Result<(), Invalid> {
-        Invalid::check(self.tolerance >= 0.0, "tolerance", self.tolerance, "a number ≥ 0")?;
-        Invalid::check(self.inner > 0.0, "inner", self.inner, "a number > 0")
+        Invalid::at_least_zero("tolerance", self.tolerance)?;
+        Invalid::positive("inner", self.inner)
     }
 
     fn init(&self, oracle: &mut Oracle<'p>, _seed: Seed) -> Result<Self::State, MethodError> {

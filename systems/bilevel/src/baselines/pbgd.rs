@@ -76,10 +76,9 @@ impl<'p> Method<Oracle<'p>> for Pbgd {
     fn validate(&self) -> Result<(), Invalid> {
         let &Self { penalty, penalty_end, alpha, beta, gamma, inner, trust, .. } = self;
         positive([("alpha", alpha), ("beta", beta), ("gamma", gamma), ("trust", trust)])?;
-        for (name, weight) in [("penalty", penalty), ("penalty_end", penalty_end)] {
-            Invalid::check(weight >= 0.0 && weight.is_finite(), name, weight, "a number ≥ 0")?;
-        }
-        Invalid::check(inner >= 1, "inner", inner, "a whole number ≥ 1")
+        Invalid::at_least_zero("penalty", penalty)?;
+        Invalid::at_least_zero("penalty_end", penalty_end)?;
+        Invalid::count("inner", inner)
     }
 
     fn init(&self, oracle: &mut Oracle<'p>, seed: Seed) -> Result<Self::State, MethodError> {

@@ -68,8 +68,8 @@ impl<'p> Method<Oracle<'p>> for Search {
     }
 
     fn validate(&self) -> Result<(), Invalid> {
-        Invalid::check(self.trials >= 1, "trials", self.trials, "a whole number ≥ 1")?;
-        Invalid::check(self.inner > 0.0, "inner", self.inner, "a number > 0")
+        Invalid::count("trials", self.trials)?;
+        Invalid::positive("inner", self.inner)
     }
 
     fn init(&self, oracle: &mut Oracle<'p>, seed: Seed) -> Result<Self::State, MethodError> {

@@ -2,7 +2,7 @@
 //! et al. 2017; Shaban et al. 2019).
 
 use rand::RngExt;
-use thalweg_core::Seed;
+use thalweg_core::{Invalid, Seed};
 
 use crate::descent::minimise;
 use crate::tasks::classify::{Classifier, Examples, Weighted, total};
@@ -50,7 +50,7 @@ impl Cleaning {
                 format!("class {most} of {classes} classes; give two at least, and those of all examples");
             return Err(BilevelError::Data(cause));
         }
-        thalweg_core::Invalid::check(ridge > 0.0 && ridge.is_finite(), "ridge", ridge, "a number > 0")?;
+        Invalid::positive("ridge", ridge)?;
         let classifier = Classifier { columns, hidden: 0, scores: classes };
         let start = vec![0.0; classifier.parameters()];
         Ok(Self { train, val, held: None, classifier, ridge, x_set: Set::cube(n, -6.0, 6.0), start })

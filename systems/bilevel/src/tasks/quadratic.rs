@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Seed, normal};
 
+use crate::first::positive;
 use crate::set::dot;
 use crate::tasks::regularisation::share;
 use crate::{Batch, Bilevel, BilevelError, Grad};
@@ -81,13 +82,10 @@ impl Quadratic {
     /// Sizes or curvatures that are not positive, too few terms for the size, none with a minimum among 20.
     pub fn new(spec: Spec, seed: Seed) -> Result<Self, BilevelError> {
         let Spec { outer, inner, terms, mu, l, cross } = spec;
-        for (name, size) in [("outer", outer), ("inner", inner)] {
-            Invalid::check(size > 0, name, size, "a number ≥ 1")?;
-        }
+        Invalid::count("outer", outer)?;
+        Invalid::count("inner", inner)?;
         Invalid::check(terms > inner, "terms", terms, "more than `inner`, so that g is strongly convex")?;
-        for (name, size) in [("mu", mu), ("l", l), ("cross", cross)] {
-            Invalid::check(size > 0.0 && size.is_finite(), name, size, "a number > 0")?;
-        }
+        positive([("mu", mu), ("l", l), ("cross", cross)])?;
         (0..TRIES).find_map(|k| Self::made(&spec, &mut seed.stream("quadratic", k))).ok_or_else(|| {
             BilevelError::Data(format!("none of {TRIES} random quadratics has a minimum; lower `cross`"))
         })

@@ -49,6 +49,15 @@ fn settings() {
     says(ConvexRelu { eps: Some(vec![9.0, 9.0]), ..plain() }.fit(&samples(), &Y), &["largest admissible"]);
     let tol = Solver { tol: -1.0, algorithm: Some(Algorithm::Admm), ..Solver::default() };
     says(ConvexRelu { solver: tol, ..plain() }.fit(&samples(), &Y), &["tol", "≥ 0"]);
+    for (solver, words) in [
+        (Solver { tol: f64::NAN, ..Solver::default() }, ["tol = NaN", "a number ≥ 0"]),
+        (Solver { max_iterations: 0, ..Solver::default() }, ["max_iterations = 0", "at least 1"]),
+        (Solver { rho: Some(0.0), ..Solver::default() }, ["rho = 0", "a number > 0"]),
+    ] {
+        says(ConvexRelu { solver, ..plain() }.fit(&samples(), &Y), &words);
+    }
+    let patterns = Choice::Sample(0);
+    says(ConvexRelu { patterns, ..plain() }.fit(&samples(), &Y), &["patterns = 0", "at least 1"]);
     let paper = Solver { algorithm: Some(Algorithm::AdmmPaper), ..Solver::default() };
     says(ConvexRelu { solver: paper, ..plain() }.fit(&samples(), &Y), &["admm-paper", "loss"]);
     let rbcd = Solver { algorithm: Some(Algorithm::Rbcd), ..Solver::default() };

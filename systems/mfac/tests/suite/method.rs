@@ -318,7 +318,7 @@ fn settings_survive_a_file_and_name_their_errors() {
     for (method, expected) in [
         (MFac { lr: Lr::Fixed(-1.0), ..base() }, "lr = -1"),
         (MFac { window: 0, ..base() }, "window = 0 is not allowed; use at least 1"),
-        (MFac { damp: 0.0, ..base() }, "damp = 0 is not allowed; use a finite number > 0"),
+        (MFac { damp: 0.0, ..base() }, "damp = 0 is not allowed; use a number > 0"),
         (MFac { damp_rel: Some(-1.0), ..base() }, "damp_rel = -1"),
         (MFac { momentum: 1.0, ..base() }, "momentum = 1"),
         (MFac { weight_decay: f64::NAN, ..base() }, "weight_decay = NaN"),

@@ -135,9 +135,9 @@ impl Policy {
             Self::Joint(m) => {
                 count("context_features", m.context_features)?;
                 count("omega_features", m.omega_features)?;
-                Invalid::check(m.ridge > 0.0 && m.ridge.is_finite(), "ridge", m.ridge, "a number > 0")?;
-                Invalid::check(m.bonus >= 0.0 && m.bonus.is_finite(), "bonus", m.bonus, "a number ≥ 0")?;
-                Invalid::check(m.memory > 0.0 && m.memory <= 1.0, "memory", m.memory, "a number in (0, 1]")
+                Invalid::positive("ridge", m.ridge)?;
+                Invalid::at_least_zero("bonus", m.bonus)?;
+                Invalid::share("memory", m.memory)
             }
             _ => Ok(()),
         }
@@ -248,7 +248,7 @@ impl Pilot {
     pub fn new(policy: &Policy, places: &[f64], interval: Interval, seed: Seed) -> Result<Self, RelaxError> {
         policy.validate()?;
         interval.validate()?;
-        Invalid::check(!places.is_empty(), "arms", places.len(), "at least 1")?;
+        Invalid::count("arms", places.len())?;
         Invalid::check(
             places.iter().all(|p| p.is_finite()),
             "arms",

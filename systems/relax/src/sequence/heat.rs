@@ -59,7 +59,7 @@ impl Heat {
         u: impl Fn((f64, f64)) -> f64,
     ) -> Result<Self, RelaxError> {
         Invalid::check((2..=10_000).contains(&nx), "nx", nx, "2 to 10000 cells per side")?;
-        Invalid::check(steps > 0, "steps", steps, "at least 1")?;
+        Invalid::count("steps", steps)?;
         let side = nx - 1;
         let matrix = Stencil::plane(side, side, 1.0, [0.0, 0.0])?;
         let coordinate = |k: usize| (k + 1) as f64 / nx as f64;

@@ -18,7 +18,7 @@ pub struct Systems {
 impl Systems {
     /// Matrices, right-hand sides and contexts; a matrix may serve several systems.
     pub fn new(systems: Vec<(Arc<Csr>, Vec<f64>, f64)>) -> Result<Self, RelaxError> {
-        Invalid::check(!systems.is_empty(), "systems", systems.len(), "at least 1")?;
+        Invalid::count("systems", systems.len())?;
         for (a, b, context) in &systems {
             check_vector("the right-hand side", b, a.rows())?;
             Invalid::check(context.is_finite(), "context", context, "a finite number")?;

@@ -40,7 +40,7 @@ pub struct Shifted {
 impl Shifted {
     /// The sequence on `side × side` points.
     pub fn new(shift: Shift, side: usize, steps: u64, seed: Seed) -> Result<Self, RelaxError> {
-        Invalid::check(steps > 0, "steps", steps, "at least 1")?;
+        Invalid::count("steps", steps)?;
         let base = Stencil::laplacian(side, side)?;
         let (b, x) = (vec![0.0; base.len()], vec![0.0; base.len()]);
         let work = Workspace::default();
