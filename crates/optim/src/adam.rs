@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Iterate, Method, MethodError, Objective, Progress, Real, Seed};
+use thalweg_linalg::vector::each4;
 
-use crate::chunks::each4;
 use crate::descent::{Move, check_betas};
 use crate::{Descent, Group, Pace, Schedule};
 

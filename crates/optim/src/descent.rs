@@ -1,7 +1,8 @@
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Iterate, MethodError, Objective, Progress, Real};
+use thalweg_linalg::vector;
 
-use crate::{Group, Guard, Rates, Schedule, chunks, group};
+use crate::{Group, Guard, Rates, Schedule, group};
 
 /// What the states of all first-order methods share: the iterate, the counters, the guard.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -84,7 +85,7 @@ impl<T: Real> Descent<T> {
         self.t += 1;
         let (mut grad_max, mut grad_norm) = (f64::NAN, f64::NAN);
         if self.guard.admit(problem.layout(), value, &[("the gradient", &self.grad)])? {
-            (grad_max, grad_norm) = (chunks::max_abs(&self.grad), chunks::dot(&self.grad, &self.grad).sqrt());
+            (grad_max, grad_norm) = (vector::max_abs(&self.grad), vector::dot(&self.grad, &self.grad).sqrt());
             self.updates += 1;
             for rates in &group::rates(problem.layout(), pace.groups, pace.weight_decay)? {
                 rule(Move {

@@ -13,6 +13,7 @@
 use std::f64::consts::TAU;
 
 use thalweg_core::{Invalid, Layout, MethodError, Objective, Problem};
+use thalweg_linalg::vector::dot_in_turn;
 
 /// A smooth function of a vector. Closures `|x, grad| value` are one, without Hessian.
 pub trait Smooth {
@@ -173,7 +174,7 @@ impl Smooth for Quadratic {
 
     fn hvp(&self, _x: &[f64], z: &[f64], product: &mut [f64]) -> bool {
         for (p, row) in product.iter_mut().zip(self.a.chunks_exact(z.len().max(1))) {
-            *p = inner(row, z);
+            *p = dot_in_turn(row, z);
         }
         true
     }
@@ -204,14 +205,14 @@ impl Logistic {
     /// Row, label, and its margin y xᵀw.
     fn rows<'a>(&'a self, w: &'a [f64]) -> impl Iterator<Item = (&'a [f64], f64, f64)> {
         let rows = self.x.chunks_exact(self.width).zip(&self.y);
-        rows.map(move |(x, &y)| (x, y, y * inner(x, w)))
+        rows.map(move |(x, &y)| (x, y, y * dot_in_turn(x, w)))
     }
 }
 
 impl Smooth for Logistic {
     fn value_grad(&self, w: &[f64], grad: &mut [f64]) -> f64 {
         let n = self.y.len() as f64;
-        let mut value = 0.5 * self.lambda * inner(w, w);
+        let mut value = 0.5 * self.lambda * dot_in_turn(w, w);
         grad.iter_mut().zip(w).for_each(|(g, w)| *g = self.lambda * w);
         for (x, y, margin) in self.rows(w) {
             // log(1 + e^−m) without overflow for very wrong rows.
@@ -226,15 +227,11 @@ impl Smooth for Logistic {
         let n = self.y.len() as f64;
         product.iter_mut().zip(z).for_each(|(p, z)| *p = self.lambda * z);
         for (x, _, margin) in self.rows(w) {
-            let weight = sigmoid(margin) * sigmoid(-margin) * inner(x, z) / n;
+            let weight = sigmoid(margin) * sigmoid(-margin) * dot_in_turn(x, z) / n;
             product.iter_mut().zip(x).for_each(|(p, x)| *p += weight * x);
         }
         true
     }
-}
-
-fn inner(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 fn sigmoid(x: f64) -> f64 {

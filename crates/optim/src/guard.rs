@@ -1,7 +1,6 @@
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Layout, MethodError, Real};
-
-use crate::chunks;
+use thalweg_linalg::vector;
 
 /// Skips steps whose loss or derivatives are not finite, and gives up after
 /// [`Guard::LIMIT`] in a row.
@@ -25,7 +24,7 @@ impl Guard {
         value: f64,
         vectors: &[(&str, &[T])],
     ) -> Result<bool, MethodError> {
-        let bad = vectors.iter().find(|(_, v)| !chunks::max_abs(v).is_finite());
+        let bad = vectors.iter().find(|(_, v)| !vector::max_abs(v).is_finite());
         self.judge(layout, value, bad.copied())
     }
 

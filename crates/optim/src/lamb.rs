@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Method, MethodError, Objective, Progress, Real, Seed};
+use thalweg_linalg::vector::{dot, each2, each3};
 
 use crate::adam::AdamState;
-use crate::chunks::{dot, each2, each3};
 use crate::descent::check_betas;
 use crate::{Group, Pace, Schedule};
 

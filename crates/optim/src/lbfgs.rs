@@ -1,9 +1,8 @@
-use std::collections::VecDeque;
-
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Iterate, Method, MethodError, Objective, Progress, Real, Seed};
+use thalweg_linalg::quasi_newton::Pairs;
+use thalweg_linalg::vector::{dot, each2, max_abs};
 
-use crate::chunks::{dot, each2, max_abs};
 use crate::descent::{Descent, free_gradient};
 
 /// Limited-memory BFGS (Liu and Nocedal 1989) with a line search for the strong Wolfe conditions
@@ -38,8 +37,7 @@ impl Default for Lbfgs {
 #[serde(bound = "T: Real")]
 pub struct LbfgsState<T> {
     at: Point<T>,
-    /// Oldest first.
-    pairs: VecDeque<Pair<T>>,
+    pairs: Pairs<T>,
     /// Evaluations spent since the last report.
     unreported: u64,
 }
@@ -50,14 +48,6 @@ struct Point<T> {
     theta: Vec<T>,
     grad: Vec<T>,
     value: f64,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(bound = "T: Real")]
-struct Pair<T> {
-    s: Vec<T>,
-    y: Vec<T>,
-    sy: f64,
 }
 
 impl<T> Iterate<T> for LbfgsState<T> {
@@ -88,7 +78,7 @@ impl<P: Objective + ?Sized> Method<P> for Lbfgs {
         let grad = vec![Real::ZERO; theta.len()];
         // The start is evaluated by the first step, when the problem knows its batch.
         let at = Point { theta, grad, value: f64::NAN };
-        Ok(LbfgsState { at, pairs: VecDeque::new(), unreported: 0 })
+        Ok(LbfgsState { at, pairs: Pairs::default(), unreported: 0 })
     }
 
     fn step(&self, problem: &mut P, state: &mut Self::State) -> Result<Progress, MethodError> {
@@ -149,11 +139,11 @@ impl Lbfgs {
     ) -> Result<bool, MethodError> {
         loop {
             let LbfgsState { at, pairs, unreported } = &mut *state;
-            let mut direction = two_loop(&at.grad, pairs);
+            let mut direction = pairs.direction(&at.grad, dot);
             let mut slope = dot(&direction, &at.grad);
             if slope >= 0.0 || slope.is_nan() {
                 pairs.clear();
-                direction = two_loop(&at.grad, pairs);
+                direction = pairs.direction(&at.grad, dot);
                 slope = dot(&direction, &at.grad);
             }
             let first = if pairs.is_empty() { (1.0 / (-slope).sqrt()).min(1.0) } else { 1.0 };
@@ -176,15 +166,8 @@ impl Lbfgs {
                     each2(&mut d, b, |a, b| *a -= b);
                     d
                 };
-                let (s, y) = (difference(&trial.theta, &at.theta), difference(&trial.grad, &at.grad));
-                let sy = dot(&s, &y);
-                // Positive curvature keeps the implied matrix positive definite.
-                if sy > epsilon::<T>() * dot(&y, &y).sqrt() * dot(&s, &s).sqrt() {
-                    pairs.push_back(Pair { s, y, sy });
-                    if pairs.len() > self.history {
-                        pairs.pop_front();
-                    }
-                }
+                let pair = (difference(&trial.theta, &at.theta), difference(&trial.grad, &at.grad));
+                pairs.learn(pair, epsilon::<T>(), self.history, dot);
                 state.at = trial;
                 return Ok(true);
             }
@@ -194,26 +177,6 @@ impl Lbfgs {
             pairs.clear(); // perhaps the model was at fault: once more along −g
         }
     }
-}
-
-/// −H g for the matrix H that the pairs imply.
-fn two_loop<T: Real>(grad: &[T], pairs: &VecDeque<Pair<T>>) -> Vec<T> {
-    let mut q = grad.to_vec();
-    let mut alphas = Vec::with_capacity(pairs.len());
-    for Pair { s, y, sy } in pairs.iter().rev() {
-        let alpha = dot(s, &q) / sy;
-        let a = T::from_f64(alpha);
-        each2(&mut q, y, |q, y| *q -= a * y);
-        alphas.push(alpha);
-    }
-    let gamma = T::from_f64(pairs.back().map_or(1.0, |p| p.sy / dot(&p.y, &p.y)));
-    q.iter_mut().for_each(|q| *q *= gamma);
-    for (Pair { s, y, sy }, alpha) in pairs.iter().zip(alphas.into_iter().rev()) {
-        let a = T::from_f64(alpha - dot(y, &q) / sy);
-        each2(&mut q, s, |q, s| *q += a * s);
-    }
-    q.iter_mut().for_each(|q| *q = -*q);
-    q
 }
 
 /// Distance from 1 to the next number.

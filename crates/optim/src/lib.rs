@@ -3,7 +3,7 @@
 //! [`Sgd`], [`Adam`], [`AdamW`], [`Lamb`], [`Muon`] and [`Lbfgs`] are plain structs of
 //! hyper-parameters that move any [`thalweg_core::Objective`], in single or double precision. The
 //! pieces: [`Schedule`], per-block overrides ([`Group`], [`rates`]), the guard against non-finite
-//! steps ([`Guard`]), deterministic parallel loops ([`chunks`]), pruning masks ([`Masked`]), test
+//! steps ([`Guard`]), pruning masks ([`Masked`]), test
 //! [`functions`].
 //!
 //! ```
@@ -25,7 +25,6 @@
 #![forbid(unsafe_code)]
 
 mod adam;
-pub mod chunks;
 mod descent;
 pub mod functions;
 mod group;

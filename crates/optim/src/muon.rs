@@ -1,13 +1,11 @@
-use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, Par};
+use faer::{Accum, MatMut, MatRef};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use thalweg_core::{
-    Block, Invalid, Iterate, Kind, Method, MethodError, Objective, Progress, Real, Seed, zero_upper,
-};
+use thalweg_core::{Block, Invalid, Iterate, Kind, Method, MethodError, Objective, Progress, Real, Seed};
+use thalweg_linalg::dense::multiply;
+use thalweg_linalg::vector::{dot, each2, each3};
 
 use crate::adam::{Moments, adam_update};
-use crate::chunks::{each2, each3};
 use crate::descent::check_betas;
 use crate::{Descent, Group, Pace, Schedule, group};
 
@@ -155,7 +153,7 @@ pub fn orthogonalise<T: Real>(x: &mut [T], rows: usize, columns: usize, iteratio
     const A: f32 = 3.4445;
     const B: f32 = -4.7750;
     const C: f32 = 2.0315;
-    let norm = crate::chunks::dot(x, x).sqrt();
+    let norm = dot(x, x).sqrt();
     if norm == 0.0 {
         return; // the zero matrix has no direction
     }
@@ -188,8 +186,7 @@ fn product(a: MatRef<'_, f32>, b: MatRef<'_, f32>) -> Vec<f32> {
     c.par_chunks_mut(rows * PANEL).enumerate().for_each(|(panel, c)| {
         let columns = c.len() / rows;
         let c = MatMut::from_column_major_slice_mut(c, rows, columns);
-        matmul(c, Accum::Replace, a, b.subcols(panel * PANEL, columns), 1.0, Par::Seq);
-        zero_upper();
+        multiply(c, Accum::Replace, a, b.subcols(panel * PANEL, columns));
     });
     c
 }

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Iterate, Method, MethodError, Objective, Progress, Real, Seed};
+use thalweg_linalg::vector::{each2, each3};
 
-use crate::chunks::{each2, each3};
 use crate::{Descent, Group, Pace, Schedule};
 
 /// Stochastic gradient descent with momentum, as PyTorch defines it:

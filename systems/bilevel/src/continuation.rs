@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Iterate, Method, MethodError, Progress, Seed};
-use thalweg_optim::chunks::max_abs;
+use thalweg_linalg::vector::max_abs;
 
 use crate::descent::{self, Memory, Point};
 use crate::penalty::{Penalty, check_sigma, relaxed};

@@ -3,7 +3,7 @@
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use thalweg_core::Invalid;
-use thalweg_optim::chunks::max_abs;
+use thalweg_linalg::vector::max_abs;
 
 use crate::set::norm2;
 use crate::{At, Batch, BilevelError, Calls, Draw, Grad, Oracle, Set, Solution};

@@ -2,7 +2,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{MethodError, Problem};
-use thalweg_optim::chunks::max_abs;
+use thalweg_linalg::vector::max_abs;
 
 use crate::{BilevelError, Set};
 

@@ -330,7 +330,7 @@ fn dykstra(rows: &[Vec<f64>], rhs: &[f64], equations: usize, v: &mut [f64]) {
 }
 
 pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
-    thalweg_optim::chunks::dot(a, b)
+    thalweg_linalg::vector::dot(a, b)
 }
 
 pub(crate) fn norm2(a: &[f64]) -> f64 {

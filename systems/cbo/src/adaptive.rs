@@ -6,10 +6,10 @@
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Seed, normal};
+use thalweg_linalg::vector::dot_in_turn as dot;
 
 use crate::eigen::Frame;
 use crate::search::{pack, unpack};
-use crate::space::dot;
 use crate::{CboError, Facts, Search, Space, StopCause, Swarm};
 
 /// Hopping with adapted covariance.

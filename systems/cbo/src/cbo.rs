@@ -5,11 +5,11 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Seed, normal};
+use thalweg_linalg::vector::dot_in_turn as dot;
 use thalweg_optim::Schedule;
 
 use crate::eigen::Frame;
 use crate::search::{pack, unpack};
-use crate::space::dot;
 use crate::{Alpha, CboError, Facts, Search, Space, StopCause, Surface, Swarm, consensus};
 
 /// How the noise depends on the offset D = X − c from the consensus.

@@ -1,9 +1,9 @@
 //! The frame in which a cloud's coordinates are independent.
 
-use faer::{MatRef, Side};
+use faer::MatRef;
 use serde::{Deserialize, Serialize};
-
-use crate::space::dot;
+use thalweg_linalg::dense::Eigen;
+use thalweg_linalg::vector::dot_in_turn as dot;
 
 /// Eigenvectors (`[k, j]`, the k-th one in row k) and eigenvalues of a symmetric matrix.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,9 +27,8 @@ impl Frame {
         if !matrix.iter().all(|m| m.is_finite()) {
             return None;
         }
-        let eigen = MatRef::from_row_major_slice(matrix, dim, dim).self_adjoint_eigen(Side::Lower).ok()?;
-        let values = (0..dim).map(|k| eigen.S()[k]).collect();
-        let vectors = (0..dim * dim).map(|i| eigen.U()[(i % dim, i / dim)]).collect();
+        let Eigen { values, vectors } = Eigen::new(MatRef::from_row_major_slice(matrix, dim, dim)).ok()?;
+        let vectors = (0..dim * dim).map(|i| vectors[(i % dim, i / dim)]).collect();
         Some(Self { vectors, values })
     }
 

@@ -3,6 +3,7 @@
 use std::f64::consts::{E, PI, TAU};
 
 use thalweg_core::Invalid;
+use thalweg_linalg::vector::dot_in_turn;
 
 use crate::{BlackBox, CboError};
 
@@ -98,7 +99,7 @@ impl TestFunction {
         let z: Vec<f64> = x.iter().zip(&self.minimiser).map(|(x, s)| x - s).collect();
         let mut z = match &self.rotation {
             None => z,
-            Some(q) => q.chunks_exact(z.len()).map(|row| crate::space::dot(row, &z)).collect(),
+            Some(q) => q.chunks_exact(z.len()).map(|row| dot_in_turn(row, &z)).collect(),
         };
         z.iter_mut().for_each(|z| *z += self.offset);
         (self.formula)(&z)

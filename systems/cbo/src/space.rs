@@ -5,6 +5,8 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, normal};
+use thalweg_linalg::dense::{Svd, product};
+use thalweg_linalg::vector::dot_in_turn as dot;
 
 use crate::CboError;
 
@@ -197,8 +199,8 @@ impl Space {
             }
             Surface::Stiefel { rows, cols } => {
                 // The polar factor U Vᵀ is the nearest one. A cloud of zeros has none and stays.
-                if let Ok(svd) = MatRef::from_row_major_slice(x, *rows, *cols).thin_svd() {
-                    let nearest = svd.U() * svd.V().transpose();
+                if let Ok(Svd { u, v, .. }) = Svd::thin(MatRef::from_row_major_slice(x, *rows, *cols)) {
+                    let nearest = product(u, v.transpose());
                     for i in 0..*rows {
                         for j in 0..*cols {
                             x[i * cols + j] = nearest[(i, j)];
@@ -220,10 +222,6 @@ fn reflect(x: f64, lo: f64, hi: f64) -> f64 {
     let folded = t.rem_euclid(2.0 * side);
     let inside = if folded > side { 2.0 * side - folded } else { folded };
     if inside.is_finite() { (lo + inside).clamp(lo, hi) } else { 0.5 * (lo + hi) }
-}
-
-pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 fn normalise(x: &mut [f64]) {

@@ -2,7 +2,8 @@
 //! encloses the exact result of its exact operands.
 
 use faer::Mat;
-use faer::linalg::solvers::DenseSolveCore;
+use thalweg_linalg::dense::{Lu, lambda_max, product};
+use thalweg_linalg::vector::dot;
 
 /// Unit roundoff 2⁻⁵³.
 const U: f64 = f64::EPSILON / 2.0;
@@ -55,14 +56,14 @@ impl Ball {
     /// Product, whatever the order of summation: γ|A||B| for rounding, the rest for the radii.
     pub fn mul(&self, other: &Self) -> Self {
         let k = self.ncols();
-        let mid = &self.mid * &other.mid;
+        let mid = product(&self.mid, &other.mid);
         let size = |m: &Mat<f64>| Mat::from_fn(m.nrows(), m.ncols(), |i, j| m[(i, j)].abs());
         let (a, b) = (size(&self.mid), size(&other.mid));
         let g = gamma(k + 2);
         let spread = Mat::from_fn(b.nrows(), b.ncols(), |i, j| g * b[(i, j)] + other.rad[(i, j)]);
-        let mut rad = &a * &spread;
+        let mut rad = product(&a, &spread);
         if (0..self.ncols()).any(|j| self.rad.col_as_slice(j).iter().any(|r| *r != 0.0)) {
-            rad += &self.rad * (&b + &other.rad);
+            rad += product(&self.rad, &b + &other.rad);
         }
         // The radii's own rounding, and underflow.
         let (up, tiny) = (1.0 + 2.0 * gamma(2 * k + 8), (k + 1) as f64 * f64::MIN_POSITIVE);
@@ -120,7 +121,7 @@ impl Ball {
     /// at most e/(1−e) times the largest entry of V's. `None` if A is not proved invertible.
     pub fn inverse(&self) -> Option<Self> {
         let n = self.nrows();
-        let mid: Mat<f64> = self.mid.partial_piv_lu().inverse();
+        let mid = Lu::new(&self.mid).inverse();
         let v = Self::exact(mid);
         let e = Self::identity(n).sub(&v.mul(self)).row_sum();
         if e.is_nan() || e >= 0.5 {
@@ -190,22 +191,9 @@ fn completes(mut a: Vec<f64>, n: usize, shift: impl Fn(usize) -> f64) -> bool {
     true
 }
 
-/// Inner product with eight partial sums.
-pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let mut lanes = [0.0; 8];
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
-    for (a, b) in a.iter().zip(b) {
-        for l in 0..8 {
-            lanes[l] += a[l] * b[l];
-        }
-    }
-    let rest: f64 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    lanes.iter().sum::<f64>() + rest
-}
-
 /// A proved upper bound of the largest eigenvalue of every symmetric matrix in the ball.
 pub(crate) fn sound_lambda_max(a: &Ball) -> f64 {
-    let guess = crate::dense::lambda_max(&a.mid).max(0.0);
+    let guess = lambda_max(&a.mid).max(0.0);
     for slack in [1e-14, 1e-13, 1e-12, 1e-11, 1e-10, 1e-9, 1e-8, 1e-6, 1e-4] {
         let s = guess * (1.0 + slack) + f64::MIN_POSITIVE;
         let shifted = Ball::identity(a.nrows()).scale_rows(|_| s).sub(a);

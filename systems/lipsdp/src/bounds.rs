@@ -1,9 +1,9 @@
 //! Bounds in closed form: product of norms, ECLipsE-fast, splitting.
 
 use faer::Mat;
+use thalweg_linalg::dense::{self, lambda_max, solve, symmetric};
 
 use crate::ball::{Ball, gamma, sound_norm};
-use crate::dense::{lambda_max, solve, symmetric};
 use crate::net::{Block, Network};
 use crate::{Activation, LipError, Multipliers, Norm};
 
@@ -119,12 +119,14 @@ pub(crate) fn eclipse(net: &Network) -> Result<(Multipliers, f64), LipError> {
     let mut scales = Vec::new();
     for block in net.blocks() {
         match block {
-            Block::Affine(affine) => a = symmetric(&(&affine.weight * (&a * affine.weight.transpose()))),
+            Block::Affine(affine) => {
+                a = symmetric(&dense::product(&affine.weight, dense::product(&a, affine.weight.transpose())))
+            }
             _ => {
                 let s = lambda_max(&a).max(f64::MIN_POSITIVE);
                 let n = a.nrows();
                 let m = Mat::<f64>::identity(n, n) * faer::Scale(2.0 / s) - &a * faer::Scale(1.0 / (s * s));
-                a = solve(&m, Mat::<f64>::identity(n, n).as_ref()).ok_or(LipError::NoStart)?;
+                a = solve(&m, Mat::<f64>::identity(n, n)).ok_or(LipError::NoStart)?;
                 scales.push(s);
             }
         }

@@ -10,12 +10,13 @@
 //!
 //! with E = e = 0 in the predictor and the products of its steps in the corrector.
 
-use faer::linalg::solvers::{Llt, Solve};
-use faer::{Mat, Side};
+use faer::Mat;
+use thalweg_linalg::dense::{
+    Cholesky, Eigen, apply, cholesky, lambda_min, product, solve_lower, symmetric, symmetric_product,
+};
+use thalweg_linalg::vector::dot;
 
 use crate::LipError;
-use crate::ball::dot;
-use crate::dense::{apply, cholesky, eigenvalues, symmetric, symmetric_product};
 use crate::lmi::{Lmi, Part};
 
 /// Multipliers near the optimum.
@@ -80,7 +81,7 @@ pub(crate) fn minimise(
         let direction = |parts: &mut [Pair<'_>], sigma: f64, second: Option<(&[f64], &[f64])>| {
             let mut ae = vec![0.0; m];
             for x in parts.iter_mut() {
-                x.error = second.map(|_| symmetric(&(&x.d_dual * (&x.d_matrix * &x.inverse))));
+                x.error = second.map(|_| symmetric(&product(&x.d_dual, product(&x.d_matrix, &x.inverse))));
                 if let Some(e) = &x.error {
                     x.part.inner(e, &mut ae);
                 }
@@ -154,11 +155,7 @@ impl Factor {
         let l = cholesky(a)?;
         let n = l.nrows();
         let mut inverse = Mat::identity(n, n);
-        faer::linalg::triangular_solve::solve_lower_triangular_in_place(
-            l.as_ref(),
-            inverse.as_mut(),
-            faer::get_global_parallelism(),
-        );
+        solve_lower(&l, inverse.as_mut());
         Some(Self(inverse))
     }
 
@@ -168,7 +165,7 @@ impl Factor {
     }
 
     fn inverse(&self) -> Mat<f64> {
-        symmetric_product(self.0.transpose(), self.0.as_ref())
+        symmetric_product(self.0.transpose(), &self.0)
     }
 
     /// Longest step ≤ 1, times [`SHARE`], that keeps `L Lᵀ + a·D` positive semidefinite.
@@ -207,8 +204,8 @@ impl Factor {
                     1 => beta[i.min(j)],
                     _ => 0.0,
                 });
-                let Ok(e) = t.self_adjoint_eigen(Side::Lower) else { return eigenvalues(&t)[0] };
-                let (lowest, residual) = (e.S()[0], rest * e.U()[(k, 0)].abs());
+                let Ok(e) = Eigen::new(&t) else { return lambda_min(&t) };
+                let (lowest, residual) = (e.values[0], rest * e.vectors[(k, 0)].abs());
                 estimate = lowest - residual;
                 if residual <= 0.02 * lowest.abs() || lowest - residual > -0.5 && k > 15 {
                     return estimate;
@@ -267,7 +264,7 @@ impl<'a> Pair<'a> {
 
     fn dual_direction(&self, sigma_mu: f64) -> Mat<f64> {
         let mut d = &self.inverse * faer::Scale(sigma_mu) - &self.dual;
-        d -= symmetric(&(&self.dual * (&self.d_matrix * &self.inverse)));
+        d -= symmetric(&product(&self.dual, product(&self.d_matrix, &self.inverse)));
         if let Some(e) = &self.error {
             d -= e;
         }
@@ -287,8 +284,8 @@ impl<'a> Pair<'a> {
     fn schur(&self, h: &mut Mat<f64>, g: &mut [f64], ax: &mut [f64]) {
         let Part { diagonal, terms, sign, owner, .. } = self.part;
         let (zi, x) = (&self.inverse, &self.dual);
-        let (zt, xt) = (zi * terms, x * terms);
-        let [tzt, txt] = [&zt, &xt].map(|m| symmetric_product(terms.transpose(), m.as_ref()));
+        let (zt, xt) = (product(zi, terms), product(x, terms));
+        let [tzt, txt] = [&zt, &xt].map(|m| symmetric_product(terms.transpose(), m));
         for (l, (k, f)) in diagonal.iter().enumerate() {
             g[*k] += f * zi[(l, l)];
             ax[*k] += f * x[(l, l)];
@@ -317,7 +314,7 @@ impl Part {
         for (i, (j, factor)) in self.diagonal.iter().enumerate() {
             to[*j] += factor * s[(i, i)];
         }
-        let st = s * &self.terms;
+        let st = product(s, &self.terms);
         for (k, j) in self.owner.iter().enumerate() {
             to[*j] += self.sign[k] * dot(self.terms.col_as_slice(k), st.col_as_slice(k));
         }
@@ -330,7 +327,7 @@ fn inner(a: &Mat<f64>, b: &Mat<f64>) -> f64 {
 
 /// The factorised Newton matrix, scaled to unit diagonal.
 struct Newton {
-    factor: Llt<f64>,
+    factor: Cholesky,
     scale: Vec<f64>,
 }
 
@@ -347,7 +344,7 @@ impl Newton {
         let mut ridge = 1e-14;
         while ridge < 1e-3 {
             (0..n).for_each(|i| scaled[(i, i)] = 1.0 + ridge);
-            if let Ok(factor) = scaled.llt(Side::Lower) {
+            if let Ok(factor) = Cholesky::new(&scaled) {
                 return Some(Self { factor, scale });
             }
             ridge *= 10.0;

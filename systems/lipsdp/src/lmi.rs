@@ -8,8 +8,8 @@
 //! remainder (see `qc`). The d_k are the rows of every layer's gain, with sign −; C = −YᵀY or the border −Y.
 
 use faer::Mat;
+use thalweg_linalg::dense::{product, symmetric_product};
 
-use crate::dense::{columns, symmetric_product};
 use crate::net::{Block, Network};
 use crate::qc::{Form, Step};
 use crate::{Activation, LipError, Norm};
@@ -230,13 +230,13 @@ impl Lmi {
         for (block, step) in net.blocks().iter().zip(steps) {
             let Some(step) = step else {
                 if let Block::Affine(a) = block {
-                    h = &a.weight * h;
+                    h = product(&a.weight, h);
                 }
                 continue;
             };
             let (width, at) = (h.nrows(), diagonal.len());
             let on = |rows: &Mat<f64>| {
-                let mut map = columns(rows, 0, width) * &h;
+                let mut map = product(rows.subcols(0, width).to_owned(), &h);
                 for i in 0..rows.nrows() {
                     for k in 0..step.inner {
                         map[(i, at + k)] += rows[(i, width + k)];
@@ -253,7 +253,7 @@ impl Lmi {
         }
         let mut constant = Mat::zeros(side, side);
         if border == 0 {
-            constant -= h.transpose() * &h;
+            constant -= product(h.transpose(), &h);
         } else {
             for i in 0..m {
                 for j in border..side {

@@ -1,6 +1,6 @@
 use faer::Mat;
+use thalweg_linalg::dense::{Lu, apply, product};
 
-use crate::dense::apply;
 use crate::{Activation, LipError};
 
 /// `W x + b`; the rows of W are the outputs.
@@ -273,16 +273,16 @@ impl Block {
     fn push(&self, h: Vec<f64>, j: &mut Option<Mat<f64>>) -> Option<Vec<f64>> {
         match self {
             Self::Affine(a) => {
-                *j = j.take().map(|j| &a.weight * j);
+                *j = j.take().map(|j| product(&a.weight, j));
                 Some(a.at(&h))
             }
             Self::Activation(act) => act.push(&h, j.as_mut()),
             Self::Residual { inner, activation, outer } => {
-                let mut branch_j = j.as_ref().map(|j| &inner.weight * j);
+                let mut branch_j = j.as_ref().map(|j| product(&inner.weight, j));
                 let mut branch = activation.push(&inner.at(&h), branch_j.as_mut())?;
                 if let Some(outer) = outer {
                     branch = outer.at(&branch);
-                    branch_j = branch_j.map(|b| &outer.weight * b);
+                    branch_j = branch_j.map(|b| product(&outer.weight, b));
                 }
                 *j = j.take().zip(branch_j).map(|(j, b)| j + b);
                 Some(h.iter().zip(&branch).map(|(h, b)| h + b).collect())
@@ -304,10 +304,9 @@ impl Block {
                             let mut d = Some(Mat::identity(n, n));
                             activation.push(&at, d.as_mut())?;
                             let d = d?;
-                            let left = Mat::<f64>::identity(n, n) - &d * state;
-                            let right = &d * (&input.weight * &*j);
-                            use faer::linalg::solvers::Solve;
-                            *j = left.partial_piv_lu().solve(&right);
+                            let left = Mat::<f64>::identity(n, n) - product(&d, state);
+                            let right = product(&d, product(&input.weight, &*j));
+                            *j = Lu::new(&left).solve(&right);
                         }
                         return Some(z);
                     }

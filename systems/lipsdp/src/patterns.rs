@@ -3,8 +3,8 @@
 //! convex hull), so this is an upper bound, and the best one blind to which patterns occur.
 
 use faer::Mat;
+use thalweg_linalg::dense::{self, norm2};
 
-use crate::dense::norm2;
 use crate::net::{Block, Network};
 use crate::{Activation, LipError};
 
@@ -123,7 +123,7 @@ impl Search<'_> {
                     self.best = self.best.max(norm2(&product));
                 }
             }
-            Some(Layer::Linear(w)) => self.descend(depth - 1, product * w),
+            Some(Layer::Linear(w)) => self.descend(depth - 1, dense::product(product, w)),
             Some(Layer::Groups { groups, tail }) => {
                 if product.norm_l2() * tail > self.best && norm2(&product) * tail > self.best {
                     self.choose(depth, groups, product);
@@ -141,7 +141,7 @@ impl Search<'_> {
         let old = product.subcols(group.start, n).to_owned();
         for choice in &group.choices {
             let mut next = product.clone();
-            next.subcols_mut(group.start, n).copy_from(&old * choice);
+            next.subcols_mut(group.start, n).copy_from(dense::product(&old, choice));
             self.choose(depth, rest, next);
         }
     }

@@ -13,12 +13,11 @@
 
 use std::time::{Duration, Instant};
 
-use faer::linalg::solvers::Solve;
-use faer::{Mat, Side};
+use faer::Mat;
 use thalweg_core::{Kind, Layout, MethodError, Objective, Problem, Run, Seed, Stop};
+use thalweg_linalg::dense::{Eigen, congruence, product, scale_rows, solve, symmetric};
 use thalweg_optim::Lbfgs;
 
-use crate::dense::{columns, congruence, scale_rows, symmetric};
 use crate::net::{Block, Network};
 use crate::qc::{Form, Step};
 use crate::{LipError, Multipliers};
@@ -98,9 +97,9 @@ impl Value {
                     let base = at;
                     at += s.count;
                     Err(Local {
-                        next_h: columns(&s.next.mid, 0, width),
-                        next_r: columns(&s.next.mid, width, width + s.inner),
-                        gain: columns(&s.gain.mid, 0, width),
+                        next_h: s.next.mid.subcols(0, width).to_owned(),
+                        next_r: s.next.mid.subcols(width, s.inner).to_owned(),
+                        gain: s.gain.mid.subcols(0, width).to_owned(),
                         gain_owner: s.gain_owner,
                         rest_owner: s.rest_owner,
                         at: base,
@@ -132,34 +131,35 @@ impl Value {
             match block {
                 Ok(w) => value = congruence(w, &value),
                 Err(s) => {
-                    let pr = &value * &s.next_r;
-                    let mut k = symmetric(&(s.next_r.transpose() * &pr)) * faer::Scale(-1.0);
+                    let pr = product(&value, &s.next_r);
+                    let mut k = symmetric(&product(s.next_r.transpose(), &pr)) * faer::Scale(-1.0);
                     for (i, o) in s.rest_owner.iter().enumerate() {
                         k[(i, i)] += p[s.at + o];
                     }
-                    let f = k.llt(Side::Lower).ok()?.solve(&(pr.transpose() * &s.next_h));
-                    let through = &s.next_h + &s.next_r * &f;
-                    let own = s.gain.transpose() * scale_rows(&s.gain, |i| p[s.at + s.gain_owner[i]]);
-                    value = symmetric(&(s.next_h.transpose() * (&value * &through) + own));
+                    let f = solve(&k, product(pr.transpose(), &s.next_h))?;
+                    let through = &s.next_h + product(&s.next_r, &f);
+                    let weighted = scale_rows(&s.gain, |i| p[s.at + s.gain_owner[i]]);
+                    let own = product(s.gain.transpose(), weighted);
+                    value = symmetric(&(product(s.next_h.transpose(), product(&value, &through)) + own));
                     worst.push((f, through));
                 }
             }
         }
-        let e = value.self_adjoint_eigen(Side::Lower).ok()?;
+        let e = Eigen::new(&value).ok()?;
         let n = value.nrows();
-        let top = e.S()[n - 1];
+        let top = e.values[n - 1];
         if !(top > 0.0 && top.is_finite()) {
             return None;
         }
         if top < self.best.0 {
             self.best = (top, logs.to_vec());
         }
-        let powers: Vec<f64> = (0..n).map(|i| (e.S()[i].max(0.0) / top).powf(self.power)).collect();
+        let powers: Vec<f64> = (0..n).map(|i| (e.values[i].max(0.0) / top).powf(self.power)).collect();
         let total: f64 = powers.iter().sum();
         // ∂/∂P = V diag(λ^(q−1)/Σλ^q) Vᵀ.
-        let weight = |i: usize| powers[i] / (e.S()[i].max(top * 1e-300) * total);
-        let scaled = Mat::from_fn(n, n, |i, j| e.U()[(i, j)] * weight(j));
-        let mut g = symmetric(&(scaled * e.U().transpose()));
+        let weight = |i: usize| powers[i] / (e.values[i].max(top * 1e-300) * total);
+        let scaled = Mat::from_fn(n, n, |i, j| e.vectors[(i, j)] * weight(j));
+        let mut g = symmetric(&product(scaled, e.vectors.transpose()));
         let mut gradient = vec![0.0; p.len()];
         let mut worst = worst.into_iter().rev();
         for block in &self.blocks {
@@ -170,7 +170,7 @@ impl Value {
                     let diagonal = |rows: &Mat<f64>, k: usize, rg: &Mat<f64>| -> f64 {
                         (0..rows.ncols()).map(|j| rows[(k, j)] * rg[(k, j)]).sum()
                     };
-                    let (dg, fg) = (&s.gain * &g, &f * &g);
+                    let (dg, fg) = (product(&s.gain, &g), product(&f, &g));
                     for (k, o) in s.gain_owner.iter().enumerate() {
                         gradient[s.at + o] += diagonal(&s.gain, k, &dg);
                     }

@@ -2,8 +2,8 @@
 //! back to the network as stored.
 
 use faer::Mat;
+use thalweg_linalg::dense::{norm2, product, thin_r};
 
-use crate::dense::norm2;
 use crate::net::{Affine, Block, Network};
 use crate::qc::Form;
 use crate::{Activation, LipError, Multipliers, Norm};
@@ -104,7 +104,7 @@ fn merged(blocks: &[Block]) -> Vec<Block> {
     let mut out: Vec<Block> = Vec::new();
     for block in blocks {
         match (out.last_mut(), block) {
-            (Some(Block::Affine(a)), Block::Affine(b)) => *a = Affine::linear(&b.weight * &a.weight),
+            (Some(Block::Affine(a)), Block::Affine(b)) => *a = Affine::linear(product(&b.weight, &a.weight)),
             _ => out.push(block.clone()),
         }
     }
@@ -172,7 +172,7 @@ fn narrow(blocks: &mut [Block], inputs: usize) -> usize {
         return inputs;
     };
     if w.nrows() < w.ncols() {
-        *w = w.transpose().to_owned().qr().thin_R().transpose().to_owned();
+        *w = thin_r(w.transpose().to_owned()).transpose().to_owned();
     }
     w.ncols()
 }

@@ -3,10 +3,10 @@
 use faer::Mat;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use thalweg_linalg::dense::solve;
 
 use crate::ball::gamma;
 use crate::bounds::{constant, plus, product, proved_norm, times};
-use crate::dense::solve;
 use crate::lmi::Lmi;
 use crate::net::{Affine, Block};
 use crate::qc::Form;
@@ -68,7 +68,7 @@ fn cheap(pair: &Network, whole: &Multipliers) -> Result<Option<f64>, LipError> {
     let c = |i: usize| -part.constant[(i, i)];
     let top = (0..n).max_by(|a, b| c(*a).total_cmp(&c(*b))).unwrap_or(0);
     let y = Mat::from_fn(n, 1, |i, _| -part.constant[(i, top)] / c(top).sqrt());
-    let Some(x) = solve(&part.combine(&whole.flat()), y.as_ref()) else { return Ok(None) };
+    let Some(x) = solve(part.combine(&whole.flat()), &y) else { return Ok(None) };
     let s = (0..n).map(|i| x[(i, 0)] * y[(i, 0)]).sum::<f64>() * (1.0 + 1e-9);
     let scaled = |p: &Vec<f64>| p.iter().map(|p| p * s).collect();
     let multipliers = Multipliers {

@@ -4,8 +4,8 @@ use faer::Mat;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Seed, normal};
+use thalweg_linalg::dense::apply;
 
-use crate::dense::apply;
 use crate::{Network, Norm};
 
 /// How the lower bound is searched for.

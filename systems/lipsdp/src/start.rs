@@ -2,9 +2,9 @@
 //! are any.
 
 use faer::Mat;
+use thalweg_linalg::dense::{cholesky, lambda_max, lambda_min, norm2, product, scale_rows, solve, symmetric};
 
 use crate::ball::Ball;
-use crate::dense::{columns, eigenvalues, lambda_max, norm2, solve, symmetric};
 use crate::ipm;
 use crate::lmi::{Layout, Lmi, Part};
 use crate::net::{Block, Network};
@@ -25,7 +25,7 @@ pub(crate) fn start(
     let mut safety = SAFETY;
     for _ in 0..8 {
         let p = chain(net, norm, form, layout, safety)?;
-        let inside = |part: &Part| crate::dense::cholesky(&part.at(&p)).is_some();
+        let inside = |part: &Part| cholesky(part.at(&p)).is_some();
         if p.iter().all(|p| p.is_finite()) && lmi.parts.iter().all(inside) {
             return Ok(p);
         }
@@ -115,27 +115,27 @@ fn implicit(
     let next = |p: &[f64], c: f64| matrix(&step, p, c, n);
     // Twice the multiple at which M_rr becomes positive.
     let inner = |m: Mat<f64>| Mat::from_fn(step.inner, step.inner, |i, j| m[(width + i, width + j)]);
-    let gain = columns(&step.next.mid, width, n);
+    let gain = step.next.mid.subcols(width, n - width).to_owned();
     let proof = inner(next(&unit, 0.0));
-    let ratio = solve(&proof, (gain.transpose() * &gain).as_ref()).ok_or(LipError::NotWellPosed)?;
-    let kappa = safety * 2.0 * c * lambda_max(&symmetric(&ratio)).max(norm2(&ratio)).max(f64::MIN_POSITIVE);
+    let ratio = solve(&proof, product(gain.transpose(), &gain)).ok_or(LipError::NotWellPosed)?;
+    let kappa = safety * 2.0 * c * lambda_max(symmetric(&ratio)).max(norm2(&ratio)).max(f64::MIN_POSITIVE);
     let p: Vec<f64> = unit.iter().map(|p| p * kappa).collect();
     let m = next(&p, c);
     let cross = Mat::from_fn(step.inner, width, |i, j| m[(width + i, j)]);
-    let schur = solve(&inner(m.clone()), cross.as_ref()).ok_or(LipError::NotWellPosed)?;
-    let value = Mat::from_fn(width, width, |i, j| m[(i, j)]) - cross.transpose() * schur;
-    let before = -eigenvalues(&symmetric(&value)).first().copied().unwrap_or(0.0);
+    let schur = solve(inner(m.clone()), &cross).ok_or(LipError::NotWellPosed)?;
+    let value = Mat::from_fn(width, width, |i, j| m[(i, j)]) - product(cross.transpose(), schur);
+    let before = -lambda_min(symmetric(&value));
     Ok((p, safety * before.max(f64::MIN_POSITIVE)))
 }
 
 /// Σ p (rest² − gain²) − c |next|² in the coordinates (h, r).
 fn matrix(step: &Step, p: &[f64], c: f64, n: usize) -> Mat<f64> {
     let Step { next, gain, rest, gain_owner, rest_owner, .. } = step;
-    let part = |rows: &Ball, owner: &[usize]| {
-        rows.mid.transpose() * crate::dense::scale_rows(&rows.mid, |k| p[owner[k]])
-    };
-    let m =
-        part(rest, rest_owner) - part(gain, gain_owner) - next.mid.transpose() * &next.mid * faer::Scale(c);
+    let part =
+        |rows: &Ball, owner: &[usize]| product(rows.mid.transpose(), scale_rows(&rows.mid, |k| p[owner[k]]));
+    let m = part(rest, rest_owner)
+        - part(gain, gain_owner)
+        - product(next.mid.transpose(), &next.mid) * faer::Scale(c);
     debug_assert_eq!(m.nrows(), n);
     symmetric(&m)
 }
@@ -148,11 +148,11 @@ fn well_posed(step: &Step, width: usize) -> Result<Vec<f64>, LipError> {
     let ones = vec![1.0; count];
     let zero_input = |m: &Mat<f64>| Mat::from_fn(k, k, |i, j| m[(width + i, width + j)]);
     let plain = zero_input(&matrix(step, &ones, 0.0, width + k));
-    if eigenvalues(&plain).first().is_some_and(|e| *e > EPS) {
+    if lambda_min(&plain) > EPS {
         return Ok(ones);
     }
     // p = (λ − 1, s).
-    let gains = columns(&step.gain.mid, width, width + k);
+    let gains = step.gain.mid.subcols(width, k);
     let rows = gains.nrows();
     let terms = Mat::from_fn(k, rows + k, |i, j| match j.checked_sub(rows) {
         None => gains[(j, i)],
@@ -160,7 +160,7 @@ fn well_posed(step: &Step, width: usize) -> Result<Vec<f64>, LipError> {
     });
     let owner = step.gain_owner.iter().copied().chain(vec![count; k]).collect();
     let sign = (0..rows + k).map(|j| if j < rows { -1.0 } else { 1.0 }).collect();
-    let lowest = eigenvalues(&plain)[0].min(0.0);
+    let lowest = lambda_min(&plain).min(0.0);
     let constant = plain - Mat::<f64>::identity(k, k) * faer::Scale(EPS);
     let diagonal = step.rest_owner.iter().map(|o| (*o, 1.0)).collect();
     // The λ cost next to nothing, only to keep them finite.

@@ -12,9 +12,9 @@
 //! error bounds (see `ball`), whatever S is. At the input, ‖P‖₂ or diag(τ) − P ≻ 0 gives the bound.
 
 use faer::Mat;
+use thalweg_linalg::dense::{cholesky, lambda_max, product, solve, symmetric};
 
 use crate::ball::{Ball, gamma, sound_lambda_max};
-use crate::dense::{cholesky, lambda_max, solve, symmetric};
 use crate::net::{Block, Network};
 use crate::qc::{Form, Step};
 use crate::{LipError, Multipliers, Norm};
@@ -136,7 +136,7 @@ fn root(square: f64) -> f64 {
 fn cover(tau: &[f64], value: &Ball) -> Option<(f64, f64)> {
     let n = tau.len();
     let scaled = Mat::from_fn(n, n, |i, j| value.mid[(i, j)] / (tau[i].sqrt() * tau[j].sqrt()));
-    let least = lambda_max(&symmetric(&scaled));
+    let least = lambda_max(symmetric(&scaled));
     [1e-13, 1e-12, 1e-11, 1e-10, 1e-9, 1e-8, 1e-7].into_iter().find_map(|slack| {
         let factor = least * (1.0 + slack);
         let tau = Ball::identity(n).scale_rows(|i| tau[i]).scale_rows(|_| factor);
@@ -177,7 +177,7 @@ fn schur(n: &Mat<f64>, width: usize, slack: impl Fn(usize) -> f64) -> Option<Mat
         let cross = Mat::from_fn(inner, width, |i, j| n[(width + i, j)]);
         let mut k = symmetric(&Mat::from_fn(inner, inner, |i, j| n[(width + i, width + j)]));
         (0..inner).for_each(|i| k[(i, i)] -= slack(width + i));
-        s += cross.transpose() * solve(&k, cross.as_ref())?;
+        s += product(cross.transpose(), solve(&k, &cross)?);
     }
     Some(symmetric(&s))
 }

@@ -6,8 +6,8 @@ use faer::{Mat, MatMut, MatRef};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, MethodError, Real};
+use thalweg_linalg::dense::{Cholesky, product, shift, solve_factored, solve_lower};
 
-use crate::dense::{cholesky, forward, shift, solved};
 use crate::gradients::syrk;
 use crate::{Gradients, MfacError, memory};
 
@@ -164,7 +164,7 @@ impl StaticFisher {
         for (start, places) in places {
             let block = self.block_of(start);
             let half = self.half(block, &places.iter().map(|place| at[*place]).collect::<Vec<_>>());
-            let product = &half * half.transpose();
+            let product = product(&half, half.transpose());
             for (a, i) in places.iter().enumerate() {
                 for (b, j) in places.iter().enumerate() {
                     let delta = if at[*i] == at[*j] { 1.0 } else { 0.0 };
@@ -214,7 +214,7 @@ impl StaticFisher {
                 at.iter().enumerate().for_each(|(i, at)| half[(i, at - block.cols.start)] = 1.0);
             }
         }
-        forward(c, half.transpose_mut());
+        solve_lower(c, half.transpose_mut());
     }
 
     /// All indices in pieces of at most 256, none across a boundary of blocks.
@@ -249,13 +249,13 @@ impl Block {
     fn ihvp<T: Real>(&self, gradients: &Gradients, damp: f64, x: &mut [T]) {
         match &self.factor {
             Factor::Gram(c) => {
-                let y = solved(c, &gradients.dots(self.cols.clone(), x));
+                let y = solve_factored(c, &gradients.dots(self.cols.clone(), x));
                 let finish = |sum: f64, x: T| T::from_f64((x.to_f64() - sum) / damp);
                 gradients.combine(self.cols.clone(), &y, x, finish);
             }
             Factor::Direct(c) => {
                 let wide: Vec<f64> = x.iter().map(|x| x.to_f64()).collect();
-                x.iter_mut().zip(solved(c, &wide)).for_each(|(x, y)| *x = T::from_f64(y));
+                x.iter_mut().zip(solve_factored(c, &wide)).for_each(|(x, y)| *x = T::from_f64(y));
             }
         }
     }
@@ -270,7 +270,7 @@ pub(crate) fn direct(a: MatRef<'_, f64>, m: f64) -> Mat<f64> {
 
 /// Cholesky, or the error that says how much damping it needs: the rounding of the trace.
 pub(crate) fn factored(a: &Mat<f64>, damp: f64) -> Result<Mat<f64>, MfacError> {
-    cholesky(a).ok_or_else(|| {
+    Cholesky::new(a).map(|c| c.lower().to_owned()).map_err(|_| {
         let trace: f64 = (0..a.nrows()).map(|i| a[(i, i)]).sum();
         MfacError::Singular { damp, least: damp.max(4.0 * f64::EPSILON * trace) }
     })

@@ -1,11 +1,11 @@
 use std::ops::Range;
 
-use faer::linalg::matmul::triangular::{BlockStructure, matmul};
-use faer::{Accum, Mat, MatMut, Par};
+use faer::{Accum, Mat, MatMut};
 use half::bf16;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use thalweg_core::{Invalid, MethodError, Real, zero_upper};
+use thalweg_core::{Invalid, MethodError, Real};
+use thalweg_linalg::dense::multiply_lower;
 
 use crate::kernel::{self, Combine, Dots, Element, LONG_STRIP, STRIP};
 use crate::{MfacError, memory};
@@ -226,10 +226,7 @@ const PANEL: usize = 512;
 
 /// The lower triangle of `sum + scale · a aᵀ`.
 pub(crate) fn syrk(sum: &mut Mat<f64>, a: faer::MatRef<'_, f64>, scale: f64) {
-    use BlockStructure::{Rectangular, TriangularLower};
-    let b = a.transpose();
-    matmul(sum, TriangularLower, Accum::Add, a, Rectangular, b, Rectangular, scale, Par::Seq);
-    zero_upper();
+    multiply_lower(sum.as_mut(), Accum::Add, a, a.transpose(), scale);
 }
 
 fn copy<T: Real, E: Element>(from: &[T], to: &mut [E]) {

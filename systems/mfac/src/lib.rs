@@ -38,7 +38,6 @@
 //! guards. For pruning, gradients must be taken at the trained weights and not have vanished.
 #![forbid(unsafe_code)]
 
-mod dense;
 mod error;
 mod fisher;
 mod gradients;

@@ -3,7 +3,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Iterate, Method, MethodError, Objective, Progress, Real, Seed};
-use thalweg_optim::{Guard, Schedule, chunks, kill};
+use thalweg_linalg::vector;
+use thalweg_optim::{Guard, Schedule, kill};
 
 use crate::{Storage, WindowFisher};
 
@@ -204,10 +205,10 @@ impl<P: Objective + ?Sized> Method<P> for MFac {
         *t += 1;
         let mut norms = [f64::NAN; 3];
         if guard.admit(problem.layout(), value, &[("the gradient", grad)])? {
-            let (grad_max, grad_norm) = (chunks::max_abs(grad), chunks::dot(grad, grad).sqrt());
+            let (grad_max, grad_norm) = (vector::max_abs(grad), vector::dot(grad, grad).sqrt());
             if self.weight_decay > 0.0 {
                 let decay = real(self.weight_decay);
-                chunks::each2(grad, theta, |g, x| *g += decay * x);
+                vector::each2(grad, theta, |g, x| *g += decay * x);
             }
             let g = gather(grad, free.as_deref());
             window.insert(g)?;
@@ -220,10 +221,10 @@ impl<P: Objective + ?Sized> Method<P> for MFac {
                 &*u
             } else {
                 let (mu, rest) = (real(self.momentum), real(1.0 - self.momentum));
-                chunks::each2(velocity, u, |v, u| *v = mu * *v + rest * u);
+                vector::each2(velocity, u, |v, u| *v = mu * *v + rest * u);
                 &*velocity
             };
-            norms = [grad_max, grad_norm, lr * chunks::dot(step, step).sqrt()];
+            norms = [grad_max, grad_norm, lr * vector::dot(step, step).sqrt()];
             descend(theta, free.as_deref(), step, real(lr));
             kill(theta, problem.alive());
         }
@@ -276,7 +277,7 @@ fn gather<'a, T: Real>(x: &'a mut [T], free: Option<&[bool]>) -> &'a [T] {
 /// `θ ← θ − η u` for the free elements.
 fn descend<T: Real>(theta: &mut [T], free: Option<&[bool]>, u: &[T], lr: T) {
     match free {
-        None => chunks::each2(theta, u, |x, u| *x -= lr * u),
+        None => vector::each2(theta, u, |x, u| *x -= lr * u),
         Some(free) => {
             let moving = theta.iter_mut().zip(free).filter(|(_, free)| **free);
             moving.zip(u).for_each(|((x, _), u)| *x -= lr * *u);

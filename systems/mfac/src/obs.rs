@@ -5,8 +5,8 @@ use faer::{Mat, RowRef};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, MethodError};
+use thalweg_linalg::dense::{shift, solve_factored};
 
-use crate::dense::{shift, solved};
 use crate::fisher::{Block, direct, factored};
 use crate::{MfacError, StaticFisher};
 
@@ -105,7 +105,7 @@ fn ridge(
         // δ = G_Aᵀ (mλI + G_A G_Aᵀ)⁻¹ c
         let mut k = g.gram(cols.clone(), Some(removed));
         shift(&mut k, m as f64 * damp);
-        g.combine(cols, &solved(&factored(&k, damp)?, &c), &mut delta, |sum, _| sum);
+        g.combine(cols, &solve_factored(&factored(&k, damp)?, &c), &mut delta, |sum, _| sum);
     } else {
         // δ = (λI + G_Aᵀ G_A/m)⁻¹ G_Aᵀ c/m
         let stay: Vec<usize> = (0..cols.len()).filter(|i| !removed[*i]).collect();
@@ -116,7 +116,7 @@ fn ridge(
         shift(&mut f, damp);
         let dot = |g: RowRef<'_, f64>| g.iter().zip(&c).map(|(g, c)| g * c).sum::<f64>() / m as f64;
         let effect: Vec<f64> = a.row_iter().map(dot).collect();
-        let answer = solved(&factored(&f, damp)?, &effect);
+        let answer = solve_factored(&factored(&f, damp)?, &effect);
         stay.iter().zip(answer).for_each(|(i, x)| delta[*i] = x);
     }
     Ok(delta)

@@ -1,4 +1,5 @@
 use thalweg_core::Real;
+use thalweg_linalg::vector::dot_by_sixteen as dot;
 
 /// The published row-by-row algorithm in the precision `T`, as the reference for
 /// [`crate::StaticFisher`]:
@@ -54,17 +55,6 @@ impl<T: Real> Recursion<T> {
     pub fn pivots(&self) -> &[T] {
         &self.q
     }
-}
-
-fn dot<T: Real>(a: &[T], b: &[T]) -> T {
-    let mut lanes = [T::ZERO; 16];
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
-    for (a, b) in a.iter().zip(b) {
-        for i in 0..16 {
-            lanes[i] += a[i] * b[i];
-        }
-    }
-    lanes.into_iter().chain(a_rest.iter().zip(b_rest).map(|(&a, &b)| a * b)).sum()
 }
 
 fn subtract<T: Real>(y: &mut [T], c: T, x: &[T]) {

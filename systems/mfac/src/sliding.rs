@@ -1,6 +1,5 @@
 use serde::{Deserialize, Serialize};
-
-use crate::dense::cholesky;
+use thalweg_linalg::dense::Cholesky;
 
 /// The lower Cholesky factor C of a matrix whose first row and column go when a new last one
 /// comes, in O(n²): what the first column carried is added to the rest by rotations, which cannot
@@ -22,8 +21,8 @@ impl Sliding {
 
     /// The factor of the matrix with these entries; `None` if a pivot is not positive.
     pub fn of(n: usize, entry: impl Fn(usize, usize) -> f64) -> Option<Self> {
-        let c = cholesky(&faer::Mat::from_fn(n, n, entry))?;
-        let columns = c.col_iter().flat_map(|c| c.iter().copied().collect::<Vec<_>>());
+        let c = Cholesky::new(faer::Mat::from_fn(n, n, entry)).ok()?;
+        let columns = c.lower().col_iter().flat_map(|c| c.iter().copied().collect::<Vec<_>>());
         Some(Self { n, c: columns.collect() })
     }
 

@@ -2,7 +2,7 @@ use faer::Accum;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{MethodError, Real};
-use thalweg_optim::chunks::{CHUNK, dot};
+use thalweg_linalg::vector::{CHUNK, dot};
 
 use crate::product::{Matrix, identity, product};
 use crate::store::Store;

@@ -3,7 +3,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Kind, LayerStats, Layout, MethodError, Real};
-use thalweg_optim::{Guard, chunks::dot, glob, known};
+use thalweg_linalg::vector::dot;
+use thalweg_optim::{Guard, glob, known};
 
 use crate::Rescale;
 use crate::precondition::Curvature;

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thalweg_core::{Iterate, Layered, Layout, Method, MethodError, Objective, Problem, Progress, Real};
-use thalweg_optim::{chunks, kill};
+use thalweg_linalg::vector;
+use thalweg_optim::kill;
 
 use crate::layer::{Layers, Seen};
 use crate::{Backend, BackendState, Rescale};
@@ -105,7 +106,7 @@ impl<P: Layered + ?Sized, C: Curvature<P::Scalar>> Objective for Preconditioned<
             grad[block.range()].fill(Real::ZERO);
         }
         kill(grad, problem.alive());
-        self.grad_max = chunks::max_abs(grad);
+        self.grad_max = vector::max_abs(grad);
         layers.precondition(*method, grad, problem.alive(), self.lr);
         Ok(value)
     }

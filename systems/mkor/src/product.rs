@@ -2,11 +2,11 @@
 
 use std::any::Any;
 
-use faer::linalg::matmul::matmul;
 use faer::traits::ComplexField;
-use faer::{Accum, MatMut, MatRef, Par};
+use faer::{Accum, MatMut, MatRef};
 use rayon::prelude::*;
-use thalweg_core::{Real, zero_upper};
+use thalweg_core::Real;
+use thalweg_linalg::dense::multiply;
 
 /// Rows per task: fixed, so that threads do not change the bits.
 pub(crate) const PANEL: usize = 64;
@@ -76,8 +76,7 @@ fn fast<T: Real, F: ComplexField + 'static>(
         c.par_chunks_mut(PANEL * columns).enumerate().for_each(|(panel, c)| {
             let rows = c.len() / columns;
             let c = MatMut::from_row_major_slice_mut(c, rows, columns);
-            matmul(c, accum, a.subrows(panel * PANEL, rows), b, F::one_impl(), Par::Seq);
-            zero_upper();
+            multiply(c, accum, a.subrows(panel * PANEL, rows), b);
         });
     }
     Some(())

@@ -1,7 +1,8 @@
 //! Upper bounds of iteration counts from spectra: what the paper's analysis puts in the place of the
 //! counts. Dense linear algebra, for matrices of a few hundred rows.
 
-use faer::{Mat, Side};
+use faer::Mat;
+use thalweg_linalg::dense::{self, Cholesky, product, solve_lower, solve_upper};
 
 use crate::{Csr, Matrix, RelaxError};
 
@@ -26,12 +27,8 @@ fn failed<E: std::fmt::Debug>(e: E) -> RelaxError {
     RelaxError::Spectrum(format!("the eigenvalues could not be computed ({e:?}); rescale the matrix"))
 }
 
-fn eigenvalues(a: &Mat<f64>) -> Result<Vec<f64>, RelaxError> {
-    a.self_adjoint_eigenvalues(Side::Lower).map_err(failed)
-}
-
 fn extremes(a: &Mat<f64>) -> Result<(f64, f64), RelaxError> {
-    let all = eigenvalues(a)?;
+    let all = dense::eigenvalues(a).map_err(failed)?;
     Ok((all[0], all[all.len() - 1]))
 }
 
@@ -63,12 +60,13 @@ impl Surrogates {
             )));
         }
         let (low, high) = extremes(&scaled)?;
-        let gram = &lower * lower.transpose();
-        let factor = scaled.llt(Side::Lower).map_err(failed)?;
-        let shifted = Mat::from_fn(n, n, |i, j| gram[(i, j)] - if i == j { 0.25 } else { 0.0 });
+        let gram = product(&lower, lower.transpose());
+        let factor = Cholesky::new(&scaled).map_err(failed)?;
+        let mut half = Mat::from_fn(n, n, |i, j| gram[(i, j)] - if i == j { 0.25 } else { 0.0 });
         // λmax(S Ã⁻¹) = λmax(C⁻¹ S C⁻ᵀ) with Ã = C Cᵀ.
-        let half = solve_lower(factor.L(), shifted);
-        let full = solve_lower(factor.L(), half.transpose().to_owned());
+        solve_lower(factor.lower(), half.as_mut());
+        let mut full = half.transpose().to_owned();
+        solve_lower(factor.lower(), full.as_mut());
         let delta = extremes(&full)?.1;
         Ok(Self {
             beta: (1.0 - low).max(high - 1.0),
@@ -89,14 +87,14 @@ impl Surrogates {
             std::cmp::Ordering::Less => 0.0,
         });
         // A M⁻¹ = (M⁻ᵀ A)ᵀ for symmetric A.
-        let product = solve_upper(m.transpose().to_owned().as_ref(), self.dense.clone());
+        let mut product = self.dense.clone();
+        solve_upper(m.transpose().to_owned(), product.as_mut());
         Mat::from_fn(n, n, |i, j| if i == j { 1.0 } else { 0.0 } - product[(j, i)])
     }
 
     /// ρ(C_ω), from the eigenvalues; no ordering is assumed.
     pub fn spectral_radius(&self, omega: f64) -> Result<f64, RelaxError> {
-        let all = self.propagator(omega).eigenvalues().map_err(failed)?;
-        Ok(all.iter().map(|z| z.re.hypot(z.im)).fold(0.0, f64::max))
+        dense::spectral_radius(self.propagator(omega)).map_err(failed)
     }
 
     /// How far ‖C_ω^{k−1}‖^{1/(k−1)} lies between ρ(C_ω) and 1, for the count k of a solve; the largest
@@ -106,21 +104,21 @@ impl Surrogates {
         let power = k.saturating_sub(1).max(1);
         // Squaring from the highest bit on; sizes are kept as logarithms.
         let base = self.propagator(omega);
-        let (mut product, mut log) = (base.clone(), 0.0);
+        let (mut step, mut log) = (base.clone(), 0.0);
         for bit in (0..power.ilog2()).rev() {
-            product = &product * &product;
+            step = product(&step, &step);
             log *= 2.0;
             if power >> bit & 1 == 1 {
-                product = &product * &base;
+                step = product(&step, &base);
             }
-            let size = product.norm_l2();
+            let size = step.norm_l2();
             if size == 0.0 {
                 return Ok(0.0);
             }
-            product *= faer::Scale(1.0 / size);
+            step *= faer::Scale(1.0 / size);
             log += size.ln();
         }
-        let norm = extremes(&(product.transpose() * &product))?.1.max(0.0).sqrt();
+        let norm = extremes(&product(step.transpose(), &step))?.1.max(0.0).sqrt();
         let mean = ((norm.ln() + log) / power as f64).exp();
         Ok((mean - radius) / (1.0 - radius))
     }
@@ -148,14 +146,4 @@ impl Surrogates {
         let start = (ratio + (self.condition / (tol * tol) - 1.0).sqrt()).ln();
         1.0 + start / -(1.0 - 2.0 / (1.0 + (1.0 / s).sqrt())).ln()
     }
-}
-
-fn solve_lower(l: faer::MatRef<'_, f64>, mut b: Mat<f64>) -> Mat<f64> {
-    l.solve_lower_triangular_in_place(b.as_mut());
-    b
-}
-
-fn solve_upper(u: faer::MatRef<'_, f64>, mut b: Mat<f64>) -> Mat<f64> {
-    u.solve_upper_triangular_in_place(b.as_mut());
-    b
 }

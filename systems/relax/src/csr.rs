@@ -1,14 +1,16 @@
+use std::ops::Range;
+
+use thalweg_linalg::sparse::Csr as Rows;
+
 use crate::{Diagonal, Matrix, Order, RelaxError};
 
 /// A sparse matrix, row by row, with a positive diagonal; nothing is assumed of its symmetry.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Csr {
-    /// Where the entries left of the diagonal of each row begin, `[rows + 1]`.
-    start: Vec<usize>,
-    /// Where the entries right of the diagonal begin, `[rows]`.
+    /// The entries beside the diagonal.
+    beside: Rows,
+    /// Where those right of the diagonal begin, `[rows]`.
     upper: Vec<usize>,
-    col: Vec<u32>,
-    val: Vec<f64>,
     diag: Vec<f64>,
     /// 1 / diag: a division would lengthen the chain from row to row that a sweep waits for.
     inverse: Vec<f64>,
@@ -39,12 +41,11 @@ impl Csr {
             }
         }
         entries.sort_by_key(|e| (e.0, e.1)); // stable: sums of repeated places do not depend on chance
-        let (mut start, mut upper) = (Vec::with_capacity(rows + 1), Vec::with_capacity(rows));
-        let (mut col, mut val, mut diag) = (Vec::new(), Vec::new(), vec![0.0; rows]);
+        let (mut beside, mut upper) = (Rows::empty(cols), Vec::with_capacity(rows));
+        let mut diag = vec![0.0; rows];
         let mut entries = entries.into_iter().peekable();
         for i in 0..rows {
-            start.push(col.len());
-            upper.push(col.len());
+            upper.push(beside.entries());
             while let Some((_, j, mut value)) = entries.next_if(|e| e.0 == i) {
                 while let Some(again) = entries.next_if(|e| (e.0, e.1) == (i, j)) {
                     value += again.2;
@@ -52,20 +53,19 @@ impl Csr {
                 if j == i {
                     diag[i] = value;
                 } else {
-                    col.push(j as u32);
-                    val.push(value);
+                    beside.push(j as u32, value);
                     if j < i {
-                        upper[i] = col.len();
+                        upper[i] = beside.entries();
                     }
                 }
             }
             if diag[i] <= 0.0 || !diag[i].is_finite() {
                 return Err(RelaxError::Diagonal { row: i + 1, value: diag[i] });
             }
+            beside.end_row();
         }
-        start.push(col.len());
         let inverse = diag.iter().map(|d| 1.0 / d).collect();
-        let mut new = Self { start, upper, col, val, diag, inverse, asymmetry: None };
+        let mut new = Self { beside, upper, diag, inverse, asymmetry: None };
         new.asymmetry = new.find_asymmetry();
         Ok(new)
     }
@@ -73,8 +73,8 @@ impl Csr {
     /// The entries as `(row, column, value)`, row by row, the diagonal first.
     pub fn triplets(&self) -> impl Iterator<Item = (usize, usize, f64)> + '_ {
         (0..self.rows()).flat_map(move |i| {
-            let row = self.start[i]..self.start[i + 1];
-            let rest = row.map(move |k| (i, self.col[k] as usize, self.val[k]));
+            let (columns, values) = self.beside.row(i);
+            let rest = columns.iter().zip(values).map(move |(j, value)| (i, *j as usize, *value));
             std::iter::once((i, i, self.diag[i])).chain(rest)
         })
     }
@@ -94,40 +94,41 @@ impl Csr {
 
     fn find_asymmetry(&self) -> Option<(usize, usize)> {
         // Walking the rows in order meets the mirror image of each entry in order too.
+        let (col, val) = (self.beside.indices(), self.beside.values());
         let mut next = self.upper.clone();
         for i in 0..self.rows() {
             for k in self.lower(i) {
-                let j = self.col[k] as usize;
+                let j = col[k] as usize;
                 let at = next[j];
-                let mirrored = at < self.start[j + 1] && self.col[at] as usize == i;
-                if !mirrored || (self.val[at] - self.val[k]).abs() > 1e-10 * self.diag[i].max(self.diag[j]) {
+                let mirrored = at < self.beside.range(j).end && col[at] as usize == i;
+                if !mirrored || (val[at] - val[k]).abs() > 1e-10 * self.diag[i].max(self.diag[j]) {
                     return Some((i, j));
                 }
                 next[j] += 1;
             }
         }
-        let missed = (0..self.rows()).find(|&j| next[j] < self.start[j + 1]);
-        missed.map(|j| (j, self.col[next[j]] as usize))
+        let missed = (0..self.rows()).find(|&j| next[j] < self.beside.range(j).end);
+        missed.map(|j| (j, col[next[j]] as usize))
     }
 
-    fn lower(&self, i: usize) -> std::ops::Range<usize> {
-        self.start[i]..self.upper[i]
+    fn lower(&self, i: usize) -> Range<usize> {
+        self.beside.range(i).start..self.upper[i]
     }
 
-    fn upper(&self, i: usize) -> std::ops::Range<usize> {
-        self.upper[i]..self.start[i + 1]
+    fn upper(&self, i: usize) -> Range<usize> {
+        self.upper[i]..self.beside.range(i).end
     }
 
     /// The part of row i that a sweep of that order has yet to reach.
-    fn ahead(&self, order: Order, i: usize) -> std::ops::Range<usize> {
+    fn ahead(&self, order: Order, i: usize) -> Range<usize> {
         match order {
             Order::Forward => self.upper(i),
             Order::Backward => self.lower(i),
         }
     }
 
-    fn sum(&self, range: std::ops::Range<usize>, x: &[f64]) -> f64 {
-        self.col[range.clone()].iter().zip(&self.val[range]).map(|(j, a)| a * x[*j as usize]).sum()
+    fn sum(&self, range: Range<usize>, x: &[f64]) -> f64 {
+        self.beside.dot(range, x)
     }
 
     /// Calls `f` with each row in the order of a sweep.
@@ -149,7 +150,7 @@ impl Matrix for Csr {
     }
 
     fn entries(&self) -> usize {
-        self.col.len()
+        self.beside.entries()
     }
 
     fn pack(&self, natural: &[f64]) -> Vec<f64> {
@@ -165,9 +166,7 @@ impl Matrix for Csr {
     }
 
     fn dominance(&self) -> f64 {
-        let row = |i: usize| {
-            self.val[self.start[i]..self.start[i + 1]].iter().map(|a| a.abs()).sum::<f64>() / self.diag[i]
-        };
+        let row = |i: usize| self.beside.row(i).1.iter().map(|a| a.abs()).sum::<f64>() / self.diag[i];
         (0..self.rows()).map(row).fold(0.0, f64::max)
     }
 
@@ -181,7 +180,7 @@ impl Matrix for Csr {
     fn residual(&self, b: &[f64], x: &[f64], r: &mut [f64]) -> f64 {
         let mut norm = 0.0;
         for i in 0..self.rows() {
-            r[i] = b[i] - self.diag[i] * x[i] - self.sum(self.start[i]..self.start[i + 1], x);
+            r[i] = b[i] - self.diag[i] * x[i] - self.sum(self.beside.range(i), x);
             norm += r[i] * r[i];
         }
         norm
@@ -190,7 +189,7 @@ impl Matrix for Csr {
     fn apply(&self, x: &[f64], y: &mut [f64]) -> f64 {
         let mut product = 0.0;
         for i in 0..self.rows() {
-            y[i] = self.diag[i] * x[i] + self.sum(self.start[i]..self.start[i + 1], x);
+            y[i] = self.diag[i] * x[i] + self.sum(self.beside.range(i), x);
             product += x[i] * y[i];
         }
         product
@@ -198,7 +197,7 @@ impl Matrix for Csr {
 
     fn sweep(&self, order: Order, omega: f64, b: &[f64], x: &mut [f64], r: &mut [f64]) -> f64 {
         self.walk(order, |i| {
-            let lack = b[i] - self.diag[i] * x[i] - self.sum(self.start[i]..self.start[i + 1], x);
+            let lack = b[i] - self.diag[i] * x[i] - self.sum(self.beside.range(i), x);
             r[i] = omega * lack * self.inverse[i]; // the change of x
             x[i] += r[i];
         });

@@ -1,7 +1,8 @@
 use serde::{Deserialize, Serialize};
 use thalweg_core::Invalid;
+use thalweg_linalg::vector::{combine, dot_interleaved as dot};
 
-use crate::kernel::{combine, descend, descend_split, dot};
+use crate::kernel::{descend, descend_split};
 use crate::{Diagonal, Matrix, Order, RelaxError};
 
 /// An iterative method for one linear system.

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use thalweg_core::Invalid;
+use thalweg_linalg::vector::{LANES, accumulate, wide};
 
-use crate::kernel::{LANES, accumulate, vectorised};
 use crate::{Csr, Diagonal, Matrix, Order, RelaxError};
 
 /// The 5-point or 7-point operator with constant coefficients on a box of grid points, 0 outside:
@@ -278,7 +278,7 @@ impl Matrix for Stencil {
     }
 
     fn residual(&self, b: &[f64], x: &[f64], r: &mut [f64]) -> f64 {
-        vectorised(|| {
+        wide(|| {
             let mut sums = [0.0; LANES];
             for &line in &self.grid.lines {
                 let Line { start, len, .. } = line;
@@ -294,7 +294,7 @@ impl Matrix for Stencil {
     }
 
     fn apply(&self, x: &[f64], y: &mut [f64]) -> f64 {
-        vectorised(|| {
+        wide(|| {
             let mut sums = [0.0; LANES];
             for &line in &self.grid.lines {
                 let Line { start, len, .. } = line;
@@ -310,7 +310,7 @@ impl Matrix for Stencil {
     }
 
     fn sweep(&self, order: Order, omega: f64, b: &[f64], x: &mut [f64], r: &mut [f64]) -> f64 {
-        vectorised(|| {
+        wide(|| {
             let (centre, scale) = (self.centre, omega / self.centre);
             let overshoot = (1.0 / omega - 1.0) * centre;
             let count = self.grid.lines.len();
@@ -346,7 +346,7 @@ impl Matrix for Stencil {
     }
 
     fn solve_triangle(&self, order: Order, omega: f64, v: &[f64], y: &mut [f64]) {
-        vectorised(|| {
+        wide(|| {
             let scale = omega / self.centre;
             for s in 0..self.grid.lines.len() {
                 let line = self.line(order, s);
@@ -361,7 +361,7 @@ impl Matrix for Stencil {
 
     fn split_product(&self, order: Order, omega: f64, p: &[f64], y: &mut [f64], z: &mut [f64]) -> f64 {
         self.solve_triangle(order.reverse(), omega, p, y);
-        vectorised(|| {
+        wide(|| {
             let (scale, g) = (omega / self.centre, 2.0 - omega);
             let mut sums = [0.0; LANES];
             for s in 0..self.grid.lines.len() {
@@ -380,7 +380,7 @@ impl Matrix for Stencil {
     }
 
     fn triangle_product(&self, order: Order, omega: f64, v: &[f64], out: &mut [f64]) -> f64 {
-        vectorised(|| {
+        wide(|| {
             let diagonal = self.centre / omega;
             let mut sums = [0.0; LANES];
             for &line in &self.grid.lines {

@@ -1,6 +1,6 @@
 use faer::Mat;
+use thalweg_linalg::dense::solve_semidefinite;
 
-use crate::least_squares::solve_spd;
 use crate::{NodeFit, NodeScore};
 
 /// Gaussian BIC with a choice of parents among the predecessors: ½ log σ²(v | P) + λ |P| log n / 2n,
@@ -39,7 +39,7 @@ impl Bic {
 
     pub(crate) fn regression(&self, node: usize, parents: &[usize]) -> Vec<f64> {
         let gram = Mat::from_fn(parents.len(), parents.len(), |a, b| self.s[(parents[a], parents[b])]);
-        solve_spd(&gram, &parents.iter().map(|p| self.s[(*p, node)]).collect::<Vec<_>>())
+        solve_semidefinite(&gram, &parents.iter().map(|p| self.s[(*p, node)]).collect::<Vec<_>>())
     }
 
     fn variance(&self, node: usize, parents: &[usize]) -> f64 {

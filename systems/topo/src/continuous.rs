@@ -3,6 +3,7 @@
 
 use faer::Mat;
 use serde::{Deserialize, Serialize};
+use thalweg_linalg::dense::product;
 
 use crate::TopoError;
 use crate::graph::thresholded;
@@ -34,7 +35,7 @@ impl Default for Notears {
 fn squares(s: &Mat<f64>, w: &Mat<f64>) -> (f64, Mat<f64>) {
     let d = s.nrows();
     let residual = Mat::from_fn(d, d, |i, j| f64::from(i == j) - w[(i, j)]);
-    let g = s * &residual;
+    let g = product(s, &residual);
     let value = 0.5 * (0..d).map(|j| (0..d).map(|i| residual[(i, j)] * g[(i, j)]).sum::<f64>()).sum::<f64>();
     (value, Mat::from_fn(d, d, |i, j| -g[(i, j)]))
 }
@@ -286,7 +287,7 @@ impl Golem {
         let mut before = f64::NAN; // compares false
         for t in 1..=self.steps {
             let residual = Mat::from_fn(d, d, |i, j| f64::from(i == j) - w[(i, j)]);
-            let g = s * &residual;
+            let g = product(s, &residual);
             let variance: Vec<f64> =
                 (0..d).map(|j| (0..d).map(|i| residual[(i, j)] * g[(i, j)]).sum::<f64>()).collect();
             let sum: f64 = variance.iter().sum();

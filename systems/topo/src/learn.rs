@@ -4,6 +4,7 @@ use faer::Mat;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Seed};
+use thalweg_linalg::dense::solve_semidefinite;
 
 use crate::bic::Bic;
 use crate::certificate::kkt_violation;
@@ -361,8 +362,7 @@ impl Topo {
         let Err(k) = Factor::new(&correlation, &all) else { return Ok(()) };
         // Which of the earlier columns make it up.
         let gram = Mat::from_fn(k, k, |i, j| correlation[(i, j)]);
-        let w =
-            crate::least_squares::solve_spd(&gram, &(0..k).map(|i| correlation[(i, k)]).collect::<Vec<_>>());
+        let w = solve_semidefinite(&gram, &(0..k).map(|i| correlation[(i, k)]).collect::<Vec<_>>());
         let others: Vec<usize> = (0..k).filter(|i| w[*i].abs() > 1e-6).collect();
         Err(TopoError::Collinear { column: sample.names()[k].clone(), others: sample.list(&others) })
     }

@@ -1,6 +1,6 @@
 use faer::Mat;
 use serde::{Deserialize, Serialize};
-use thalweg_core::zero_upper;
+use thalweg_linalg::dense::{product, solve_semidefinite};
 
 use crate::{NodeFit, NodeScore};
 
@@ -130,7 +130,7 @@ impl Linear {
             self.s[(parents[a], parents[b])] + if a == b { add(parents[a]) } else { 0.0 }
         });
         let right: Vec<f64> = parents.iter().map(|p| self.s[(*p, node)]).collect();
-        solve_spd(&gram, &right)
+        solve_semidefinite(&gram, &right)
     }
 
     /// Weights by coordinate descent with the loss multiplied by `scale`, in place.
@@ -256,8 +256,7 @@ impl NodeScore for Linear {
     fn gradient(&self, w: &Mat<f64>) -> Option<Mat<f64>> {
         let d = self.nodes();
         let residual = Mat::from_fn(d, d, |i, j| f64::from(i == j) - w[(i, j)]);
-        let g = &self.s * &residual;
-        zero_upper();
+        let g = product(&self.s, &residual);
         let scale = |j: usize| match self.loss {
             Loss::LogVariance => {
                 let v: f64 = (0..d).map(|i| residual[(i, j)] * g[(i, j)]).sum();
@@ -285,33 +284,6 @@ impl NodeScore for Linear {
         };
         Some((0..d).map(node).sum())
     }
-}
-
-/// a⁻¹ b for a positive definite `a`; a pivot that vanishes counts as infinite, which leaves that
-/// unknown 0.
-pub(crate) fn solve_spd(a: &Mat<f64>, b: &[f64]) -> Vec<f64> {
-    let m = b.len();
-    // Lower factor by rows.
-    let mut l = vec![0.0; m * m];
-    let mut x = b.to_vec();
-    for i in 0..m {
-        for j in 0..=i {
-            let (ri, rj) = (&l[i * m..i * m + j], &l[j * m..j * m + j]);
-            let rest = a[(i, j)] - ri.iter().zip(rj).map(|(p, q)| p * q).sum::<f64>();
-            l[i * m + j] = match i == j {
-                true if rest <= 1e-13 * a[(i, i)] => f64::INFINITY,
-                true => rest.sqrt(),
-                false => rest / l[j * m + j],
-            };
-        }
-        let known: f64 = (0..i).map(|j| l[i * m + j] * x[j]).sum();
-        x[i] = (x[i] - known) / l[i * m + i];
-    }
-    for i in (0..m).rev() {
-        let known: f64 = (i + 1..m).map(|j| l[j * m + i] * x[j]).sum();
-        x[i] = (x[i] - known) / l[i * m + i];
-    }
-    x
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use faer::Mat;
-use thalweg_core::zero_upper;
+use thalweg_linalg::dense::{product, solve_semidefinite};
 
-use crate::least_squares::{Penalty, solve_spd};
+use crate::least_squares::Penalty;
 use crate::{NodeFit, NodeScore, Sample, TopoError};
 
 /// Logistic regression of each binary node on its predecessors: (1/n) Σ log(1 + exp z) − x z with
@@ -41,7 +41,7 @@ impl Logistic {
     /// A node whose two classes a plane through its parents separates, at weights `w`: all fitted
     /// probabilities are 0, ½ or 1, its weights grow without bound, and a penalty is called for.
     pub fn separated(&self, w: &Mat<f64>) -> Option<usize> {
-        let z = &self.x * w;
+        let z = product(&self.x, w);
         let far = |z: &f64| z.abs() > 12.0;
         (0..self.nodes()).find(|v| {
             let mut margins = z.col(*v).iter().filter(|z| **z != 0.0).peekable();
@@ -75,7 +75,7 @@ impl Logistic {
     fn model(&self, h: &Mat<f64>, g: &[f64], free: &[bool], w: &[f64]) -> Vec<f64> {
         let m = w.len();
         let Penalty::L1(lambda) = self.penalty else {
-            let step = solve_spd(h, g);
+            let step = solve_semidefinite(h, g);
             return w.iter().zip(step).map(|(w, s)| w - s).collect();
         };
         let mut v = w.to_vec();
@@ -164,11 +164,9 @@ impl NodeScore for Logistic {
 
     fn gradient(&self, w: &Mat<f64>) -> Option<Mat<f64>> {
         let n = self.x.nrows() as f64;
-        let z = &self.x * w;
-        zero_upper();
+        let z = product(&self.x, w);
         let residual = Mat::from_fn(z.nrows(), z.ncols(), |i, j| (sigmoid(z[(i, j)]) - self.x[(i, j)]) / n);
-        let g = self.x.transpose() * &residual;
-        zero_upper();
+        let g = product(self.x.transpose(), &residual);
         Some(Mat::from_fn(g.nrows(), g.ncols(), |i, j| {
             let extra = if w[(i, j)] == 0.0 { 0.0 } else { self.penalty.slope(w[(i, j)]) };
             g[(i, j)] + RIDGE * w[(i, j)] + extra

@@ -1,6 +1,7 @@
 use faer::Mat;
 use serde::{Deserialize, Serialize};
-use thalweg_core::{Invalid, Seed, normal, zero_upper};
+use thalweg_core::{Invalid, Seed, normal};
+use thalweg_linalg::dense::product;
 
 use crate::owlqn::{Limits, minimise};
 use crate::{NodeFit, NodeScore, Sample};
@@ -78,8 +79,7 @@ impl MlpScore {
         let (n, m, p) = (y.len(), self.mlp.hidden, x.ncols());
         let a1 = Mat::from_fn(p, m, |i, k| theta[i * m + k]);
         let (b, a2) = (&theta[p * m..][..m], &theta[(p + 1) * m..][..m]);
-        let mut h = x * &a1;
-        zero_upper();
+        let mut h = product(x, &a1);
         for k in 0..m {
             for z in h.col_mut(k).iter_mut() {
                 *z += b[k];
@@ -107,8 +107,7 @@ impl MlpScore {
             g[(p + 1) * m + k] = to_a;
             g[p * m + k] = to_b;
         }
-        let to_a1 = x.transpose() * &h;
-        zero_upper();
+        let to_a1 = product(x.transpose(), &h);
         for i in 0..p {
             for k in 0..m {
                 g[i * m + k] = to_a1[(i, k)];

@@ -1,6 +1,7 @@
 //! Minimisation of a smooth function plus Σ λ_i |x_i|: orthant-wise L-BFGS (Andrew and Gao 2007).
 
-use std::collections::VecDeque;
+use thalweg_linalg::quasi_newton::Pairs;
+use thalweg_linalg::vector::dot_in_turn as dot;
 
 /// How long and how exactly to search.
 #[derive(Clone, Copy, Debug)]
@@ -26,13 +27,13 @@ pub(crate) fn minimise(
     let penalty = |x: &[f64]| x.iter().zip(lambda).map(|(x, l)| x.abs() * l).sum::<f64>();
     let mut gradient = vec![0.0; len];
     let mut value = f(x, &mut gradient) + penalty(x);
-    let mut pairs: VecDeque<(Vec<f64>, Vec<f64>, f64)> = VecDeque::new();
+    let mut pairs = Pairs::default();
     for _ in 0..limits.steps {
         let steepest: Vec<f64> = (0..len).map(|i| pseudo(x[i], gradient[i], lambda[i])).collect();
         if steepest.iter().fold(0.0, |m, g| f64::max(m, g.abs())) <= limits.gradient {
             break;
         }
-        let mut direction = two_loop(&steepest, &pairs);
+        let mut direction = pairs.direction(&steepest, dot);
         // Penalised unknowns move only where the model agrees with the sign of steepest descent.
         for i in 0..len {
             if lambda[i] > 0.0 && direction[i] * steepest[i] >= 0.0 {
@@ -70,13 +71,7 @@ pub(crate) fn minimise(
         };
         let s: Vec<f64> = next.iter().zip(&*x).map(|(a, b)| a - b).collect();
         let y: Vec<f64> = next_gradient.iter().zip(&gradient).map(|(a, b)| a - b).collect();
-        let sy = dot(&s, &y);
-        if sy > 1e-12 * dot(&y, &y).sqrt() * dot(&s, &s).sqrt() {
-            pairs.push_back((s, y, sy));
-            if pairs.len() > HISTORY {
-                pairs.pop_front();
-            }
-        }
+        pairs.learn((s, y), 1e-12, HISTORY, dot);
         let done = value - next_value <= limits.decrease * value.abs().max(1e-12);
         *x = next;
         gradient = next_gradient;
@@ -96,28 +91,6 @@ fn pseudo(x: f64, g: f64, l: f64) -> f64 {
         0.0 => 0.0,
         _ => g + l * x.signum(),
     }
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-fn two_loop(gradient: &[f64], pairs: &VecDeque<(Vec<f64>, Vec<f64>, f64)>) -> Vec<f64> {
-    let mut q = gradient.to_vec();
-    let mut alphas = Vec::with_capacity(pairs.len());
-    for (s, y, sy) in pairs.iter().rev() {
-        let alpha = dot(s, &q) / sy;
-        q.iter_mut().zip(y).for_each(|(q, y)| *q -= alpha * y);
-        alphas.push(alpha);
-    }
-    let gamma = pairs.back().map_or(1.0, |(_, y, sy)| sy / dot(y, y));
-    q.iter_mut().for_each(|q| *q *= gamma);
-    for ((s, y, sy), alpha) in pairs.iter().zip(alphas.into_iter().rev()) {
-        let beta = dot(y, &q) / sy;
-        q.iter_mut().zip(s).for_each(|(q, s)| *q += (alpha - beta) * s);
-    }
-    q.iter_mut().for_each(|q| *q = -*q);
-    q
 }
 
 #[cfg(test)]

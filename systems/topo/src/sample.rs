@@ -1,6 +1,7 @@
 use std::collections::HashSet;
 
 use faer::Mat;
+use thalweg_linalg::dense::product;
 
 use crate::TopoError;
 
@@ -83,7 +84,7 @@ impl Sample {
     /// XᵀX / n of the centred observations.
     pub fn covariance(&self) -> Mat<f64> {
         let x = self.centred();
-        let s = x.transpose() * &x;
+        let s = product(x.transpose(), &x);
         Mat::from_fn(self.d(), self.d(), |i, j| 0.5 * (s[(i, j)] + s[(j, i)]) / self.n() as f64)
     }
 

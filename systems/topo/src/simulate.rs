@@ -3,12 +3,13 @@
 
 use std::str::FromStr;
 
-use faer::{Mat, Side};
+use faer::Mat;
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, Exp1, Gumbel, Poisson, StandardNormal};
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Seed};
+use thalweg_linalg::dense::{Cholesky, product};
 
 use crate::graph::topological_order;
 use crate::{Sample, TopoError};
@@ -285,9 +286,9 @@ fn process(x: &Mat<f64>, parents: &[usize], rng: &mut impl Rng) -> Vec<f64> {
     });
     let z: Mat<f64> = Mat::from_fn(n, 1, |_, _| StandardNormal.sample(rng));
     // The jitter keeps the kernel positive definite, except for rounding of many equal points.
-    match kernel.llt(Side::Lower) {
+    match Cholesky::new(&kernel) {
         Ok(factor) => {
-            let f = factor.L() * &z;
+            let f = product(factor.lower(), &z);
             (0..n).map(|i| f[(i, 0)]).collect()
         }
         Err(_) => vec![0.0; n],

@@ -2,6 +2,7 @@
 
 use faer::Mat;
 use thalweg_core::{Seed, normal};
+use thalweg_linalg::dense::product;
 
 /// A matrix of standard normal numbers.
 pub(crate) fn gaussian(rows: usize, columns: usize, seed: u64) -> Mat<f64> {
@@ -13,6 +14,6 @@ pub(crate) fn gaussian(rows: usize, columns: usize, seed: u64) -> Mat<f64> {
 /// A covariance matrix without structure.
 pub(crate) fn covariance(d: usize, seed: u64) -> Mat<f64> {
     let x = gaussian(3 * d, d, seed);
-    let s = x.transpose() * &x;
+    let s = product(x.transpose(), &x);
     Mat::from_fn(d, d, |i, j| s[(i, j)] / (3 * d) as f64)
 }

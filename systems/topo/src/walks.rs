@@ -4,9 +4,8 @@
 //! directed walks from j to i: 0 exactly if i → j can be added without closing a cycle.
 
 use faer::Mat;
-use faer::linalg::solvers::{DenseSolveCore, Solve};
 use serde::{Deserialize, Serialize};
-use thalweg_core::zero_upper;
+use thalweg_linalg::dense::{Lu, product};
 
 /// An acyclicity function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,9 +58,8 @@ impl Walks {
                 let a = Mat::from_fn(d, d, |u, v| a[(order[u], order[v])].abs());
                 let mut sum = Mat::<f64>::identity(d, d);
                 for k in (1..d).rev() {
-                    let product = &a * &sum;
-                    sum =
-                        Mat::from_fn(d, d, |u, v| (f64::from(u == v) + ratio(k) * product[(u, v)]).min(MANY));
+                    let next = product(&a, &sum);
+                    sum = Mat::from_fn(d, d, |u, v| (f64::from(u == v) + ratio(k) * next[(u, v)]).min(MANY));
                 }
                 let mut out = Mat::zeros(d, d);
                 for (i, &u) in order.iter().enumerate() {
@@ -98,9 +96,9 @@ fn power(a: &Mat<f64>, mut k: usize) -> Mat<f64> {
     let (mut result, mut base) = (Mat::identity(a.nrows(), a.nrows()), a.clone());
     while k > 0 {
         if k % 2 == 1 {
-            result = &result * &base;
+            result = product(&result, &base);
         }
-        base = &base * &base;
+        base = product(&base, &base);
         k /= 2;
     }
     result
@@ -114,8 +112,8 @@ pub(crate) fn exponential(a: &Mat<f64>) -> Mat<f64> {
     let squarings = if norm > 0.5 { (norm / 0.5).log2().ceil().min(60.0) as i32 } else { 0 };
     let scale = 0.5f64.powi(squarings);
     let a = Mat::from_fn(d, d, |i, j| scale * a[(i, j)]);
-    let a2 = &a * &a;
-    let (a3, a4) = (&a2 * &a, &a2 * &a2);
+    let a2 = product(&a, &a);
+    let (a3, a4) = (product(&a2, &a), product(&a2, &a2));
     let mut inverse = [1.0; 16];
     for k in 1..16 {
         inverse[k] = inverse[k - 1] / k as f64;
@@ -125,13 +123,12 @@ pub(crate) fn exponential(a: &Mat<f64>) -> Mat<f64> {
     };
     let mut sum = Mat::from_fn(d, d, |i, j| cubic(&inverse[12..], i, j));
     for k in [8, 4, 0] {
-        let product = &a4 * &sum;
-        sum = Mat::from_fn(d, d, |i, j| product[(i, j)] + cubic(&inverse[k..], i, j));
+        let next = product(&a4, &sum);
+        sum = Mat::from_fn(d, d, |i, j| next[(i, j)] + cubic(&inverse[k..], i, j));
     }
     for _ in 0..squarings {
-        sum = &sum * &sum;
+        sum = product(&sum, &sum);
     }
-    zero_upper();
     sum
 }
 
@@ -140,24 +137,19 @@ pub(crate) fn exponential(a: &Mat<f64>) -> Mat<f64> {
 pub(crate) fn m_matrix(a: &Mat<f64>, s: f64) -> Option<(f64, Mat<f64>)> {
     let d = a.nrows();
     let m = Mat::from_fn(d, d, |i, j| s * f64::from(i == j) - a[(i, j)]);
-    let lu = m.partial_piv_lu();
+    let lu = Lu::new(&m);
     let inverse = lu.inverse();
-    zero_upper();
     let ok = (0..d).all(|j| (0..d).all(|i| inverse[(i, j)] >= -1e-12));
-    let log_det: f64 = (0..d).map(|i| lu.U()[(i, i)].abs().ln()).sum();
+    let log_det = lu.log_det();
     (ok && log_det.is_finite()).then(|| (d as f64 * s.ln() - log_det, inverse))
 }
 
 /// log |det m| and m⁻¹; `None` where m is singular.
 pub(crate) fn log_det_inverse(m: &Mat<f64>) -> Option<(f64, Mat<f64>)> {
     let d = m.nrows();
-    let lu = m.partial_piv_lu();
-    let log_det: f64 = (0..d).map(|i| lu.U()[(i, i)].abs().ln()).sum();
-    log_det.is_finite().then(|| {
-        let inverse = lu.solve(Mat::<f64>::identity(d, d));
-        zero_upper();
-        (log_det, inverse)
-    })
+    let lu = Lu::new(m);
+    let log_det = lu.log_det();
+    log_det.is_finite().then(|| (log_det, lu.solve(Mat::<f64>::identity(d, d))))
 }
 
 #[cfg(test)]

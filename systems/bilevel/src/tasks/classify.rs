@@ -273,7 +273,7 @@ impl Buffers {
 
 /// Σ in a fixed order.
 pub(crate) fn total(terms: &[f64]) -> f64 {
-    thalweg_optim::chunks::sum2(terms, terms, |t, _| t)
+    thalweg_linalg::vector::sum2(terms, terms, |t, _| t)
 }
 
 /// Runs `work(first, results, sum)` on pieces of `count` results; `sum` becomes that of the pieces' sums, in

@@ -1,5 +1,18 @@
-//! Element-wise loops and sums in pieces of fixed size, so that the bits do not depend on the
-//! number of threads. Pieces are handed to threads; the inner loops are plain and vectorise.
+//! Loops over vectors and sums, whose bits depend neither on the number of threads nor on the machine.
+//!
+//! Long vectors are cut into pieces of fixed size, which are handed to threads; the inner loops are
+//! plain and vectorise. There is one inner product for each order of summation that is in use, since
+//! another order gives other bits:
+//!
+//! | | order | on threads |
+//! |---|---|---|
+//! | [`dot`] | pieces of [`CHUNK`], each in eight lanes, then the rest | yes |
+//! | [`dot_interleaved`] | eight lanes, the rest goes to the first ones | no |
+//! | [`dot_by_four`] | four lanes in pairs, then the rest | no |
+//! | [`dot_by_sixteen`] | sixteen lanes in the precision of the numbers, then the rest | no |
+//! | [`dot_in_turn`] | from left to right | no |
+//!
+//! [`dot`] is the one to take where nothing speaks for another.
 
 use pulp::Arch;
 use rayon::prelude::*;
@@ -69,7 +82,7 @@ pub fn sum2<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> f64 + Sync) -> f64 {
 }
 
 /// Runs a loop compiled for the widest vectors of the machine; it must be `inline(always)`.
-fn wide<R>(run: impl FnOnce() -> R) -> R {
+pub fn wide<R>(run: impl FnOnce() -> R) -> R {
     Arch::new().dispatch(run)
 }
 
@@ -87,9 +100,91 @@ fn lanes<T: Real>(a: &[T], b: &[T], f: &impl Fn(T, T) -> f64) -> f64 {
     lanes.iter().sum::<f64>() + rest
 }
 
-/// Inner product, accumulated in double precision.
+/// aᵀb, accumulated in double precision: pieces of [`CHUNK`], each in eight lanes and then the rest.
 pub fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
     sum2(a, b, |a, b| a.to_f64() * b.to_f64())
+}
+
+/// ‖a‖² as by [`dot`].
+pub fn square<T: Real>(a: &[T]) -> f64 {
+    dot(a, a)
+}
+
+/// aᵀb from left to right.
+pub fn dot_in_turn(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// aᵀb in four partial sums, added in pairs, then the rest.
+pub fn dot_by_four(a: &[f64], b: &[f64]) -> f64 {
+    let (a4, a1) = a.as_chunks::<4>();
+    let (b4, b1) = b.as_chunks::<4>();
+    let mut sum = [0.0; 4];
+    for (a, b) in a4.iter().zip(b4) {
+        for l in 0..4 {
+            sum[l] += a[l] * b[l];
+        }
+    }
+    let rest: f64 = a1.iter().zip(b1).map(|(a, b)| a * b).sum();
+    (sum[0] + sum[1]) + (sum[2] + sum[3]) + rest
+}
+
+/// aᵀb in the precision of the numbers: sixteen partial sums, then the rest.
+pub fn dot_by_sixteen<T: Real>(a: &[T], b: &[T]) -> T {
+    let mut lanes = [T::ZERO; 16];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
+    for (a, b) in a.iter().zip(b) {
+        for i in 0..16 {
+            lanes[i] += a[i] * b[i];
+        }
+    }
+    lanes.into_iter().chain(a_rest.iter().zip(b_rest).map(|(&a, &b)| a * b)).sum()
+}
+
+/// Partial sums of [`accumulate`].
+pub const LANES: usize = 8;
+
+/// Adds `f(a, b)` of all elements to the partial sums: element i to the sum i mod 8.
+#[inline(always)]
+pub fn accumulate(sums: &mut [f64; LANES], a: &[f64], b: &[f64], f: impl Fn(f64, f64) -> f64) {
+    let (mut a, mut b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    for (a, b) in (&mut a).zip(&mut b) {
+        for l in 0..LANES {
+            sums[l] += f(a[l], b[l]);
+        }
+    }
+    for (l, (a, b)) in a.remainder().iter().zip(b.remainder()).enumerate() {
+        sums[l] += f(*a, *b);
+    }
+}
+
+/// aᵀb in eight interleaved partial sums: element i belongs to the sum i mod 8.
+pub fn dot_interleaved(a: &[f64], b: &[f64]) -> f64 {
+    wide(
+        #[inline(always)]
+        || {
+            let mut sums = [0.0; LANES];
+            accumulate(&mut sums, a, b, |a, b| a * b);
+            sums.iter().sum()
+        },
+    )
+}
+
+/// y ← y + s x.
+pub fn axpy(y: &mut [f64], s: f64, x: &[f64]) {
+    y.iter_mut().zip(x).for_each(|(y, x)| *y += s * x);
+}
+
+/// y ← a x + b y.
+pub fn combine(a: f64, x: &[f64], b: f64, y: &mut [f64]) {
+    wide(
+        #[inline(always)]
+        || {
+            for (y, x) in y.iter_mut().zip(x) {
+                *y = a * x + b * *y;
+            }
+        },
+    );
 }
 
 /// Largest absolute value; NaN if one element is.
