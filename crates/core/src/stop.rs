@@ -13,7 +13,8 @@ use crate::{Progress, Tick};
 pub enum Stop {
     /// After this many steps.
     Steps(u64),
-    /// As soon as this many evaluations are spent.
+    /// As soon as this many evaluations are spent, or the next step would exceed them where the method knows
+    /// what it needs ([`crate::Method::upcoming`]).
     Evaluations(u64),
     /// After this time, at the next step boundary.
     Time(Duration),
@@ -64,7 +65,10 @@ impl Stop {
         let seen = tick.step > 0;
         let (holds, reason) = match *self {
             Self::Steps(n) => (tick.step >= n, StopReason::Steps),
-            Self::Evaluations(n) => (tick.evaluations >= n, StopReason::Evaluations),
+            Self::Evaluations(n) => {
+                let spent = tick.evaluations >= n || tick.evaluations.saturating_add(tick.upcoming) > n;
+                (spent, StopReason::Evaluations)
+            }
             Self::Time(limit) => (tick.elapsed >= limit, StopReason::Time),
             Self::Target(value) => (seen && tick.progress.value <= value, StopReason::Target),
             Self::Tolerance(tol) => (
