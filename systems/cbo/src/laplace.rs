@@ -3,7 +3,7 @@
 
 use thalweg_core::{Seed, normal};
 
-use crate::{Consensus, consensus};
+use crate::consensus::{Consensus, consensus};
 
 /// Consensus and soft minimum of the cloud N(`mean`, `std`²) on (a/2)(x − x*)² with `a` ≥ 0, in one
 /// dimension; both hold per dimension (the soft minima add).
