@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use thalweg_net::kernel::{Conv, ConvShape, batched_matmul, matmul};
+use thalweg_net::kernel::{Conv, ConvShape, Filter, batched_matmul, matmul};
 
 /// Best rate of all threads together in GFLOP/s: independent chains of fused multiply–adds.
 fn peak() -> f64 {
@@ -210,15 +210,17 @@ fn convolutions(c: &mut Criterion) {
             numbers(shape.weight_len()),
         );
         let (mut y, mut dx, mut dw, mut scratch) = (dy.clone(), x.clone(), w.clone(), Vec::new());
+        let filter = [Filter { weight: &w, bias: None }];
         let flops = 2 * images * shape.out_h() * shape.out_w() * shape.weight_len();
         rate(c, peak, &format!("{name} forward"), flops, || {
-            conv.forward(images, &x, &w, None, black_box(&mut y), false, &mut scratch);
+            conv.forward_planes(images, 1, &x, &filter, black_box(&mut y), false, &mut scratch);
         });
         rate(c, peak, &format!("{name} data"), flops, || {
-            conv.backward_data(images, &dy, &w, black_box(&mut dx), false, &mut scratch);
+            conv.backward_data_planes(images, 1, &dy, &filter, black_box(&mut dx), false, &mut scratch);
         });
         rate(c, peak, &format!("{name} weight"), flops, || {
-            conv.backward_weight(images, &x, &dy, black_box(&mut dw), false, &mut scratch);
+            let dw = &mut [black_box(&mut dw[..])];
+            conv.backward_weight_planes(images, 1, &x, &dy, dw, false, &mut scratch);
         });
     }
 }

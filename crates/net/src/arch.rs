@@ -1,7 +1,6 @@
 use std::path::Path;
 
-use crate::graph::{Act, Graph, Op};
-use crate::{Init, NetError};
+use crate::{Act, Graph, Init, NetError, Op};
 
 const NAMES: &str = "use `mlp:64-128-10[:act]`, `lenet`, `cnn:depth,width`, \
      `resnet8|20|32|44|56|110[:option-a|:projection]`, `char-transformer:layers,width,heads,context` \
@@ -23,6 +22,9 @@ const NAMES: &str = "use `mlp:64-128-10[:act]`, `lenet`, `cnn:depth,width`, \
 /// assert_eq!(lenet.layout()?.get("fc1.weight").unwrap().shape, [64, 400]);
 /// # Ok::<(), thalweg_net::NetError>(())
 /// ```
+///
+/// # Errors
+/// A name that is not known or not well formed, or that does not fit `input` and `classes`.
 pub fn named(arch: &str, input: &[usize], classes: usize) -> Result<Graph, NetError> {
     let bad = |why: String| NetError::Arch { name: arch.into(), why };
     let (family, rest) = arch.split_once(':').unwrap_or((arch, ""));
@@ -43,6 +45,9 @@ pub fn named(arch: &str, input: &[usize], classes: usize) -> Result<Graph, NetEr
 
 /// An architecture by name, or from a description in a `.toml` or `.json` file, which must fit
 /// the data's `input` and `classes`.
+///
+/// # Errors
+/// As for [`named`] and [`Graph::read`]; a description that does not fit the data.
 pub fn arch_or_file(arch: &str, input: &[usize], classes: usize) -> Result<Graph, NetError> {
     let path = Path::new(arch);
     if !path.extension().is_some_and(|e| e == "toml" || e == "json") {

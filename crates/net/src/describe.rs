@@ -2,8 +2,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::NetError;
-use crate::graph::{Act, Graph, Node, Op};
+use crate::{Act, Graph, NetError, Node, Op};
 
 /// The description of a graph that TOML files and model metadata share:
 /// `{"input": [..], "layers": [{"name", "op", .., "inputs"}]}`. `inputs` are names, `x` the
@@ -30,6 +29,9 @@ impl Graph {
 
     /// Reads and checks the description. The `graph` of the shared MobileNet files (layers with an
     /// `id`, activations inside convolutions, TensorFlow's padding) is understood too.
+    ///
+    /// # Errors
+    /// A description that is not well formed, or a graph that is not (see [`Graph::layout`]).
     pub fn from_json(value: &Value) -> Result<Self, NetError> {
         let bad = |why: String| NetError::graph("graph", why);
         let table =
@@ -71,6 +73,9 @@ impl Graph {
     /// assert_eq!(graph.layout()?.get("fc1.weight").unwrap().shape, [3, 4]);
     /// # Ok::<(), thalweg_net::NetError>(())
     /// ```
+    ///
+    /// # Errors
+    /// As for [`Graph::from_json`]; for text that is not TOML, with the line.
     pub fn from_toml(text: &str) -> Result<Self, NetError> {
         let value = toml::from_str(text).map_err(|e| {
             let before = e.span().and_then(|s| text.get(..s.start)).unwrap_or_default();
@@ -81,6 +86,9 @@ impl Graph {
     }
 
     /// Reads a description from a `.json` file or, under any other name, a TOML file.
+    ///
+    /// # Errors
+    /// A file that cannot be read; else as for [`Graph::from_json`].
     pub fn read(path: &Path) -> Result<Self, NetError> {
         let bad = |why: String| NetError::file(path, why);
         let text = std::fs::read_to_string(path).map_err(|e| bad(e.to_string()))?;

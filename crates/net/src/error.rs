@@ -69,6 +69,15 @@ pub enum NetError {
         /// Cause and remedy.
         String,
     ),
+    /// A model file without the architecture.
+    #[error(
+        "{path}: it carries no `graph`; give the architecture and the input's normalisation to \
+         `Model::load_foreign`"
+    )]
+    NoGraph {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file that cannot be read or written, or whose content is not a model.
     #[error("{path}: {why}")]
     File {

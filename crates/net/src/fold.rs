@@ -1,8 +1,7 @@
 use thalweg_core::Layout;
 
-use crate::NetError;
-use crate::graph::{Graph, Op};
 use crate::kernel::Scalar;
+use crate::{Graph, NetError, Op};
 
 /// Folds each batch normalisation with its running statistics into the linear map or convolution
 /// that it alone reads: `W' = s W`, `b' = β + s (b − μ)` with `s = γ/√(σ² + ε)` per output channel.
@@ -10,6 +9,9 @@ use crate::kernel::Scalar;
 /// some batch normalisation reads something else and therefore stays.
 ///
 /// In evaluation mode the folded network computes the same function.
+///
+/// # Errors
+/// A graph that is not well formed, or a buffer of the wrong length.
 pub fn fold<T: Scalar>(
     graph: &Graph,
     theta: &[T],

@@ -2,9 +2,8 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Kind, Seed, normal};
 
-use crate::graph::{Graph, Op};
 use crate::kernel::Scalar;
-use crate::{Net, NetError};
+use crate::{Graph, Net, NetError, Op};
 
 /// How linear and convolutional weights start. Biases start at 0 except under [`Init::PyTorch`];
 /// normalisation layers at scale 1 and shift 0, Householder angles at π/2 (where the layer is
@@ -28,6 +27,9 @@ pub enum Init {
 
 /// Parameters and running statistics (mean 0, variance 1) at the start. Each block has its own
 /// stream of random numbers; `f32` and `f64` start from the same values.
+///
+/// # Errors
+/// A graph that is not well formed.
 pub fn initial<T: Scalar>(graph: &Graph, init: &Init, seed: Seed) -> Result<(Vec<T>, Vec<T>), NetError> {
     let net = Net::<T>::new(graph.clone())?;
     let residual = residual_branches(graph);

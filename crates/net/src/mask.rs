@@ -7,7 +7,7 @@ use thalweg_core::{Layout, Real, replace_file};
 
 use crate::NetError;
 
-/// Which weights are alive, one flag per element of the flat parameter buffer; the others are
+/// Which weights are kept, one flag per element of the flat parameter buffer; the others are
 /// pruned and stay exactly 0.
 ///
 /// ```
@@ -26,29 +26,32 @@ pub struct Mask(
 );
 
 impl Mask {
-    /// The weights of the blocks that `chosen` takes; nothing else is alive.
+    /// Keeps the weights of the blocks that `chosen` takes, and nothing else.
     pub fn of_blocks(layout: &Layout, chosen: impl Fn(&thalweg_core::Block) -> bool) -> Self {
         let blocks = layout.blocks().iter();
         Self(blocks.flat_map(|b| std::iter::repeat_n(chosen(b), b.len())).collect())
     }
 
-    /// Writes 0 over the dead weights (or their gradients).
+    /// Writes 0 over the pruned weights (or their gradients).
     pub fn apply<T: Real>(&self, values: &mut [T]) {
-        values.iter_mut().zip(&self.0).filter(|(_, alive)| !**alive).for_each(|(v, _)| *v = T::ZERO);
+        values.iter_mut().zip(&self.0).filter(|(_, kept)| !**kept).for_each(|(v, _)| *v = T::ZERO);
     }
 
-    /// Positions of the alive weights, ascending: the columns of [`crate::FlatGrads`].
+    /// Positions of the kept weights, ascending: the columns of [`crate::FlatGrads`].
     pub fn indices(&self) -> Vec<usize> {
         (0..self.0.len()).filter(|&i| self.0[i]).collect()
     }
 
     /// Writes the flags as safetensors of truth values, under the blocks' names; the file appears
     /// whole or not at all.
+    ///
+    /// # Errors
+    /// A mask of the wrong length, or a file that cannot be written.
     pub fn save(&self, layout: &Layout, path: impl AsRef<Path>) -> Result<(), NetError> {
         let path = path.as_ref();
         let bad = |why: String| NetError::file(path, format!("the mask cannot be written: {why}"));
         NetError::check("the mask", self.0.len(), layout.len())?;
-        let bytes: Vec<u8> = self.0.iter().map(|&alive| alive.into()).collect();
+        let bytes: Vec<u8> = self.0.iter().map(|&kept| kept.into()).collect();
         let views = layout.blocks().iter().map(|b| {
             let view = TensorView::new(Dtype::BOOL, b.shape.clone(), &bytes[b.range()])?;
             Ok((b.name.as_str(), view))
@@ -60,6 +63,9 @@ impl Mask {
     }
 
     /// Reads what [`Mask::save`] wrote.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is not a mask of these blocks.
     pub fn load(layout: &Layout, path: impl AsRef<Path>) -> Result<Self, NetError> {
         let path = path.as_ref();
         let bad = |why: String| NetError::file(path, why);

@@ -47,12 +47,18 @@ pub struct Model {
 
 impl Model {
     /// The network, ready to compute.
+    ///
+    /// # Errors
+    /// A graph that is not well formed.
     pub fn net(&self) -> Result<Net<f32>, NetError> {
         Net::new(self.graph.clone())
     }
 
     /// Writes the model as `f32` safetensors; equal models give equal bytes. The file appears
     /// whole or not at all: it is written beside `path`, synced and renamed.
+    ///
+    /// # Errors
+    /// Buffers of the wrong length, or a file that cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), NetError> {
         let path = path.as_ref();
         let (layout, buffers) = (self.graph.layout()?, self.graph.buffers()?);
@@ -89,15 +95,17 @@ impl Model {
     /// Reads a model file with a `graph` in its metadata: one that [`Model::save`] wrote (of
     /// `f32`, `f16` or `bf16`, possibly as `.xz`), or a shared MobileNet, whose input in [0, 1] is
     /// seen as 2x − 1.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is not well formed; [`NetError::NoGraph`] for one that holds tensors
+    /// alone.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, NetError> {
         let path = path.as_ref();
         let bytes = read(path)?;
         let metadata = parse(path, &bytes)?.1;
         let note = |key: &str| metadata.get(key).map(String::as_str);
         let Some(text) = note("graph") else {
-            let why = "it carries no `graph`; give the architecture (--arch NAME|FILE.toml) and the input's \
-                       normalisation (--normalize mean=…,std=…)";
-            return Err(NetError::file(path, why));
+            return Err(NetError::NoGraph { path: path.into() });
         };
         let value = json_note(path, "graph", text)?;
         let graph = Graph::from_json(&value).map_err(|e| NetError::file(path, e))?;
@@ -119,6 +127,9 @@ impl Model {
     /// Reads tensors into a given graph, for files without one. `module.` prefixes and counters of
     /// batches are ignored, and a few other names for the same layer are understood (`linear` for
     /// `fc`, `shortcut` for `downsample`); anything else must fit exactly.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is not well formed; tensors that are not the graph's.
     pub fn load_foreign(
         path: impl AsRef<Path>,
         graph: Graph,

@@ -38,6 +38,9 @@ impl Default for Preprocess {
 
 impl Preprocess {
     /// Whether it is well formed and fits that many channels.
+    ///
+    /// # Errors
+    /// Which number is not good, or how many are missing.
     pub fn check(&self, channels: usize) -> Result<(), NetError> {
         let bad = |why: String| Err(NetError::Preprocess(why));
         for (name, values) in [("mean", &self.mean), ("std", &self.std)] {
@@ -58,6 +61,9 @@ impl Preprocess {
     }
 
     /// Writes the network's input for raw values with `channels` last; `out` is as long as `raw`.
+    ///
+    /// # Errors
+    /// As for [`Preprocess::check`]; an `out` of another length.
     pub fn apply<R: Copy + Into<f32>>(
         &self,
         raw: &[R],

@@ -2,14 +2,14 @@
 //!
 //! One door to everything: the contract ([`core`]), first-order methods ([`optim`]), networks and
 //! their derivatives ([`net`]), readers and embedded samples ([`data`]), pictures ([`plot`]), one
-//! module per published method behind a feature of its name ([`adahessian`]), and [`train`], which
-//! brings networks, data and methods together.
+//! module per published method behind a feature of its name ([`adahessian`]), and [`tasks`]: whole jobs,
+//! from settings to outcome, as the program does them.
 //!
 //! ```
 //! use thalweg::adahessian::AdaHessian;
 //! use thalweg::core::Seed;
 //! use thalweg::net::{Init, Net, initial, named};
-//! use thalweg::train::{Examples, Plan, Sampling, Training, fit, score, standardise};
+//! use thalweg::train::{Examples, Plan, Sampling, Training, run, score, standardise};
 //!
 //! let (train, test) = thalweg::data::digits();
 //! let preprocess = standardise(&train);
@@ -18,7 +18,7 @@
 //! let net = Net::new(named("mlp:64-32-10", train.shape(), 10)?)?;
 //! let (theta, buffers) = initial(net.graph(), &Init::default(), Seed(1))?;
 //! let mut training = Training::new(&net, theta, buffers, &train, Sampling { batch: 64, ..Sampling::default() })?;
-//! let outcome = fit(&AdaHessian::default(), &mut training, &Plan { steps: 44, ..Plan::default() })?;
+//! let outcome = run(&AdaHessian::default(), &mut training, &Plan { steps: 44, ..Plan::default() })?;
 //! let score = score(&net, &outcome.solution, training.buffers(), &test)?;
 //! assert!(score.accuracy.unwrap() > 0.85);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -50,6 +50,7 @@ pub use thalweg_relax as relax;
 #[cfg(feature = "topo")]
 pub use thalweg_topo as topo;
 
+pub use thalweg_tasks as tasks;
 #[cfg(feature = "mfac")]
-pub mod prune;
-pub mod train;
+pub use thalweg_tasks::prune;
+pub use thalweg_tasks::train;

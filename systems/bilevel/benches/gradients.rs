@@ -7,12 +7,11 @@ use thalweg_bilevel::tasks::classify::Examples;
 use thalweg_bilevel::tasks::cleaning::Cleaning;
 use thalweg_bilevel::tasks::regularisation::Regularisation;
 use thalweg_bilevel::{Batch, Bilevel, Grad, Oracle, Set, Sparse, penalty};
-use thalweg_core::{Seed, normal};
+use thalweg_core::Seed;
+use thalweg_testing::normals;
 
 fn numbers(n: usize, index: u64) -> Vec<f64> {
-    let mut v = vec![0.0; n];
-    normal(&mut Seed(1).stream("bench", index), &mut v);
-    v
+    normals(&mut Seed(1).stream("bench", index), n)
 }
 
 fn bench(c: &mut Criterion) {

@@ -6,11 +6,11 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use thalweg_convex_relu::{
     Admm, AdmmPaper, DenseProgram, Geometry, Loss, Patterns, Program, Samples, feasible_dual,
 };
-use thalweg_core::{Method, Seed, normal};
+use thalweg_core::{Method, Seed};
+use thalweg_testing::normals;
 
 fn program(n: usize, d: usize, draws: u64) -> Program {
-    let mut x = vec![0.0; n * d];
-    normal(&mut Seed(1).stream("x", 0), &mut x);
+    let mut x: Vec<f64> = normals(&mut Seed(1).stream("x", 0), n * d);
     x.iter_mut().for_each(|x| *x /= (d as f64).sqrt());
     let samples = Samples::new(x, d).expect("finite samples");
     let y = samples.rows().map(|x| x[0] + x[1].abs()).collect();

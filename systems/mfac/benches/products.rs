@@ -4,16 +4,15 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use rayon::prelude::*;
-use thalweg_core::{Seed, normal};
+use thalweg_core::Seed;
 use thalweg_mfac::{Gradients, Options, Recursion, StaticFisher, Storage, WindowFisher};
+use thalweg_testing::normals;
 
 const M: usize = 128;
 const D: usize = 100_000;
 
 fn random(n: usize) -> Vec<f32> {
-    let mut x = vec![0.0; n];
-    normal(&mut Seed(1).stream("products", 0), &mut x);
-    x
+    normals(&mut Seed(1).stream("products", 0), n)
 }
 
 fn fixed(c: &mut Criterion) {

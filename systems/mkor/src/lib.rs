@@ -15,40 +15,7 @@
 //! use thalweg_core::{Run, Seed, Stop};
 //! use thalweg_mkor::{Backend, Mkor};
 //! use thalweg_optim::Sgd;
-//! # use thalweg_core::{Kind, LayerStats, Layered, Layout, MethodError, Objective, Problem};
-//! # /// Least squares of one linear unit on inputs with a large mean.
-//! # struct Regression(Layout, Vec<[f64; 3]>);
-//! # impl Problem for Regression {}
-//! # impl Objective for Regression {
-//! #     type Scalar = f64;
-//! #     fn layout(&self) -> &Layout { &self.0 }
-//! #     fn start(&mut self) -> Result<Vec<f64>, MethodError> { Ok(vec![0.0; 3]) }
-//! #     fn value_grad(&mut self, w: &[f64], g: &mut [f64]) -> Result<f64, MethodError> {
-//! #         self.value_grad_layers(w, g, false, &mut Vec::new())
-//! #     }
-//! # }
-//! # impl Layered for Regression {
-//! #     fn value_grad_layers(&mut self, w: &[f64], g: &mut [f64], _: bool, stats: &mut Vec<LayerStats>)
-//! #         -> Result<f64, MethodError> {
-//! #         g.fill(0.0);
-//! #         let (n, mut value, mut mean) = (self.1.len() as f64, 0.0, vec![0.0; 2]);
-//! #         for [x, y, target] in &self.1 {
-//! #             let miss = w[0] * x + w[1] * y + w[2] - target;
-//! #             value += 0.5 * miss * miss / n;
-//! #             g.iter_mut().zip([x, y, &1.0]).for_each(|(g, x)| *g += miss * x / n);
-//! #             mean.iter_mut().zip([x, y]).for_each(|(m, x)| *m += x / n);
-//! #         }
-//! #         *stats = vec![LayerStats { weight: 0, bias: Some(1), groups: 1, positions: 1,
-//! #             rows: self.1.len(), input_mean: mean, output_grad: vec![g[2]], moments: None }];
-//! #         Ok(value)
-//! #     }
-//! # }
-//! # let mut layout = Layout::default();
-//! # layout.push("weight", &[1, 2], Kind::Linear);
-//! # layout.push("bias", &[1], Kind::Bias);
-//! # let rows = (0..40).map(|i| (9.0 + (i as f64).sin(), 7.0 + (2.0 * i as f64).cos()));
-//! # let rows = rows.map(|(x, y)| [x, y, x - 2.0 * y + 3.0]).collect();
-//! # let mut problem = Regression(layout, rows);
+//! # let mut problem = thalweg_testing::Regression::off_centre();
 //!
 //! // `problem` is a `thalweg_core::Layered`: a network, or here a linear fit to inputs far from 0.
 //! let sgd = Sgd { lr: 0.01, momentum: 0.0, ..Sgd::default() };

@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn chosen_parents_cannot_be_improved_by_one() {
-        let s = crate::testing::covariance(8, 11);
+        let s = thalweg_testing::covariance(8, 11);
         let score = Bic::new(s, 24, 0.3);
         let allowed = [0, 1, 2, 4, 5, 6, 7];
         let (parents, value) = score.choose(3, &allowed, &[]);
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn scaling_a_column_changes_no_choice() {
-        let s = crate::testing::covariance(6, 12);
+        let s = thalweg_testing::covariance(6, 12);
         let c = [1.0, 100.0, 0.01, 7.0, 1.0, 3.0];
         let scaled = Mat::from_fn(6, 6, |i, j| c[i] * c[j] * s[(i, j)]);
         let (one, other) = (Bic::new(s, 40, 0.5), Bic::new(scaled, 40, 0.5));

@@ -364,7 +364,7 @@ mod tests {
 
     #[test]
     fn the_gradient_of_cycles_is_that_of_finite_differences() {
-        let w = crate::testing::gaussian(4, 4, 3);
+        let w = thalweg_testing::gaussian(4, 4, 3);
         let (h, g) = cycles(&w);
         for at in [(0, 1), (2, 3), (3, 0)] {
             let mut moved = w.clone();

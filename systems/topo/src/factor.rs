@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn every_move_has_the_score_of_a_fresh_factor() {
         let d = 9;
-        let s = crate::testing::covariance(d, 3);
+        let s = thalweg_testing::covariance(d, 3);
         let order: Vec<usize> = (0..d).rev().collect();
         let f = Factor::new(&s, &order).unwrap();
         let all = f.improvements(f64::NEG_INFINITY);
@@ -282,7 +282,7 @@ mod tests {
     #[test]
     fn gains_of_disjoint_windows_add_up() {
         let d = 10;
-        let s = crate::testing::covariance(d, 5);
+        let s = thalweg_testing::covariance(d, 5);
         let order: Vec<usize> = (0..d).collect();
         let f = Factor::new(&s, &order).unwrap();
         let gains = f.improvements(f64::NEG_INFINITY);
@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn the_window_is_a_conditional_covariance() {
-        let s = crate::testing::covariance(6, 7);
+        let s = thalweg_testing::covariance(6, 7);
         let f = Factor::new(&s, &[5, 4, 3, 2, 1, 0]).unwrap();
         let w = f.window(2..5);
         let inner = Factor::new(&w, &[0, 1, 2]).unwrap().variances();
@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_determined_node_is_found() {
-        let s = crate::testing::covariance(4, 1);
+        let s = thalweg_testing::covariance(4, 1);
         // X4 = X0 + X2.
         let row = |i: usize, j: usize| match (i, j) {
             (4, 4) => s[(0, 0)] + s[(2, 2)] + 2.0 * s[(0, 2)],

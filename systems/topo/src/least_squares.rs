@@ -292,7 +292,7 @@ mod tests {
 
     #[test]
     fn the_lasso_meets_its_optimality_conditions() {
-        let s = crate::testing::covariance(7, 4);
+        let s = thalweg_testing::covariance(7, 4);
         let allowed = [0, 1, 2, 4, 5, 6];
         let lambda = 0.1;
         let score = Linear::new(s.clone(), Loss::Squares, Penalty::L1(lambda));
@@ -327,7 +327,7 @@ mod tests {
 
     #[test]
     fn the_gradient_is_that_of_finite_differences() {
-        let s = crate::testing::covariance(4, 9);
+        let s = thalweg_testing::covariance(4, 9);
         let mut w = Mat::zeros(4, 4);
         (w[(0, 1)], w[(0, 2)], w[(1, 3)], w[(2, 3)]) = (0.7, -0.4, 0.3, 1.2);
         for (loss, penalty) in [
@@ -352,7 +352,7 @@ mod tests {
 
     #[test]
     fn required_parents_are_not_penalised() {
-        let s = crate::testing::covariance(4, 9);
+        let s = thalweg_testing::covariance(4, 9);
         let score = Linear::new(s, Loss::Squares, Penalty::L1(100.0));
         let fit = score.fit(3, &[0, 1, 2], &[1]);
         assert!(fit.weights[1] != 0.0 && fit.weights[0] == 0.0 && fit.weights[2] == 0.0);

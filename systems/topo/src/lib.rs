@@ -56,8 +56,6 @@ mod search;
 mod simulate;
 mod start;
 mod subsets;
-#[cfg(test)]
-mod testing;
 mod walks;
 
 pub use bic::Bic;

@@ -160,27 +160,20 @@ mod tests {
 
     #[test]
     fn the_gradient_is_that_of_finite_differences() {
-        let sample = Sample::unnamed(crate::testing::gaussian(30, 4, 6)).unwrap();
+        let sample = Sample::unnamed(thalweg_testing::gaussian(30, 4, 6)).unwrap();
         let score = Mlp { hidden: 5, l2: 0.1, ..Mlp::default() }.on(&sample);
         let x = Mat::from_fn(30, 3, |i, j| score.x[(i, j)]);
         let y: Vec<f64> = score.x.col(3).iter().copied().collect();
         let theta = score.start(3, &[0, 1, 2]);
         let mut g = vec![0.0; theta.len()];
         score.value_grad(&x, &y, &theta, &mut g);
-        for i in 0..theta.len() {
-            let moved = |e: f64| {
-                let mut t = theta.clone();
-                t[i] += e;
-                score.value_grad(&x, &y, &t, &mut vec![0.0; t.len()])
-            };
-            let slope = (moved(1e-5) - moved(-1e-5)) / 2e-5;
-            assert!((slope - g[i]).abs() < 1e-8, "{i}: {slope} {}", g[i]);
-        }
+        let value = |t: &[f64]| score.value_grad(&x, &y, t, &mut vec![0.0; t.len()]);
+        thalweg_testing::close(&thalweg_testing::gradient(value, &theta, 1e-5), &g, 1e-8);
     }
 
     #[test]
     fn linear_units_without_penalty_are_a_regression() {
-        let sample = Sample::unnamed(crate::testing::gaussian(60, 4, 7)).unwrap();
+        let sample = Sample::unnamed(thalweg_testing::gaussian(60, 4, 7)).unwrap();
         let mlp =
             Mlp { hidden: 3, l1: 0.0, l2: 0.0, linear: true, steps: 2000, ..Mlp::default() }.on(&sample);
         let linear = Linear::new(sample.covariance(), Loss::Squares, Penalty::None);

@@ -101,7 +101,7 @@ mod tests {
     fn a_lasso_has_the_solution_of_coordinate_descent() {
         use crate::NodeScore;
         use crate::least_squares::{Linear, Loss, Penalty};
-        let s = crate::testing::covariance(6, 8);
+        let s = thalweg_testing::covariance(6, 8);
         let allowed = [0, 1, 2, 3, 4];
         let fit = Linear::new(s.clone(), Loss::Squares, Penalty::L1(0.05)).fit(5, &allowed, &[]);
         let mut x = vec![0.0; 5];

@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn the_optimum_is_that_of_all_orders() {
         let d = 6;
-        let s = crate::testing::covariance(d, 2);
+        let s = thalweg_testing::covariance(d, 2);
         let table = conditional_variances(&s);
         let (order, score) = best_order(d, |v, t| 0.5 * table[t * d + v]);
         assert!((Factor::new(&s, &order).unwrap().score() - score).abs() < 1e-12);

@@ -3,11 +3,12 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use thalweg_data::{
     DataError, Dataset, Loaded, Options, Origin, Part, Source, Split, Svmlight, Targets, Text, Values, load,
     read_split, read_svmlight,
 };
+use thalweg_testing::shared_data;
 
 use crate::common::{bzip2, cifar, doubles, gzip, idx, longs, npy, npz};
 
@@ -344,21 +345,13 @@ fn rows_are_selected_sliced_and_joined() {
     assert!(data.concat(&other).unwrap_err().to_string().contains("shape differ: [2] and [1]"));
 }
 
-/// The project's shared data, where this checkout has them.
-fn shared() -> Option<PathBuf> {
-    let near = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-    let folder = std::env::var_os("THALWEG_DATA").map_or(near, PathBuf::from);
-    if folder.join("vision").is_dir() {
-        return Some(folder);
-    }
-    eprintln!("skipped: no data in {}; set THALWEG_DATA", folder.display());
-    None
-}
-
 #[test]
 fn the_real_sets_are_read() {
-    let Some(shared) = shared() else { return };
-    let load = |name: &str| load(shared.join(name).to_str().unwrap(), &Options::default());
+    if shared_data("vision").is_none() {
+        return;
+    }
+    let shared = |name: &str| shared_data(name).unwrap();
+    let load = |name: &str| load(shared(name).to_str().unwrap(), &Options::default());
     let mixed = load("vision").unwrap_err().to_string();
     assert!(
         mixed.contains("IDX (") && mixed.contains("CIFAR binary (") && mixed.contains("name the one file")
@@ -376,7 +369,7 @@ fn the_real_sets_are_read() {
     assert_eq!((train.tokens.len(), test.tokens.len()), (903_468, 100_386));
     assert!(train.decode(&train.tokens[..14]).starts_with("First Citizen:"));
 
-    let bilevel = |name: &str| shared.join("bilevel").join(name);
+    let bilevel = |name: &str| shared(&format!("bilevel/{name}"));
     let pair = |name: &str| {
         read_svmlight(["train", "test"].map(|part| bilevel(&format!("{name}.{part}.svm.bz2")))).unwrap()
     };

@@ -1,10 +1,57 @@
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
-use super::{Cache, Cx, Grads, Io, Layer, lanes};
-use crate::graph::Act;
+use serde::{Deserialize, Serialize};
+use thalweg_core::Real;
+
+use super::{AnyLayer, Cache, Cx, Grads, Io, Layer, Operation, Place, lanes};
 use crate::kernel::Scalar;
+use crate::loops::{CHUNK, map, par_pair, put_all};
 use crate::num::Num;
-use crate::planes::{CHUNK, Lane, Planes, PlanesMut, fit, map, par_pair, put_all, row_sum};
+use crate::op;
+use crate::planes::{Planes, PlanesMut};
+
+/// Elementwise activations.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Act {
+    /// `max(x, 0)`.
+    Relu,
+    /// `x` or `slope · x` for negative `x`.
+    LeakyRelu(f64),
+    /// `min(max(x, 0), 6)`.
+    Relu6,
+    /// `x Φ(x)` with the exact normal distribution function.
+    Gelu,
+    /// The tanh approximation of GELU.
+    GeluTanh,
+    /// `x · sigmoid(x)`.
+    Silu,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// Logistic function.
+    Sigmoid,
+    /// `ln(1 + eˣ)`.
+    Softplus,
+}
+
+impl Operation for op::Act {
+    fn shape(&self, ins: &[&[usize]]) -> Result<Vec<usize>, String> {
+        Ok(ins[0].to_vec())
+    }
+    fn build(&self, _: &Place<'_>) -> Box<dyn AnyLayer> {
+        match self.act {
+            Act::Relu => Box::new(Elementwise(Relu)),
+            Act::LeakyRelu(slope) => Box::new(Elementwise(Leaky(slope))),
+            Act::Relu6 => Box::new(Elementwise(Relu6)),
+            Act::Gelu => Box::new(Elementwise(Gelu)),
+            Act::GeluTanh => Box::new(Elementwise(GeluTanh)),
+            Act::Silu => Box::new(Elementwise(Silu)),
+            Act::Tanh => Box::new(Elementwise(Tanh)),
+            Act::Sigmoid => Box::new(Elementwise(Sigmoid)),
+            Act::Softplus => Box::new(Elementwise(Softplus)),
+        }
+    }
+}
 
 /// A curve and its slope; both over any [`Num`], so that the second derivative comes for free.
 trait Curve: Copy + Send + Sync + 'static {
@@ -90,23 +137,8 @@ fn inner<T: Scalar, N: Num<T>>(x: N) -> N {
     (x + (x * x * x).scale(T::from_f64(0.044715))).scale(T::from_f64((2.0 / PI).sqrt()))
 }
 
-use thalweg_core::Real;
-
+/// A curve of each number.
 struct Elementwise<C>(C);
-
-pub(super) fn build<T: Scalar>(act: Act) -> Box<dyn Layer<T>> {
-    match act {
-        Act::Relu => Box::new(Elementwise(Relu)),
-        Act::LeakyRelu(slope) => Box::new(Elementwise(Leaky(slope))),
-        Act::Relu6 => Box::new(Elementwise(Relu6)),
-        Act::Gelu => Box::new(Elementwise(Gelu)),
-        Act::GeluTanh => Box::new(Elementwise(GeluTanh)),
-        Act::Silu => Box::new(Elementwise(Silu)),
-        Act::Tanh => Box::new(Elementwise(Tanh)),
-        Act::Sigmoid => Box::new(Elementwise(Sigmoid)),
-        Act::Softplus => Box::new(Elementwise(Softplus)),
-    }
-}
 
 impl<T: Scalar, C: Curve> Layer<T> for Elementwise<C> {
     fn forward(&self, cx: &Cx<'_, T>, x: &[Planes<'_, T>], y: &mut PlanesMut<'_, T>, _: &mut Cache<T>) {
@@ -155,126 +187,4 @@ impl<T: Scalar, C: Curve> Layer<T> for Elementwise<C> {
             lanes!(cx, T, p => run(self.0, io.x[0], io.dy, dx, p));
         }
     }
-}
-
-/// Softmax over the last axis of `c` numbers.
-pub(super) struct Softmax {
-    pub c: usize,
-}
-
-/// `y = softmax(x)` of one row, in place of nothing: `x` and `y` differ.
-#[inline(always)]
-pub(super) fn softmax_row<T: Scalar, N: Num<T>>(x: Lane<'_, T>, v: &mut [T], t: &mut [T], scale: T) {
-    let (v, t) = fit::<T, N>(v, t);
-    let (n, max) = (v.len(), row_max(x.v));
-    let x = x.slice(0..n);
-    for i in 0..n {
-        (N::load(x, i) - N::constant(max)).scale(scale).exp().store(v, t, i);
-    }
-    let inverse = N::one() / row_sum::<T, N>(n, |i| N::load(Lane { v, t }, i));
-    for i in 0..n {
-        let y = N::load(Lane { v, t }, i) * inverse;
-        y.store(v, t, i);
-    }
-}
-
-/// Largest number of a row, by eight interleaved maxima.
-#[inline(always)]
-fn row_max<T: Scalar>(x: &[T]) -> T {
-    let mut max = [x[0]; 8];
-    let (eights, rest) = x.as_chunks::<8>();
-    for eight in eights {
-        for i in 0..8 {
-            max[i] = if eight[i] > max[i] { eight[i] } else { max[i] };
-        }
-    }
-    max.iter().chain(rest).fold(x[0], |m, &x| Real::max(m, x))
-}
-
-/// `dx = y (dy − Σ y dy) · scale` of one row.
-#[inline(always)]
-pub(super) fn softmax_row_backward<T: Scalar, N: Num<T>>(
-    y: Lane<'_, T>,
-    dy: Lane<'_, T>,
-    v: &mut [T],
-    t: &mut [T],
-    scale: T,
-    acc: bool,
-    p: usize,
-) {
-    let (v, t) = fit::<T, N>(v, t);
-    let n = v.len();
-    let (y, dy) = (y.slice(0..n), dy.slice(0..n));
-    let inner = row_sum::<T, N>(n, |i| N::load(y, i) * N::load(dy, i));
-    put_all::<T, N, 2, 0>(
-        [y, dy],
-        [],
-        (v, t),
-        acc,
-        p,
-        #[inline(always)]
-        |[y, dy], []| (y * (dy - inner)).scale(scale),
-    );
-}
-
-impl<T: Scalar> Layer<T> for Softmax {
-    fn forward(&self, cx: &Cx<'_, T>, x: &[Planes<'_, T>], y: &mut PlanesMut<'_, T>, _: &mut Cache<T>) {
-        fn run<T: Scalar, N: Num<T>>(c: usize, x: Planes<'_, T>, y: &mut PlanesMut<'_, T>, p: usize) {
-            let x = x.lane::<N>(p);
-            rows::<T, N>(
-                y.lane::<N>(p),
-                c,
-                #[inline(always)]
-                |first, v, t| softmax_row::<T, N>(x.slice(first..first + c), v, t, T::ONE),
-            );
-        }
-        lanes!(cx, T, p => run(self.c, x[0], y, p));
-    }
-
-    fn backward(&self, cx: &Cx<'_, T>, io: Io<'_, '_, T>, _: Option<&mut Grads<'_, T>>, _: &mut Cache<T>) {
-        fn run<T: Scalar, N: Num<T>>(
-            c: usize,
-            y: Planes<'_, T>,
-            dy: Planes<'_, T>,
-            dx: &mut PlanesMut<'_, T>,
-            p: usize,
-        ) {
-            let (y, dy, acc) = (y.lane::<N>(p), dy.lane::<N>(p), dx.acc);
-            rows::<T, N>(
-                dx.lane::<N>(p),
-                c,
-                #[inline(always)]
-                |first, v, t| {
-                    let row = first..first + c;
-                    softmax_row_backward::<T, N>(y.slice(row.clone()), dy.slice(row), v, t, T::ONE, acc, p);
-                },
-            );
-        }
-        if let Some(dx) = &mut io.dx[0] {
-            lanes!(cx, T, p => run(self.c, io.y, io.dy, dx, p));
-        }
-    }
-}
-
-/// Runs `f(first, v, t)` on each row of `c` elements, in parallel over fixed groups of rows. Mark
-/// `f` `#[inline(always)]` so that its loops vectorise.
-pub(super) fn rows<T: Scalar, N: Num<T>>(
-    out: (&mut [T], &mut [T]),
-    c: usize,
-    f: impl Fn(usize, &mut [T], &mut [T]) + Sync,
-) {
-    let group = (CHUNK / 4).div_ceil(c) * c;
-    par_pair(
-        out.0,
-        out.1,
-        group,
-        #[inline(always)]
-        |first, v, t| {
-            for row in 0..v.len() / c {
-                let part = row * c..(row + 1) * c;
-                let t = if N::DUAL { &mut t[part.clone()] } else { &mut [][..] };
-                f(first + row * c, &mut v[part], t);
-            }
-        },
-    );
 }

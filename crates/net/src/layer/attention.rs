@@ -1,15 +1,39 @@
-use super::act::{rows, softmax_row, softmax_row_backward};
-use super::{Cache, Cx, Grads, Io, Layer, lanes};
+use super::shape::{cells, fail, sequence};
+use super::softmax::{softmax_row, softmax_row_backward};
+use super::{AnyLayer, Cache, Cx, Grads, Io, Layer, Memory, Operation, Place, lanes};
 use crate::kernel::{Scalar, batched_matmul};
+use crate::loops::rows;
 use crate::num::Num;
+use crate::op;
 use crate::planes::{Planes, PlanesMut};
 
+impl Operation for op::Attention {
+    fn shape(&self, ins: &[&[usize]]) -> Result<Vec<usize>, String> {
+        let ([length, c], heads) = (sequence(ins[0])?, self.heads);
+        if heads == 0 || !c.is_multiple_of(3) || !(c / 3).is_multiple_of(heads) {
+            return fail(format!("{c} channels are not query, key and value of {heads} heads"));
+        }
+        Ok(vec![length, c / 3])
+    }
+    fn macs(&self, _: &[usize], y: &[usize]) -> u64 {
+        2 * cells(y) as u64 * y[0] as u64
+    }
+    fn memory(&self, y: &[usize], planes: usize) -> Memory {
+        let weights = self.heads * y[0].pow(2) * planes;
+        Memory { saved: weights, scratch: 2 * weights, index: 0 }
+    }
+    fn build(&self, at: &Place<'_>) -> Box<dyn AnyLayer> {
+        let (length, width) = (at.y[0], at.y[1]);
+        Box::new(Attention { length, width, heads: self.heads, causal: self.causal })
+    }
+}
+
 /// Scaled dot-product attention of several heads: `softmax(Q Kᵀ/√d) V` for each.
-pub(super) struct Attention {
-    pub length: usize,
-    pub width: usize,
-    pub heads: usize,
-    pub causal: bool,
+struct Attention {
+    length: usize,
+    width: usize,
+    heads: usize,
+    causal: bool,
 }
 
 /// One matrix per example inside a larger buffer, perhaps transposed.

@@ -1,15 +1,31 @@
+use rand::Rng;
 use thalweg_core::Seed;
 
-use super::shape::each_plane;
-use super::{Cache, Cx, Grads, Io, Layer, Mode};
+use super::shape::{cells, fail};
+use super::{AnyLayer, Cache, Cx, Grads, Io, Layer, Memory, Mode, Operation, Place};
 use crate::kernel::Scalar;
-use crate::planes::{Planes, PlanesMut};
-use rand::Rng;
+use crate::op;
+use crate::planes::{Planes, PlanesMut, each_plane};
+
+impl Operation for op::Dropout {
+    fn shape(&self, ins: &[&[usize]]) -> Result<Vec<usize>, String> {
+        if !(0.0..1.0).contains(&self.p) {
+            return fail(format!("p = {}; use a probability in [0, 1)", self.p));
+        }
+        Ok(ins[0].to_vec())
+    }
+    fn memory(&self, y: &[usize], _: usize) -> Memory {
+        Memory { saved: cells(y), ..Memory::default() }
+    }
+    fn build(&self, at: &Place<'_>) -> Box<dyn AnyLayer> {
+        Box::new(Dropout { p: self.p, layer: at.node })
+    }
+}
 
 /// Zeroes each value with probability `p` and scales the rest by `1/(1 − p)`.
-pub(super) struct Dropout {
-    pub p: f64,
-    pub layer: usize,
+struct Dropout {
+    p: f64,
+    layer: usize,
 }
 
 impl<T: Scalar> Layer<T> for Dropout {

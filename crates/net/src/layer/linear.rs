@@ -1,15 +1,46 @@
 use std::ops::Range;
 
-use super::{Cache, Cx, Grads, Io, Layer};
+use thalweg_core::Kind;
+
+use super::shape::{cells, channels, fail, with_channels};
+use super::{AnyLayer, Cache, Cx, Grads, Io, Layer, LinearMap, Operation, Part, Place};
 use crate::kernel::{Scalar, column_sums, matmul, matmul_bias};
+use crate::loops::par_pair;
+use crate::num::Dual;
+use crate::op;
 use crate::planes::{Planes, PlanesMut};
 
+impl Operation for op::Linear {
+    fn numbers(&self) -> Vec<usize> {
+        vec![self.out]
+    }
+    fn shape(&self, ins: &[&[usize]]) -> Result<Vec<usize>, String> {
+        if self.out == 0 { fail("out = 0; use at least 1") } else { Ok(with_channels(ins[0], self.out)) }
+    }
+    fn parameters(&self, x: &[usize]) -> Vec<Part> {
+        let weight = Part::new("weight", &[self.out, channels(x)], Kind::Linear);
+        std::iter::once(weight).chain(bias_part(self.bias, self.out)).collect()
+    }
+    fn macs(&self, x: &[usize], y: &[usize]) -> u64 {
+        cells(y) as u64 * channels(x) as u64
+    }
+    fn build(&self, at: &Place<'_>) -> Box<dyn AnyLayer> {
+        let (weight, bias) = (at.parameter("weight"), at.parameter("bias"));
+        Box::new(Linear { input: channels(at.x), out: self.out, weight, bias })
+    }
+}
+
+/// The block of a bias, if there is one.
+pub(super) fn bias_part(on: bool, n: usize) -> Option<Part> {
+    on.then(|| Part::new("bias", &[n], Kind::Bias))
+}
+
 /// `y = W x + b` on rows; `W` is `[out, in]`.
-pub(super) struct Linear {
-    pub input: usize,
-    pub out: usize,
-    pub weight: Range<usize>,
-    pub bias: Range<usize>,
+struct Linear {
+    input: usize,
+    out: usize,
+    weight: Range<usize>,
+    bias: Range<usize>,
 }
 
 impl<T: Scalar> Layer<T> for Linear {
@@ -52,13 +83,17 @@ impl<T: Scalar> Layer<T> for Linear {
         let Some(grads) = grads else { return };
         matmul(m, n, rows, dy.value(), true, x.value(), false, &mut grads.value[self.weight.clone()], false);
         for (p, h) in grads.tangents.iter_mut().enumerate() {
-            let (h, dyt) = (&mut h[self.weight.clone()], dy.lane::<crate::num::Dual<T>>(p).t);
+            let (h, dyt) = (&mut h[self.weight.clone()], dy.lane::<Dual<T>>(p).t);
             matmul(m, n, rows, dyt, true, x.value(), false, h, false);
             if let Some(xt) = x.tangent(p) {
                 matmul(m, n, rows, dy.value(), true, xt, false, h, true);
             }
         }
         bias_grads(&self.bias, m, dy, grads);
+    }
+
+    fn linear_map(&self) -> Option<LinearMap<'_>> {
+        Some(LinearMap::Rows)
     }
 }
 
@@ -86,7 +121,7 @@ fn product<T: Scalar>(
 
 /// Adds `bias` to each row of `y`.
 fn add_rows<T: Scalar>(y: &mut [T], bias: &[T]) {
-    crate::planes::par_pair(
+    par_pair(
         y,
         &mut [],
         bias.len() * 64,
@@ -117,6 +152,6 @@ pub(super) fn bias_grads<T: Scalar>(
     };
     store(dy.value(), &mut grads.value[bias.clone()]);
     for (p, h) in grads.tangents.iter_mut().enumerate() {
-        store(dy.lane::<crate::num::Dual<T>>(p).t, &mut h[bias.clone()]);
+        store(dy.lane::<Dual<T>>(p).t, &mut h[bias.clone()]);
     }
 }

@@ -1,24 +1,113 @@
-//! The layers: each one's forward and backward pass, written once for plain and dual numbers.
+//! The layers: one file each, with all that is known about it. For the graph it is an [`Operation`]: its
+//! shape rule, its parameters, its cost. For a pass it is a [`Layer`]: forward and backward, written once
+//! for plain and dual numbers.
+//!
+//! To add one, write its file (from `scale.rs`, say), name it below and enter it in the list in `op.rs`.
 
 mod act;
+mod add;
 mod attention;
+mod batch_norm;
 mod conv;
 mod dropout;
-mod embed;
+mod embedding;
+mod flatten;
+mod global_avg_pool;
+mod group_sort;
+mod householder;
+mod layer_norm;
 mod linear;
-mod norm;
+mod pad_shortcut;
 mod pool;
+mod positional_embedding;
+mod scale;
 mod shape;
-mod sort;
+mod softmax;
 
 use std::ops::Range;
 
-use thalweg_core::{Layout, Seed};
+use thalweg_core::{Kind, Layout, Seed};
 
-use crate::graph::{Graph, Op};
-use crate::kernel::Scalar;
+use crate::kernel::{ConvShape, Scalar};
 use crate::num::Num;
 use crate::planes::{Lane, Planes, PlanesMut};
+
+pub use act::Act;
+
+/// What the graph asks of an operation, for the shapes of one example. `x` is the shape of the (first)
+/// input and has been found good by [`Operation::shape`], `y` that of the output.
+pub(crate) trait Operation {
+    /// Whether it reads any number of layers; else it reads one.
+    fn reads_many(&self) -> bool {
+        false
+    }
+    /// Settings that would overflow where they are absurd.
+    fn numbers(&self) -> Vec<usize> {
+        Vec::new()
+    }
+    /// Output shape for the shapes of its inputs, or what is wrong with them.
+    fn shape(&self, ins: &[&[usize]]) -> Result<Vec<usize>, String>;
+    /// Trainable blocks.
+    fn parameters(&self, _x: &[usize]) -> Vec<Part> {
+        Vec::new()
+    }
+    /// Running statistics.
+    fn buffers(&self, _x: &[usize]) -> Vec<Part> {
+        Vec::new()
+    }
+    /// Multiply-accumulates.
+    fn macs(&self, _x: &[usize], _y: &[usize]) -> u64 {
+        0
+    }
+    /// What a pass with so many planes of values and tangents keeps beside the output.
+    fn memory(&self, _y: &[usize], _planes: usize) -> Memory {
+        Memory::default()
+    }
+    /// The layer in its place.
+    fn build(&self, at: &Place<'_>) -> Box<dyn AnyLayer>;
+}
+
+/// A block of an operation's own; its full name is `NODE.name`.
+pub(crate) struct Part {
+    pub name: &'static str,
+    pub shape: Vec<usize>,
+    pub kind: Kind,
+}
+
+impl Part {
+    pub fn new(name: &'static str, shape: &[usize], kind: Kind) -> Self {
+        Self { name, shape: shape.to_vec(), kind }
+    }
+}
+
+/// Numbers of a [`Cache`].
+#[derive(Default)]
+pub(crate) struct Memory {
+    pub saved: usize,
+    pub index: usize,
+    pub scratch: usize,
+}
+
+/// Where a layer stands: its node, shapes, and blocks in the flat buffers.
+pub(crate) struct Place<'a> {
+    pub node: usize,
+    pub name: &'a str,
+    pub x: &'a [usize],
+    pub y: &'a [usize],
+    pub layout: &'a Layout,
+    pub buffers: &'a Layout,
+}
+
+impl Place<'_> {
+    /// A block of the parameters; empty if there is none.
+    pub fn parameter(&self, part: &str) -> Range<usize> {
+        self.layout.get(&format!("{}.{part}", self.name)).map_or(0..0, |b| b.range())
+    }
+    /// A block of the running statistics; empty if there is none.
+    pub fn buffer(&self, part: &str) -> Range<usize> {
+        self.buffers.get(&format!("{}.{part}", self.name)).map_or(0..0, |b| b.range())
+    }
+}
 
 /// How a pass treats batch normalisation and dropout.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -121,6 +210,36 @@ pub(crate) trait Layer<T: Scalar>: Send + Sync {
         grads: Option<&mut Grads<'_, T>>,
         cache: &mut Cache<T>,
     );
+    /// Whether the network's input is fit for it.
+    fn check(&self, _input: &[T]) -> Result<(), String> {
+        Ok(())
+    }
+    /// The linear map that it is, for statistics.
+    fn linear_map(&self) -> Option<LinearMap<'_>> {
+        None
+    }
+    /// Moves running statistics towards those of the last pass in training mode, whose output had `len`
+    /// numbers, by `weight(momentum)`.
+    fn update_running(
+        &self,
+        _len: usize,
+        _cache: &Cache<T>,
+        _weight: &dyn Fn(f64) -> f64,
+        _buffers: &mut [T],
+    ) {
+    }
+}
+
+/// A layer for numbers of either precision.
+pub(crate) trait AnyLayer: Layer<f32> + Layer<f64> {}
+impl<L: Layer<f32> + Layer<f64>> AnyLayer for L {}
+
+/// What a linear layer multiplies with its weight.
+pub(crate) enum LinearMap<'a> {
+    /// The rows of its input.
+    Rows,
+    /// The windows of a convolution.
+    Windows(&'a ConvShape),
 }
 
 /// Calls a generic method with plain numbers, or once per tangent with dual numbers.
@@ -147,69 +266,3 @@ macro_rules! lanes {
     };
 }
 pub(crate) use lanes;
-
-/// Builds the layer of node `i`.
-pub(crate) fn build<T: Scalar>(
-    graph: &Graph,
-    i: usize,
-    shapes: &[Vec<usize>],
-    layout: &Layout,
-    buffers: &Layout,
-) -> Box<dyn Layer<T>> {
-    let node = &graph.nodes[i];
-    let (x, y) = (&shapes[node.inputs[0]], &shapes[i + 1]);
-    let c = x[x.len() - 1];
-    let block = |part: &str| layout.get(&format!("{}.{part}", node.name)).map_or(0..0, |b| b.range());
-    let buffer = |part: &str| buffers.get(&format!("{}.{part}", node.name)).map_or(0..0, |b| b.range());
-    let (weight, bias) = (block("weight"), block("bias"));
-    match &node.op {
-        Op::Linear { out, .. } => Box::new(linear::Linear { input: c, out: *out, weight, bias }),
-        Op::Conv1d { .. } | Op::Conv2d { .. } => Box::new(conv::Convolution::new(&node.op, x, weight, bias)),
-        Op::BatchNorm { eps, .. } => Box::new(norm::BatchNorm {
-            c,
-            eps: *eps,
-            scale: weight,
-            shift: bias,
-            mean: buffer("running_mean"),
-            var: buffer("running_var"),
-        }),
-        Op::LayerNorm { eps } => Box::new(norm::LayerNorm { c, eps: *eps, scale: weight, shift: bias }),
-        Op::Scale {} => Box::new(norm::Scale { c, scale: weight }),
-        Op::Act { act } => act::build(*act),
-        Op::Softmax {} => Box::new(act::Softmax { c }),
-        Op::GroupSort { size } => Box::new(sort::GroupSort { size: if *size == 0 { c } else { *size } }),
-        Op::Householder {} => Box::new(sort::Householder { c, angle: weight }),
-        Op::MaxPool { k, stride, pad } => Box::new(pool::Pool {
-            x: to3(x),
-            y: to3(y),
-            k: *k,
-            stride: stride.unwrap_or(*k),
-            pad: *pad,
-            max: true,
-        }),
-        Op::AvgPool { k, stride, pad } => Box::new(pool::Pool {
-            x: to3(x),
-            y: to3(y),
-            k: *k,
-            stride: stride.unwrap_or(*k),
-            pad: *pad,
-            max: false,
-        }),
-        Op::GlobalAvgPool {} => Box::new(pool::GlobalAvg { positions: x[..x.len() - 1].iter().product(), c }),
-        Op::Flatten {} => Box::new(shape::Flatten { positions: x[..x.len() - 1].iter().product(), c }),
-        Op::Embedding { vocab, width } => Box::new(embed::Embedding { vocab: *vocab, width: *width, weight }),
-        Op::PositionalEmbedding {} => Box::new(embed::Positional { weight }),
-        Op::Attention { heads, causal } => {
-            Box::new(attention::Attention { length: x[0], width: c / 3, heads: *heads, causal: *causal })
-        }
-        Op::Dropout { p } => Box::new(dropout::Dropout { p: *p, layer: i }),
-        Op::Add {} => Box::new(shape::Add),
-        Op::PadShortcut { step, out } => {
-            Box::new(shape::PadShortcut { x: to3(x), y: to3(y), step: *step, out: *out })
-        }
-    }
-}
-
-fn to3(s: &[usize]) -> [usize; 3] {
-    [s[0], s[1], s[2]]
-}

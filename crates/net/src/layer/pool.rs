@@ -2,22 +2,72 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::shape::each_plane;
-use super::{Cache, Cx, Grads, Io, Layer};
+use super::shape::{cells, fail, image, to3, windows};
+use super::{AnyLayer, Cache, Cx, Grads, Io, Layer, Memory, Operation, Place};
 use crate::kernel::{Scalar, vectorize};
-use crate::planes::{Planes, PlanesMut};
+use crate::op;
+use crate::planes::{Planes, PlanesMut, each_plane};
+
+impl Operation for op::MaxPool {
+    fn numbers(&self) -> Vec<usize> {
+        numbers(self.k, self.pad)
+    }
+    fn shape(&self, ins: &[&[usize]]) -> Result<Vec<usize>, String> {
+        shape(ins[0], self.k, self.stride, self.pad)
+    }
+    fn memory(&self, y: &[usize], _: usize) -> Memory {
+        Memory { index: cells(y), ..Memory::default() }
+    }
+    fn build(&self, at: &Place<'_>) -> Box<dyn AnyLayer> {
+        Box::new(Pool::new(at, self.k, self.stride, self.pad, true))
+    }
+}
+
+impl Operation for op::AvgPool {
+    fn numbers(&self) -> Vec<usize> {
+        numbers(self.k, self.pad)
+    }
+    fn shape(&self, ins: &[&[usize]]) -> Result<Vec<usize>, String> {
+        shape(ins[0], self.k, self.stride, self.pad)
+    }
+    fn build(&self, at: &Place<'_>) -> Box<dyn AnyLayer> {
+        Box::new(Pool::new(at, self.k, self.stride, self.pad, false))
+    }
+}
+
+fn numbers(k: [usize; 2], pad: [usize; 4]) -> Vec<usize> {
+    k.into_iter().chain(pad).collect()
+}
+
+fn shape(
+    x: &[usize],
+    k: [usize; 2],
+    stride: Option<[usize; 2]>,
+    pad: [usize; 4],
+) -> Result<Vec<usize>, String> {
+    let ([h, w, c], s) = (image(x)?, stride.unwrap_or(k));
+    if pad[0].max(pad[1]) >= k[0] || pad[2].max(pad[3]) >= k[1] {
+        return fail("its padding is as large as the window; pad less");
+    }
+    let h = windows(h, k[0], s[0], pad[0] + pad[1], 1)?;
+    Ok(vec![h, windows(w, k[1], s[1], pad[2] + pad[3], 1)?, c])
+}
 
 /// Maximum or mean over windows of an image.
-pub(super) struct Pool {
-    pub x: [usize; 3],
-    pub y: [usize; 3],
-    pub k: [usize; 2],
-    pub stride: [usize; 2],
-    pub pad: [usize; 4],
-    pub max: bool,
+struct Pool {
+    x: [usize; 3],
+    y: [usize; 3],
+    k: [usize; 2],
+    stride: [usize; 2],
+    pad: [usize; 4],
+    max: bool,
 }
 
 impl Pool {
+    fn new(at: &Place<'_>, k: [usize; 2], stride: Option<[usize; 2]>, pad: [usize; 4], max: bool) -> Self {
+        Self { x: to3(at.x), y: to3(at.y), k, stride: stride.unwrap_or(k), pad, max }
+    }
+
     /// Rows and columns of the input under the window of output pixel `(i, j)`.
     #[inline(always)]
     fn clips(&self, i: usize, j: usize) -> [Range<usize>; 2] {
@@ -156,40 +206,6 @@ impl<T: Scalar> Layer<T> for Pool {
                     for q in self.window(i, j) {
                         let (dx, dy) = (&mut dx[q * c..(q + 1) * c], &dy[o * c..(o + 1) * c]);
                         dx.iter_mut().zip(dy).for_each(|(x, y)| *x += *y * share);
-                    }
-                }
-            });
-        });
-    }
-}
-
-/// Mean over all positions.
-pub(super) struct GlobalAvg {
-    pub positions: usize,
-    pub c: usize,
-}
-
-impl<T: Scalar> Layer<T> for GlobalAvg {
-    fn forward(&self, _: &Cx<'_, T>, x: &[Planes<'_, T>], y: &mut PlanesMut<'_, T>, _: &mut Cache<T>) {
-        let share = T::from_f64(1.0 / self.positions as f64);
-        each_plane(x[0], y, |x, y, _| {
-            y.par_chunks_mut(self.c).zip(x.par_chunks(self.positions * self.c)).for_each(|(y, x)| {
-                y.fill(T::ZERO);
-                for row in x.chunks_exact(self.c) {
-                    y.iter_mut().zip(row).for_each(|(y, x)| *y += *x);
-                }
-                y.iter_mut().for_each(|y| *y *= share);
-            });
-        });
-    }
-    fn backward(&self, _: &Cx<'_, T>, io: Io<'_, '_, T>, _: Option<&mut Grads<'_, T>>, _: &mut Cache<T>) {
-        let share = T::from_f64(1.0 / self.positions as f64);
-        let Some(dx) = &mut io.dx[0] else { return };
-        each_plane(io.dy, dx, |dy, dx, add| {
-            dx.par_chunks_mut(self.positions * self.c).zip(dy.par_chunks(self.c)).for_each(|(dx, dy)| {
-                for row in dx.chunks_exact_mut(self.c) {
-                    for (x, y) in row.iter_mut().zip(dy) {
-                        *x = if add { *x + *y * share } else { *y * share };
                     }
                 }
             });

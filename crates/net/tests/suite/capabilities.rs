@@ -2,6 +2,7 @@
 
 use thalweg_core::Kind;
 use thalweg_net::{Batch, FlatGrads, Graph, Loss, Mask, Mode, Net, Op, Pass, Targets, fold};
+use thalweg_testing::on_threads;
 
 use crate::common::{Case, direction, distance, near, single};
 
@@ -88,9 +89,8 @@ fn gradients_of_micro_batches_are_rows() {
     let rows = |keep: Option<&[usize]>, threads| {
         let mut rows = vec![vec![0.0; keep.map_or(n, <[usize]>::len)]; batches.len()];
         let mut refs: Vec<&mut [f64]> = rows.iter_mut().map(Vec::as_mut_slice).collect();
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let run = || work.run(&c.net, &c.theta, &c.buffers, &batches, mode, keep, &mut refs);
-        let losses = pool.install(run).unwrap();
+        let losses = on_threads(threads, run).unwrap();
         (losses, rows)
     };
     let full = rows(None, 1);

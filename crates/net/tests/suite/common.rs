@@ -1,7 +1,8 @@
 //! What the tests share.
 use rand::Rng;
-use thalweg_core::{Seed, normal};
+use thalweg_core::Seed;
 use thalweg_net::{Batch, Graph, Mode, Net, Op, Pass, Targets, default_init, initial, named};
+use thalweg_testing::normals;
 
 /// A network with parameters and a batch.
 pub struct Case {
@@ -16,17 +17,13 @@ impl Case {
     pub fn new(graph: Graph, batch: usize, seed: u64) -> Self {
         let net = Net::<f64>::new(graph).unwrap();
         let mut rng = Seed(seed).stream("case", 0);
-        let mut theta = vec![0.0; net.layout().len()];
-        normal(&mut rng, &mut theta);
-        theta.iter_mut().for_each(|t| *t *= 0.7);
-        let mut buffers = vec![0.0; net.buffers().len()];
-        normal(&mut rng, &mut buffers);
+        let theta = normals::<f64>(&mut rng, net.layout().len()).into_iter().map(|t| t * 0.7).collect();
+        let mut buffers = normals(&mut rng, net.buffers().len());
         for b in net.buffers().blocks().iter().filter(|b| b.name.ends_with("var")) {
             buffers[b.range()].iter_mut().for_each(|v: &mut f64| *v = 0.5 + v.abs());
         }
         let size: usize = net.input_shape().iter().product();
-        let mut x = vec![0.0; batch * size];
-        normal(&mut rng, &mut x);
+        let mut x = normals(&mut rng, batch * size);
         if let Op::Embedding { vocab, .. } = &net.graph().nodes[0].op {
             x.iter_mut().for_each(|x| *x = f64::from(rng.next_u32() % *vocab as u32));
         }
@@ -86,8 +83,7 @@ pub fn distance(a: &[f64], b: &[f64]) -> f64 {
 
 /// A random direction of length 1.
 pub fn direction(n: usize, index: u64) -> Vec<f64> {
-    let mut z = vec![0.0; n];
-    normal(&mut Seed(5).stream("direction", index), &mut z);
+    let mut z: Vec<f64> = normals(&mut Seed(5).stream("direction", index), n);
     let size = dot(&z, &z).sqrt();
     z.iter_mut().for_each(|z| *z /= size);
     z

@@ -14,6 +14,7 @@ use thalweg_net::{
     Graph, Init, Mask, Mode, Model, NetError, Op, Pass, Preprocess, arch_or_file, default_init, initial,
     named,
 };
+use thalweg_testing::shared_data;
 
 use crate::common::dot;
 
@@ -156,7 +157,10 @@ fn malformed_files_say_what_is_wrong() {
         (with(&|b| b.push(0)), &["appended"]),
         (with(&|b| b[8] = b'?'), &["corrupt header at byte 8"]),
         (with(&|b| b[30] = 0xff), &["corrupt header at byte 30", "UTF-8"]),
-        (export(&m, Dtype::F32, str::to_string, &[]), &["no `graph`", "--arch", "--normalize"]),
+        (
+            export(&m, Dtype::F32, str::to_string, &[]),
+            &["no `graph`", "architecture", "normalisation", "load_foreign"],
+        ),
         (export(&m, Dtype::F32, str::to_string, &notes()[..1]), &["no `preprocess`"]),
         (export(&m, Dtype::I64, str::to_string, &notes()), &["type I64", "F32, F16 or BF16"]),
         (
@@ -295,16 +299,6 @@ fn normalisations_are_parsed() {
     }
 }
 
-/// A file of the shared data, or `None` (said aloud) where they are absent.
-fn shared(name: &str) -> Option<PathBuf> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-    let path = std::env::var_os("THALWEG_DATA").map_or(here, PathBuf::from).join(name);
-    if !path.exists() {
-        println!("skipped: {} is absent", path.display());
-    }
-    path.exists().then_some(path)
-}
-
 /// Logits in evaluation mode, by batches of 50.
 fn logits(model: &Model, raw: &[u8]) -> Vec<f32> {
     let (net, mut pass) = (model.net().unwrap(), Pass::default());
@@ -327,7 +321,7 @@ fn correct(logits: &[f32], labels: &[usize]) -> usize {
 /// The first 400 test images of CIFAR-10, rows of RGB pixels.
 fn cifar() -> Option<(Vec<u8>, Vec<usize>)> {
     let mut bytes = Vec::new();
-    let file = fs::File::open(shared("vision/cifar10-devtest-400.bin.gz")?).unwrap();
+    let file = fs::File::open(shared_data("vision/cifar10-devtest-400.bin.gz")?).unwrap();
     flate2::read::GzDecoder::new(file).read_to_end(&mut bytes).unwrap();
     assert_eq!(bytes.len(), 400 * 3073);
     let records = bytes.chunks(3073);
@@ -344,7 +338,7 @@ fn trained_resnets_reach_their_accuracies() {
         // 91.7 % on all 10 000.
         ("deepzero/resnet20_cifar10.safetensors", "resnet20", "mean=0.485/0.456/0.406,std=0.229/0.224/0.225"),
     ] {
-        let Some(path) = shared(file) else { return };
+        let Some(path) = shared_data(file) else { return };
         let graph = named(arch, &[32, 32, 3], 10).unwrap();
         let model = Model::load_foreign(&path, graph, normalisation.parse().unwrap()).unwrap();
         let hits = correct(&logits(&model, &images), &labels);
@@ -356,8 +350,8 @@ fn trained_resnets_reach_their_accuracies() {
 
 #[test]
 fn reference_logits_of_a_trained_resnet() {
-    let Some(check) = shared("deepzero/resnet20_check.safetensors") else { return };
-    let Some(path) = shared("deepzero/resnet20_cifar10.safetensors") else { return };
+    let Some(check) = shared_data("deepzero/resnet20_check.safetensors") else { return };
+    let Some(path) = shared_data("deepzero/resnet20_cifar10.safetensors") else { return };
     let bytes = fs::read(check).unwrap();
     let check = SafeTensors::deserialize(&bytes).unwrap();
     let (expected, images) = (check.tensor("logits").unwrap(), check.tensor("images").unwrap());
@@ -375,7 +369,7 @@ fn reference_logits_of_a_trained_resnet() {
 fn shared_mobile_networks_load_and_classify() {
     let unpack = |name: &str| {
         let mut bytes = Vec::new();
-        let file = fs::File::open(shared(name)?).unwrap();
+        let file = fs::File::open(shared_data(name)?).unwrap();
         lzma_rust2::XzReader::new(file, false).read_to_end(&mut bytes).unwrap();
         Some(bytes)
     };
@@ -389,7 +383,7 @@ fn shared_mobile_networks_load_and_classify() {
         ("v1_0.5_160", "images_160", 20),
         ("v2_1.0_224", "images_224", 12),
     ] {
-        let Some(path) = shared(&format!("quadattack/mobilenet_{name}.safetensors.xz")) else { return };
+        let Some(path) = shared_data(&format!("quadattack/mobilenet_{name}.safetensors.xz")) else { return };
         let model = Model::load(&path).unwrap();
         let images = pictures.tensor(images).unwrap();
         let found = logits(&model, images.data());

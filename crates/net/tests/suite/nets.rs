@@ -2,6 +2,7 @@
 
 use thalweg_core::Seed;
 use thalweg_net::{Batch, Init, Mode, Net, NetError, Pass, Targets, initial, named};
+use thalweg_testing::{bits, on_threads};
 
 use crate::common::{Case, direction, distance, dot, near, single};
 
@@ -113,9 +114,7 @@ fn any_number_of_threads_gives_the_same_bits() {
     for c in [resnet, transformer, projection] {
         let z = direction(c.theta.len(), 3);
         let run = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let (loss, g, h) = pool.install(|| hvp32(&c, &z));
-            let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            let (loss, g, h) = on_threads(threads, || hvp32(&c, &z));
             (loss.to_bits(), bits(&g), bits(&h))
         };
         let one = run(1);

@@ -1,15 +1,12 @@
 //! L-BFGS, the test functions and the guard.
 
 use proptest::prelude::*;
-use thalweg_core::{
-    Iterate, Layout, Method, MethodError, Objective, Problem, Run, RunError, Seed, Stop, StopReason,
-};
-use thalweg_optim::functions::{
-    Function, Logistic, Quadratic, Rastrigin, Rosenbrock, Smooth, by_name, names,
-};
+use thalweg_core::{Iterate, Layout, Method, Objective, Run, RunError, Seed, Stop, StopReason};
+use thalweg_optim::functions::{Function, Logistic, Quadratic, Rastrigin, Rosenbrock, Smooth, by_name};
 use thalweg_optim::{Adam, Guard, Lbfgs};
+use thalweg_testing::{Bowl, close, product, slope};
 
-use crate::common::Blocks;
+use crate::common::blocks;
 
 fn logistic() -> Logistic {
     let x: Vec<f64> = (0..60).map(|i| (i as f64 * 0.9).sin() + 0.2 * (i % 3) as f64).collect();
@@ -23,27 +20,22 @@ fn quadratic() -> Quadratic {
 
 /// Gradient against differences of values, product against differences of gradients, symmetry.
 fn derivatives_agree(f: &dyn Smooth, x: &[f64], u: &[f64], v: &[f64]) {
-    let n = x.len();
     let inner = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-    let along = |h: f64| {
-        let moved: Vec<f64> = x.iter().zip(u).map(|(x, u)| x + h * u).collect();
-        let mut grad = vec![f64::NAN; n];
-        (f.value_grad(&moved, &mut grad), grad)
+    let value = |x: &[f64]| f.value_grad(x, &mut vec![f64::NAN; x.len()]);
+    let gradient = |x: &[f64]| {
+        let mut grad = vec![f64::NAN; x.len()];
+        f.value_grad(x, &mut grad);
+        grad
     };
-    let product = |z: &[f64]| {
-        let mut p = vec![f64::NAN; n];
+    let hvp = |z: &[f64]| {
+        let mut p = vec![f64::NAN; z.len()];
         assert!(f.hvp(x, z, &mut p));
         p
     };
-    let h = 1e-5;
-    let (plus, minus, here) = (along(h), along(-h), along(0.0).1);
-    let (slope, exact) = ((plus.0 - minus.0) / (2.0 * h), inner(&here, u));
-    assert!((slope - exact).abs() <= 1e-5 * (1.0 + exact.abs() + plus.0.abs()), "{slope} {exact}");
-    let (hu, hv) = (product(u), product(v));
-    for i in 0..n {
-        let difference = (plus.1[i] - minus.1[i]) / (2.0 * h);
-        assert!((difference - hu[i]).abs() <= 1e-4 * (1.0 + hu[i].abs()), "{difference} {}", hu[i]);
-    }
+    let (slope, exact) = (slope(value, x, u, 1e-5), inner(&gradient(x), u));
+    assert!((slope - exact).abs() <= 1e-5 * (1.0 + exact.abs() + value(x).abs()), "{slope} {exact}");
+    let (hu, hv) = (hvp(u), hvp(v));
+    close(&product(gradient, x, u, 1e-5), &hu, 1e-4);
     let (a, b) = (inner(v, &hu), inner(u, &hv));
     assert!((a - b).abs() <= 1e-10 * (1.0 + a.abs()), "{a} {b}");
 }
@@ -132,7 +124,7 @@ fn every_step_of_lbfgs_satisfies_the_strong_wolfe_conditions() {
 
 #[test]
 fn lbfgs_works_in_single_precision_and_leaves_frozen_blocks() {
-    let mut problem = Blocks::<f32>::new(0.0);
+    let mut problem = blocks::<f32>(0.0);
     let start = problem.start().unwrap();
     let method = Lbfgs { tolerance: 1e-5, ..Lbfgs::default() };
     let out = Run::new(&method, &mut problem).stop(Stop::Steps(100)).run().unwrap();
@@ -165,60 +157,25 @@ fn lbfgs_stops_where_there_is_no_better_point() {
     assert!((out.solution[0] - 1.0).abs() < 1e-7, "{out:?}");
 }
 
-/// NaN in one block, in the steps `bad`.
-struct Broken {
-    inner: Blocks<f32>,
-    bad: std::ops::Range<u64>,
-    t: u64,
-    in_value: bool,
-}
-
-impl Problem for Broken {
-    fn begin_step(&mut self, t: u64) -> Result<(), MethodError> {
-        self.t = t;
-        Ok(())
-    }
-}
-
-impl Objective for Broken {
-    type Scalar = f32;
-    fn layout(&self) -> &Layout {
-        &self.inner.layout
-    }
-    fn start(&mut self) -> Result<Vec<f32>, MethodError> {
-        self.inner.start()
-    }
-    fn value_grad(&mut self, theta: &[f32], grad: &mut [f32]) -> Result<f64, MethodError> {
-        let value = self.inner.value_grad(theta, grad)?;
-        if !self.bad.contains(&self.t) {
-            return Ok(value);
-        }
-        if self.in_value {
-            return Ok(f64::INFINITY);
-        }
-        grad[self.inner.layout.get("table").unwrap().range()][30_000] = f32::NAN;
-        Ok(value)
-    }
-}
-
 #[test]
 fn non_finite_steps_are_skipped_and_ten_in_a_row_are_an_error() {
-    let mut broken = Broken { inner: Blocks::new(0.0), bad: 2..11, t: 0, in_value: false };
+    let calm = || blocks::<f32>(0.0);
+    let broken = |steps: std::ops::Range<u64>, in_value: bool| {
+        let table = calm().layout.get("table").unwrap().range();
+        Bowl { bad: Some((steps, (!in_value).then_some(table.start + 30_000))), ..calm() }
+    };
     let adam = Adam { lr: 0.1, ..Adam::default() };
-    let out = Run::new(&adam, &mut broken).stop(Stop::Steps(14)).run().unwrap();
+    let out = Run::new(&adam, &mut broken(2..11, false)).stop(Stop::Steps(14)).run().unwrap();
     assert_eq!(out.progress.metric("skipped"), Some(9.0));
-    let mut healthy = Broken { bad: 0..0, ..broken };
-    let five = Run::new(&adam, &mut healthy).stop(Stop::Steps(5)).run().unwrap();
+    let five = Run::new(&adam, &mut calm()).stop(Stop::Steps(5)).run().unwrap();
     assert_eq!(out.solution, five.solution, "skipped steps leave no trace");
     for (in_value, place) in [(false, "the gradient was not finite in table"), (true, "the objective value")]
     {
-        let mut broken = Broken { inner: Blocks::new(0.0), bad: 3..99, t: 0, in_value };
-        let error = Run::new(&adam, &mut broken).stop(Stop::Steps(50)).run().unwrap_err();
+        let error = Run::new(&adam, &mut broken(3..99, in_value)).stop(Stop::Steps(50)).run().unwrap_err();
         assert!(matches!(&error, RunError::Method { step: 12, .. }), "{error}");
         assert!(error.to_string().contains(place) && error.to_string().contains("10 times"), "{error}");
     }
-    let mut broken = Broken { inner: Blocks::new(0.0), bad: 0..1, t: 0, in_value: false };
-    let error = Run::new(&Lbfgs::default(), &mut broken).stop(Stop::Steps(5)).run().unwrap_err();
+    let error = Run::new(&Lbfgs::default(), &mut broken(0..1, false)).stop(Stop::Steps(5)).run().unwrap_err();
     assert!(error.to_string().contains("not finite in table"), "{error}");
     let layout = Layout::flat(2);
     assert!(!Guard::default().admit(&layout, 1.0, &[("g", &[1.0, f64::NEG_INFINITY])]).unwrap());

@@ -4,12 +4,13 @@ use proptest::prelude::*;
 use serde::{Serialize, de::DeserializeOwned};
 use thalweg_core::{Kind, Method, Objective, Progress, Run, Seed, Stop};
 use thalweg_optim::{Adam, AdamW, Group, Lamb, Lbfgs, Muon, Schedule, Sgd};
+use thalweg_testing::Bowl;
 
-use crate::common::Blocks;
+use crate::common::blocks;
 
 /// The first step reports the gradient of the start over the blocks that are not frozen.
-fn reports<M: Method<Blocks<f64>>>(method: M) {
-    let mut problem = Blocks::new(0.0);
+fn reports<M: Method<Bowl<f64>>>(method: M) {
+    let mut problem = blocks(0.0);
     let theta = problem.start().unwrap();
     let mut grad = vec![0.0; theta.len()];
     let mut state = method.init(&mut problem, Seed(1)).unwrap();
@@ -43,15 +44,15 @@ fn every_method_reports_its_gradient_over_what_is_free() {
 fn frozen_blocks_do_not_hold_up_a_tolerance() {
     // The gradient of the frozen block never vanishes.
     let sgd = Sgd { lr: 0.3, momentum: 0.0, ..Sgd::default() };
-    let mut problem = Blocks::<f64>::new(0.0);
+    let mut problem = blocks::<f64>(0.0);
     let out = Run::new(&sgd, &mut problem).stop(Stop::Tolerance(1e-6)).stop(Stop::Steps(500)).run().unwrap();
     assert!(out.steps < 500, "{:?}", out.progress);
 }
 
 #[test]
 fn nothing_to_train_is_an_error() {
-    fn check<M: Method<Blocks<f64>>>(method: M) {
-        let mut problem = Blocks::new(0.0);
+    fn check<M: Method<Bowl<f64>>>(method: M) {
+        let mut problem = blocks(0.0);
         let names: Vec<String> = problem.layout.blocks().iter().map(|b| b.name.clone()).collect();
         names.iter().for_each(|name| assert!(problem.layout.set_frozen(name, true)));
         let error = Run::new(&method, &mut problem).stop(Stop::Steps(1)).run().err().expect("an error");

@@ -3,15 +3,9 @@
 use thalweg_core::{Kind, Method, Objective, Run, RunError, Seed, Stop};
 use thalweg_optim::functions::{Function, Quadratic};
 use thalweg_optim::{Adam, AdamW, Group, Lamb, Masked, Muon, Schedule, Sgd, orthogonalise};
+use thalweg_testing::{Bowl, close};
 
-use crate::common::Blocks;
-
-fn close(a: &[f64], b: &[f64], tol: f64) {
-    assert_eq!(a.len(), b.len());
-    for (i, (a, b)) in a.iter().zip(b).enumerate() {
-        assert!((a - b).abs() <= tol * (1.0 + b.abs()), "element {i}: {a} is not {b}");
-    }
-}
+use crate::common::blocks;
 
 fn run<P, M>(method: &M, problem: &mut P, steps: u64) -> Vec<P::Scalar>
 where
@@ -147,7 +141,7 @@ fn newton_schulz(x: &[f64], rows: usize, columns: usize) -> Vec<f64> {
 #[test]
 fn muon_follows_its_algorithm() {
     for nesterov in [true, false] {
-        let mut problem = Blocks::<f64>::new(0.0);
+        let mut problem = blocks::<f64>(0.0);
         let range = problem.layout.get("fc.weight").unwrap().range();
         let mut x = problem.start().unwrap()[range.clone()].to_vec();
         let mut m = vec![0.0; x.len()];
@@ -194,7 +188,7 @@ fn newton_schulz_orthogonalises() {
 
 #[test]
 fn muon_moves_matrices_by_an_orthogonal_step_and_the_rest_by_adamw() {
-    let mut problem = Blocks::<f64>::new(0.0);
+    let mut problem = blocks::<f64>(0.0);
     let start = problem.start().unwrap();
     let muon = Muon { adam_blocks: vec!["head.*".into()], ..Muon::default() };
     let end = run(&muon, &mut problem, 1);
@@ -219,13 +213,13 @@ fn muon_moves_matrices_by_an_orthogonal_step_and_the_rest_by_adamw() {
 
 #[test]
 fn groups_override_rates_and_decay() {
-    let start = Blocks::<f64>::new(0.0).start().unwrap();
+    let start = blocks::<f64>(0.0).start().unwrap();
     let groups = vec![
         Group { pattern: "fc.*".into(), kind: Some(Kind::Bias), weight_decay: Some(0.0), ..Group::default() },
         Group { pattern: "fc.*".into(), lr_scale: 0.5, ..Group::default() },
     ];
     let sgd = Sgd { momentum: 0.0, weight_decay: 0.1, groups, ..Sgd::default() };
-    let mut problem = Blocks::new(0.0);
+    let mut problem = blocks(0.0);
     let end = run(&sgd, &mut problem, 1);
     for block in problem.layout.blocks() {
         let (lr, decay) = match block.name.as_str() {
@@ -246,8 +240,8 @@ fn groups_override_rates_and_decay() {
 
 #[test]
 fn masked_weights_stay_exactly_zero() {
-    fn check<M: for<'a> Method<Masked<'a, Blocks<f32>>, Solution = Vec<f32>>>(method: M, name: &str) {
-        let mut problem = Blocks::<f32>::new(0.3);
+    fn check<M: for<'a> Method<Masked<'a, Bowl<f32>>, Solution = Vec<f32>>>(method: M, name: &str) {
+        let mut problem = blocks::<f32>(0.3);
         let n = problem.layout.len();
         let alive: Vec<bool> = (0..n).map(|i| i % 3 != 0).collect();
         let mut masked = Masked::new(&mut problem, alive.clone()).unwrap();
@@ -262,7 +256,7 @@ fn masked_weights_stay_exactly_zero() {
     check(Lamb::default(), "lamb");
     check(Muon::default(), "muon");
     check(thalweg_optim::Lbfgs::default(), "lbfgs");
-    let mut problem = Blocks::<f32>::new(0.0);
+    let mut problem = blocks::<f32>(0.0);
     let error = Masked::new(&mut problem, vec![true; 3]).err().expect("the mask is too short").to_string();
     assert!(error.contains("the mask has 3 elements"), "{error}");
 }

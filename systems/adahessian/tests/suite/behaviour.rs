@@ -1,10 +1,11 @@
 //! Blocks, probes, guards, diagnostics; the same bits after a resume and on any number of threads.
 
 use thalweg_adahessian::{AdaHessian, Average, BlockRule, Group, Probe, State, exact_diagonal};
-use thalweg_core::{Checkpointer, Every, Kind, Layout, Method, Objective, Real, Run, Seed, Stop, StopReason};
+use thalweg_core::{Kind, Layout, Method, Objective, Run, Seed, Stop, StopReason};
 use thalweg_optim::{Masked, Schedule};
+use thalweg_testing::{Bowl, bits, close, same_bits};
 
-use crate::common::{Bowl, bits, close, refusal, run, update};
+use crate::common::{refusal, run, update};
 
 fn method() -> AdaHessian {
     AdaHessian::default()
@@ -28,37 +29,11 @@ fn variants() -> Vec<AdaHessian> {
     ]
 }
 
-fn same_bits<T: Real>(method: &AdaHessian) {
-    const STEPS: u64 = 7;
-    let whole = |threads| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| bits(&run(method, &mut Bowl::<T>::network(), STEPS)))
-    };
-    let reference = whole(1);
-    assert!(whole(2) == reference && whole(3) == reference, "threads: {method:?}");
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("checkpoint");
-    for cut in [0, 2, 3, 6] {
-        let checkpointer = Checkpointer { path: path.clone(), every: Every::Steps(100) };
-        let mut problem = Bowl::<T>::network();
-        Run::new(method, &mut problem)
-            .seed(Seed(1))
-            .stop(Stop::Steps(cut))
-            .checkpoint(checkpointer)
-            .run()
-            .unwrap();
-        let mut problem = Bowl::<T>::network();
-        let rest = Run::new(method, &mut problem).seed(Seed(1)).stop(Stop::Steps(STEPS));
-        let solution = rest.resume(&path).unwrap().run().unwrap().solution;
-        assert!(bits(&solution) == reference, "cut at {cut}: {method:?}");
-    }
-}
-
 #[test]
 fn threads_and_resumes_do_not_change_a_bit() {
     for method in variants() {
-        same_bits::<f32>(&method);
-        same_bits::<f64>(&method);
+        same_bits(&method, Bowl::<f32>::network, 7, [0, 2, 3, 6]);
+        same_bits(&method, Bowl::<f64>::network, 7, [0, 2, 3, 6]);
     }
 }
 

@@ -5,8 +5,9 @@ use thalweg_adahessian::{
 };
 use thalweg_core::{Kind, Layout, Objective, Seed};
 use thalweg_optim::functions::{Function, Quadratic, Rosenbrock};
+use thalweg_testing::{Bowl, bits, close};
 
-use crate::common::{Bowl, bits, close, run, update};
+use crate::common::{run, update};
 
 const H: [f64; 2] = [1.0, 100.0];
 const ONES: [f64; 2] = [1.0, 1.0];

@@ -5,8 +5,7 @@ use serde_json::Value;
 use thalweg_adahessian::{AdaHessian, Average};
 use thalweg_core::Objective;
 use thalweg_optim::functions::{Function, Rosenbrock};
-
-use crate::common::close;
+use thalweg_testing::close;
 
 const FIXTURE: &str = include_str!("../fixtures/pytorch_optimizer.json");
 

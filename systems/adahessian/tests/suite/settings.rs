@@ -4,8 +4,9 @@ use proptest::prelude::*;
 use thalweg_adahessian::{AdaHessian, Average, BlockRule, BlockRules, Group, Probe, average};
 use thalweg_core::{Kind, Layout};
 use thalweg_optim::Schedule;
+use thalweg_testing::{Bowl, bits};
 
-use crate::common::{Bowl, bits, refusal, update};
+use crate::common::{refusal, update};
 
 fn method() -> AdaHessian {
     AdaHessian::default()

@@ -156,20 +156,12 @@ fn envelope_gradient_is_the_derivative() {
     for problem in Toy::all() {
         let (x, _) = problem.start();
         let gradient = psi(&problem, &x, 0.1).1;
-        for i in 0..x.len() {
-            let at = |t: f64| {
-                let mut x = x.clone();
-                x[i] += t;
-                psi(&problem, &x, 0.1).0
-            };
-            let difference = (at(1e-4) - at(-1e-4)) / 2e-4;
-            assert!(
-                (gradient[i] - difference).abs() < 1e-6,
-                "{}: {} {difference}",
-                problem.name,
-                gradient[i]
-            );
-        }
+        let differences = thalweg_testing::gradient(|x| psi(&problem, x, 0.1).0, &x, 1e-4);
+        assert!(
+            gradient.iter().zip(&differences).all(|(g, d)| (g - d).abs() < 1e-6),
+            "{}: {gradient:?} {differences:?}",
+            problem.name
+        );
     }
 }
 

@@ -1,8 +1,6 @@
 //! The shipped tasks: derivatives against differences, minibatches against the whole, reference values on the
 //! shared data.
 
-use std::path::{Path, PathBuf};
-
 use faer::linalg::solvers::Solve;
 use faer::{Mat, Side};
 use thalweg_bilevel::tasks::classify::Examples;
@@ -10,26 +8,13 @@ use thalweg_bilevel::tasks::cleaning::{Cleaning, corrupt, f1};
 use thalweg_bilevel::tasks::quadratic::{Quadratic, Spec};
 use thalweg_bilevel::tasks::regularisation::Regularisation;
 use thalweg_bilevel::{Batch, Bilevel, Grad, Oracle, Sparse, lower};
-use thalweg_core::{Seed, normal};
+use thalweg_core::Seed;
 use thalweg_data::{Part, Source, Targets, Values, load, read_split, read_svmlight};
-
-/// The file of the project's shared data, where this checkout has them.
-fn shared(file: &str) -> Option<PathBuf> {
-    let near = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-    let folder = std::env::var_os("THALWEG_DATA").map_or_else(near, PathBuf::from);
-    let path = folder.join("bilevel").join(file);
-    if !path.is_file() {
-        eprintln!("skipped: {} is absent; set THALWEG_DATA", path.display());
-        return None;
-    }
-    Some(path)
-}
+use thalweg_testing::{normals, on_threads, product, shared_data, slope};
 
 fn random(n: usize, scale: f64, index: u64) -> Vec<f64> {
-    let mut v = vec![0.0; n];
-    normal(&mut Seed(7).stream("test", index), &mut v);
-    v.iter_mut().for_each(|v| *v *= scale);
-    v
+    let v = normals::<f64>(&mut Seed(7).stream("test", index), n);
+    v.into_iter().map(|v| v * scale).collect()
 }
 
 type Level = fn(&dyn Bilevel, &[f64], &[f64], Batch<'_>, Grad<'_>) -> f64;
@@ -57,8 +42,6 @@ fn derivatives_are_right(p: &dyn Bilevel, x: &[f64], y: &[f64]) {
     let (n, m) = p.dims();
     let t = 1e-5;
     let (dx, dy) = (random(n, 1.0, 11), random(m, 1.0, 12));
-    let moved =
-        |v: &[f64], d: &[f64], t: f64| -> Vec<f64> { v.iter().zip(d).map(|(v, d)| v + t * d).collect() };
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     for (k, (name, level)) in LEVELS.into_iter().enumerate() {
         let terms = if k == 0 { p.terms().0 } else { p.terms().1 };
@@ -67,8 +50,8 @@ fn derivatives_are_right(p: &dyn Bilevel, x: &[f64], y: &[f64]) {
             let (value, by_x, by_y) = all(p, level, x, y, batch);
             let value_of = |x: &[f64], y: &[f64]| level(p, x, y, batch, Grad::NONE);
             assert_eq!(value, value_of(x, y));
-            let along_x = (value_of(&moved(x, &dx, t), y) - value_of(&moved(x, &dx, -t), y)) / (2.0 * t);
-            let along_y = (value_of(x, &moved(y, &dy, t)) - value_of(x, &moved(y, &dy, -t))) / (2.0 * t);
+            let along_x = slope(|x| value_of(x, y), x, &dx, t);
+            let along_y = slope(|y| value_of(x, y), y, &dy, t);
             near(&format!("∇_x {name}"), &[dot(&by_x, &dx)], &[along_x], 1e-6);
             near(&format!("∇_y {name}"), &[dot(&by_y, &dy)], &[along_y], 1e-6);
             // One coordinate at a time, some of them.
@@ -101,11 +84,8 @@ fn derivatives_are_right(p: &dyn Bilevel, x: &[f64], y: &[f64]) {
         near("∇_y", &mean.2, &by_y, 1e-12);
         // The bits do not depend on the number of threads, nor on what else is asked for.
         for threads in [1, 3] {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            assert_eq!(
-                pool.install(|| all(p, level, x, y, Batch::Full)),
-                (value, by_x.clone(), by_y.clone())
-            );
+            let again = on_threads(threads, || all(p, level, x, y, Batch::Full));
+            assert_eq!(again, (value, by_x.clone(), by_y.clone()));
         }
         let (mut only_x, mut only_y) = (vec![f64::NAN; n], vec![f64::NAN; m]);
         level(p, x, y, Batch::Full, Grad::x(&mut only_x));
@@ -118,13 +98,9 @@ fn derivatives_are_right(p: &dyn Bilevel, x: &[f64], y: &[f64]) {
         if !p.product(x, y, &dy, batch, Grad::both(&mut by_x, &mut by_y)) {
             continue;
         }
-        let ahead = all(p, LEVELS[1].1, x, &moved(y, &dy, t), batch);
-        let behind = all(p, LEVELS[1].1, x, &moved(y, &dy, -t), batch);
-        let difference = |a: &[f64], b: &[f64]| -> Vec<f64> {
-            a.iter().zip(b).map(|(a, b)| (a - b) / (2.0 * t)).collect()
-        };
-        near("∇²_xy g·v", &by_x, &difference(&ahead.1, &behind.1), 1e-6);
-        near("∇²_yy g·v", &by_y, &difference(&ahead.2, &behind.2), 1e-6);
+        let g = |y: &[f64]| all(p, LEVELS[1].1, x, y, batch);
+        near("∇²_xy g·v", &by_x, &product(|y| g(y).1, y, &dy, t), 1e-6);
+        near("∇²_yy g·v", &by_y, &product(|y| g(y).2, y, &dy, t), 1e-6);
     }
     let mut bound = vec![f64::NAN; m];
     if p.curvature(x, &mut bound) {
@@ -303,7 +279,7 @@ fn quadratics_know_their_hyper_objective() {
 
 /// Training and test file of a name.
 fn regularisation(name: &str, lo: f64, hi: f64) -> Option<Regularisation> {
-    let files = [shared(&format!("{name}.train.svm.bz2"))?, shared(&format!("{name}.test.svm.bz2"))?];
+    let files = [shared_data(&format!("bilevel/{name}.train.svm.bz2"))?, shared_data(&format!("bilevel/{name}.test.svm.bz2"))?];
     let [(train, a), (test, b)] = read_svmlight(files)
         .unwrap()
         .map(|s| (Sparse::new(s.indptr, s.indices, s.values, s.columns).unwrap(), s.labels));
@@ -384,8 +360,8 @@ fn reuters_has_the_reference_values() {
 
 #[test]
 fn hyper_cleaning_has_the_reference_baselines() {
-    let Some(images) = shared("mnist10k-images-idx3-ubyte.gz") else { return };
-    let Some(split) = shared("hyperclean_mnist10k_p50.csv.gz") else { return };
+    let Some(images) = shared_data("bilevel/mnist10k-images-idx3-ubyte.gz") else { return };
+    let Some(split) = shared_data("bilevel/hyperclean_mnist10k_p50.csv.gz") else { return };
     let loaded = load(images.to_str().unwrap(), &Default::default()).unwrap();
     let Source::Examples { train, test } = loaded.source else { panic!("images") };
     let whole = train.concat(&test).unwrap();

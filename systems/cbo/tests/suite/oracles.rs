@@ -300,9 +300,8 @@ fn one_unknown_and_small_budgets() {
 fn any_number_of_threads_gives_the_same_bits() {
     let slow = |x: &[f64]| (0..2000).fold(x[0] * x[0] + x[1] * x[1], |v, k| v + 1e-12 * f64::from(k).sin());
     let run = |threads| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let limits = Limits { max_evals: 6_000, ..Limits::default() };
-        pool.install(|| {
+        thalweg_testing::on_threads(threads, || {
             let answer =
                 Auto::default().minimize(&Space::cube(2, -4.0, 5.0), &slow, &limits, Seed(5)).unwrap();
             (answer.best_x, answer.best_f, answer.evals, answer.consensus)

@@ -1,23 +1,12 @@
 //! The benchmark's shifted functions and the published phase diagram.
 
-use std::path::{Path, PathBuf};
-
 use rayon::prelude::*;
 use thalweg_cbo::{Alpha, Auto, Cbo, Limits, Noise, Runs, Search, Space, TestFunction};
 use thalweg_core::Seed;
-
-fn shared(file: &str) -> Option<PathBuf> {
-    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-    let path = std::env::var_os("THALWEG_DATA").map_or_else(default, PathBuf::from).join("cbo").join(file);
-    let there = path.exists();
-    if !there {
-        eprintln!("skipped: {} is absent; set THALWEG_DATA", path.display());
-    }
-    there.then_some(path)
-}
+use thalweg_testing::shared_data;
 
 fn shifts(name: &str) -> Option<Vec<TestFunction>> {
-    let mut reader = csv::Reader::from_path(shared("shifts_d10.csv")?).unwrap();
+    let mut reader = csv::Reader::from_path(shared_data("cbo/shifts_d10.csv")?).unwrap();
     let rows = reader.records().map(Result::unwrap).filter(|r| &r[0] == name);
     let one = |row: csv::StringRecord| {
         let shift = row.iter().skip(3).map(|x| x.parse().unwrap()).collect();
@@ -56,7 +45,7 @@ fn classic_functions_in_ten_dimensions() {
 
 #[test]
 fn success_rates_of_truncated_noise() {
-    if shared("phase_truncated_rastrigin_d4.csv.gz").is_none() {
+    if shared_data("cbo/phase_truncated_rastrigin_d4.csv.gz").is_none() {
         return;
     }
     // Cells of the published table at which few steps decide.

@@ -2,30 +2,18 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::Value;
 use thalweg_convex_relu::{Geometry, Loss, Patterns, Program, Samples};
-
-/// The shared folder, or `None` with a message.
-pub fn folder() -> Option<PathBuf> {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data");
-    let data = std::env::var_os("THALWEG_DATA").map_or_else(|| PathBuf::from(root), PathBuf::from);
-    let folder = data.join("convex-relu");
-    if !folder.is_dir() {
-        eprintln!("skipped: no shared data in {}; set THALWEG_DATA", folder.display());
-        return None;
-    }
-    Some(folder)
-}
+use thalweg_testing::shared_data;
 
 /// Arrays in C order by name.
 pub struct Arrays(BTreeMap<String, (Vec<usize>, Vec<f64>)>);
 
 impl Arrays {
     pub fn read(set: &str) -> Option<Self> {
-        let file = File::open(folder()?.join(format!("{set}.npz"))).unwrap();
+        let file = File::open(shared_data(&format!("convex-relu/{set}.npz"))?).unwrap();
         let mut archive = zip::ZipArchive::new(file).unwrap();
         let mut arrays = BTreeMap::new();
         for i in 0..archive.len() {
@@ -109,7 +97,7 @@ pub const SAMPLED: [&str; 2] = ["sampled_bc", "sampled_dg38"];
 pub const ADVERSARIAL: [&str; 2] = ["adv_bc", "adv_dg38"];
 
 pub fn reference() -> Option<Value> {
-    let text = std::fs::read_to_string(folder()?.join("reference.json")).unwrap();
+    let text = std::fs::read_to_string(shared_data("convex-relu/reference.json")?).unwrap();
     Some(serde_json::from_str(&text).unwrap())
 }
 

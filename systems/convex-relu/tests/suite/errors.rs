@@ -5,6 +5,7 @@ use thalweg_convex_relu::{
     unit_vectors,
 };
 use thalweg_core::Seed;
+use thalweg_testing::normals;
 
 fn samples() -> Samples {
     Samples::new(vec![1.0, 0.2, -1.0, 0.4, 0.3, -0.7], 2).unwrap()
@@ -72,8 +73,7 @@ fn patterns() {
     says(Patterns::sample(&samples(), 0, Seed(0)), &["no activation pattern"]);
     let other = Samples::new(vec![1.0, -1.0], 1).unwrap();
     says(Geometry::new(samples(), Patterns::all(&other).unwrap(), false), &["samples of the patterns"]);
-    let mut x = vec![0.0; 60 * 8];
-    thalweg_core::normal(&mut Seed(1).stream("x", 0), &mut x);
+    let x = normals(&mut Seed(1).stream("x", 0), 60 * 8);
     let many = Samples::new(x, 8).unwrap();
     let all = ConvexRelu { patterns: Choice::All, ..ConvexRelu::default() };
     says(all.choose(&many), &["60 points", "rank 8"]);
@@ -81,8 +81,7 @@ fn patterns() {
 
 #[test]
 fn memory() {
-    let mut x = vec![0.0; 300 * 100];
-    thalweg_core::normal(&mut Seed(1).stream("x", 0), &mut x);
+    let x = normals(&mut Seed(1).stream("x", 0), 300 * 100);
     let samples = Samples::new(x, 100).unwrap();
     let patterns = Patterns::sample(&samples, 200, Seed(1)).unwrap();
     let y: Vec<f64> = (0..300).map(|k| f64::from(k % 7)).collect();

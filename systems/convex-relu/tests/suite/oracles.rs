@@ -8,18 +8,16 @@ use thalweg_convex_relu::{
     Program, Rbcd, Samples, Scp, Solver, Training, count, exact, feasible_dual, grow, merge, path, reduce,
     sampling_bound, unit_vectors,
 };
-use thalweg_core::{Checkpointer, Every, Method, Objective, Problem, Run, Seed, Stop, normal};
+use thalweg_core::{Objective, Run, Seed, Stop, normal};
 use thalweg_optim::Adam;
+use thalweg_testing::{close, normals, on_threads, same_bits};
 
 fn random(n: usize, d: usize, seed: u64) -> Samples {
-    let mut x = vec![0.0; n * d];
-    normal(&mut Seed(seed).stream("x", 0), &mut x);
-    Samples::new(x, d).unwrap()
+    Samples::new(normals(&mut Seed(seed).stream("x", 0), n * d), d).unwrap()
 }
 
 fn labels(samples: &Samples, loss: Loss, seed: u64) -> Vec<f64> {
-    let mut noise = vec![0.0; samples.n()];
-    normal(&mut Seed(seed).stream("y", 0), &mut noise);
+    let noise: Vec<f64> = normals(&mut Seed(seed).stream("y", 0), samples.n());
     let value = |(x, e): (&[f64], &f64)| x[0].abs() - 0.6 + 0.3 * e;
     let mut y: Vec<f64> = samples.rows().zip(&noise).map(value).collect();
     if loss != Loss::Squared {
@@ -252,15 +250,8 @@ fn gradients_of_training_are_derivatives_and_no_run_beats_the_bound() {
         let theta = training.start().unwrap();
         let mut gradient = vec![0.0; theta.len()];
         training.value_grad(&theta, &mut gradient).unwrap();
-        for i in 0..theta.len() {
-            let mut at = |h: f64| {
-                let mut moved = theta.clone();
-                moved[i] += h;
-                training.value_grad(&moved, &mut vec![0.0; theta.len()]).unwrap()
-            };
-            let difference = (at(1e-5) - at(-1e-5)) / 2e-5;
-            assert!((difference - gradient[i]).abs() < 1e-6 * (1.0 + difference.abs()));
-        }
+        let value = |x: &[f64]| training.value_grad(x, &mut vec![0.0; x.len()]).unwrap();
+        close(&thalweg_testing::gradient(value, &theta, 1e-5), &gradient, 1e-6);
         let all = Patterns::all(&samples).unwrap();
         let whole =
             Program::new(Geometry::new(samples.clone(), all, false).unwrap(), y.clone(), loss, 0.05).unwrap();
@@ -322,36 +313,14 @@ fn several_outputs_share_one_norm() {
     assert!(network.accuracy(&samples, &y).unwrap() > 0.5);
 }
 
-/// Runs to `steps` in one go and in two, and compares the ends.
-fn resumes<M, P>(method: &M, mut problem: impl FnMut() -> P)
-where
-    M: Method<P, Solution = Certified>,
-    P: Problem,
-{
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("checkpoint");
-    let steps = |problem: &mut P, n: u64, from: bool| {
-        let every = Every::Steps(7);
-        let mut run = Run::new(method, problem).seed(Seed(4)).stop(Stop::Steps(n));
-        run = run.checkpoint(Checkpointer { path: path.clone(), every });
-        let run = if from { run.resume(&path).unwrap() } else { run };
-        run.run().unwrap().solution
-    };
-    let whole = steps(&mut problem(), 40, false);
-    steps(&mut problem(), 23, false);
-    assert_eq!(steps(&mut problem(), 40, true), whole);
-}
-
 #[test]
-fn resumed_runs_end_in_the_same_bits() {
+fn threads_and_resumes_do_not_change_a_bit() {
     let p = program(20, 3, Loss::Squared, 0.2, 1);
-    resumes(&Admm { check_every: 10, tol: 0.0, ..Admm::default() }, || p.clone());
-    resumes(&AdmmPaper { check_every: 10, tol: 0.0, ..AdmmPaper::default() }, || {
-        DenseProgram::new(p.clone(), 0.2).unwrap()
-    });
-    resumes(&Rbcd { check_every: 10, tol: 0.0, ..Rbcd::default() }, || {
-        BlockProgram::new(p.clone(), 0.2).unwrap()
-    });
+    same_bits(&Admm { check_every: 10, tol: 0.0, ..Admm::default() }, || p.clone(), 40, [23]);
+    let dense = || DenseProgram::new(p.clone(), 0.2).unwrap();
+    same_bits(&AdmmPaper { check_every: 10, tol: 0.0, ..AdmmPaper::default() }, dense, 40, [23]);
+    let blocks = || BlockProgram::new(p.clone(), 0.2).unwrap();
+    same_bits(&Rbcd { check_every: 10, tol: 0.0, ..Rbcd::default() }, blocks, 40, [23]);
 }
 
 #[test]
@@ -359,8 +328,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
     let samples = random(40, 5, 2);
     let y = labels(&samples, Loss::Bce, 2);
     let run = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| {
+        on_threads(threads, || {
             let patterns = Patterns::sample(&samples, 60, Seed(3)).unwrap();
             let geometry = Geometry::new(samples.clone(), patterns, false).unwrap();
             let mut program = Program::new(geometry, y.clone(), Loss::Bce, 0.2).unwrap();

@@ -5,23 +5,11 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 use thalweg_lipsdp::{Activation, Affine, Mat, Network};
-
-/// The shared development networks; `None`, and a word about it, where they are not there.
-pub fn shared() -> Option<PathBuf> {
-    let named = std::env::var_os("THALWEG_DATA").map(PathBuf::from);
-    let root =
-        named.unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")));
-    let folder = root.join("lipsdp");
-    if folder.join("reference.json").exists() {
-        return Some(folder);
-    }
-    eprintln!("skipped: {} is not there (set THALWEG_DATA)", folder.display());
-    None
-}
+use thalweg_testing::gaussian;
 
 /// The arrays of an npz file of float64.
 pub fn arrays(file: &Path) -> BTreeMap<String, Mat<f64>> {
@@ -94,18 +82,6 @@ pub fn load(folder: &Path, name: &str) -> Network {
 /// A JSON file of the shared folder.
 pub fn json(folder: &Path, name: &str) -> Value {
     serde_json::from_str(&std::fs::read_to_string(folder.join(name)).unwrap()).unwrap()
-}
-
-/// Standard normal entries.
-pub fn gaussian(rows: usize, columns: usize, seed: u64) -> Mat<f64> {
-    let mut data = vec![0.0; rows * columns];
-    thalweg_core::normal(&mut thalweg_core::Seed(seed).stream("weights", 0), &mut data);
-    Mat::from_fn(rows, columns, |i, j| data[i * columns + j])
-}
-
-/// A random orthogonal matrix.
-pub fn orthogonal(n: usize, seed: u64) -> Mat<f64> {
-    gaussian(n, n, seed).qr().compute_thin_Q()
 }
 
 /// A random feed-forward network of these widths, with weights of about unit norm.

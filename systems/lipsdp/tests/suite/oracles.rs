@@ -2,6 +2,7 @@
 
 use thalweg_core::{Seed, normal};
 use thalweg_lipsdp::*;
+use thalweg_testing::{gaussian, orthogonal};
 
 use crate::common::*;
 

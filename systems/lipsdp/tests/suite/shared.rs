@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 use thalweg_lipsdp::*;
+use thalweg_testing::shared_data;
 
 use crate::common::*;
 
@@ -62,7 +63,7 @@ const L2: &[(&str, Bound, f64)] = &[
 
 #[test]
 fn the_table_in_the_euclidean_norm() {
-    let Some(folder) = shared() else { return };
+    let Some(folder) = shared_data("lipsdp") else { return };
     for &(name, bound, value) in L2 {
         reach(&format!("{name} {bound}"), certify(&load(&folder, name), Norm::L2, bound).bound, value);
     }
@@ -70,7 +71,7 @@ fn the_table_in_the_euclidean_norm() {
 
 #[test]
 fn the_table_in_the_maximum_norm() {
-    let Some(folder) = shared() else { return };
+    let Some(folder) = shared_data("lipsdp") else { return };
     for (name, row, bound, value) in [
         ("own_digits/maxmin_64x8x8x10", 0, Bound::NsrPaper, 109.65328),
         ("own_digits/maxmin_64x8x8x10", 1, Bound::NsrPaper, 81.64857),
@@ -90,7 +91,7 @@ fn the_table_in_the_maximum_norm() {
 
 #[test]
 fn the_cores_of_residual_networks() {
-    let Some(folder) = shared() else { return };
+    let Some(folder) = shared_data("lipsdp") else { return };
     for (name, value) in [
         ("own_digits/res_maxmin_64x16x3x10", 17.657527),
         ("maxmin_published/resweights_5_32", 7.699052),
@@ -106,7 +107,7 @@ fn the_cores_of_residual_networks() {
 
 #[test]
 fn the_published_digits_networks_row_7() {
-    let Some(folder) = shared() else { return };
+    let Some(folder) = shared_data("lipsdp") else { return };
     let reference = json(&folder, "reference.json");
     for (name, entry) in reference.as_object().unwrap().iter().filter(|e| e.0.starts_with("digits_published"))
     {
@@ -119,7 +120,7 @@ fn the_published_digits_networks_row_7() {
 
 #[test]
 fn computed_values_of_the_small_nets() {
-    let Some(folder) = shared() else { return };
+    let Some(folder) = shared_data("lipsdp") else { return };
     let reference = json(&folder, "reference.json");
     let methods: &[(&str, Bound)] = &[
         ("norm_product", Bound::Product),
@@ -145,7 +146,7 @@ fn computed_values_of_the_small_nets() {
 
 #[test]
 fn the_first_order_bound_comes_close() {
-    let Some(folder) = shared() else { return };
+    let Some(folder) = shared_data("lipsdp") else { return };
     for (name, value, within) in [
         ("own_digits/relu_64x32x32x10", 33.933934, 1e-3),
         ("own_digits/relu_64x16x16x16x16x10", 77.543762, 1e-3),

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use rayon::prelude::*;
 use thalweg_core::{Seed, normal};
 use thalweg_lipsdp::*;
+use thalweg_testing::gaussian;
 
 use crate::common::*;
 

@@ -1,13 +1,12 @@
 //! Random gradients and dense inverses.
 use faer::Mat;
 use faer::linalg::solvers::DenseSolveCore;
-use thalweg_core::{Seed, normal};
+use thalweg_core::Seed;
 use thalweg_mfac::{Gradients, MfacError, Options, StaticFisher, Storage};
+use thalweg_testing::normals;
 
 pub fn random(seed: u64, n: usize) -> Vec<f64> {
-    let mut x = vec![0.0; n];
-    normal(&mut Seed(seed).stream("test", 0), &mut x);
-    x
+    normals(&mut Seed(seed).stream("test", 0), n)
 }
 
 /// m gradients of d numbers.
@@ -59,8 +58,4 @@ pub fn relative(a: &[f64], b: &[f64]) -> f64 {
 
 pub fn entries(a: &Mat<f64>) -> Vec<f64> {
     a.row_iter().flat_map(|r| r.iter().copied().collect::<Vec<_>>()).collect()
-}
-
-pub fn pool(threads: usize) -> rayon::ThreadPool {
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool")
 }

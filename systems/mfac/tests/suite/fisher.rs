@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use thalweg_mfac::{Gradients, MfacError, Options, Recursion, StaticFisher, Storage};
+use thalweg_testing::on_threads;
 
 use crate::common::*;
 
@@ -129,7 +130,7 @@ fn wide_gradients_and_any_number_of_threads() {
         let g = rows(d as u64, m, d);
         let x = random(2, d);
         let run = |threads| {
-            pool(threads).install(|| {
+            on_threads(threads, || {
                 let fisher = fisher(&g, 0.5, 0).unwrap();
                 let blocks = StaticFisher::new(
                     Gradients::from_rows(&g, Storage::Bf16).unwrap(),

@@ -3,8 +3,9 @@
 use thalweg_core::{Iterate, Kind, Layout, Method, MethodError, Objective, Problem, Real, Run, Seed, Stop};
 use thalweg_mfac::{Lr, MFac, MFacState, Storage};
 use thalweg_optim::{Masked, Schedule};
+use thalweg_testing::on_threads;
 
-use crate::common::{inverse, pool, times};
+use crate::common::{inverse, times};
 
 /// y = Σ_h v_h tanh(w_h·x + b_h), squared error, batches of eight that depend on the step.
 #[derive(Clone)]
@@ -262,7 +263,7 @@ fn resumes<T: Real>(method: &MFac) {
         assert_eq!(step(&mut net, &mut state, t), step(&mut net, &mut loaded, t));
     }
     assert!(state.theta() == loaded.theta() && state.window == loaded.window);
-    let threads = |n: usize| pool(n).install(|| run(method, &mut net.clone(), 25));
+    let threads = |n: usize| on_threads(n, || run(method, &mut net.clone(), 25));
     assert!(threads(1) == state.theta && threads(2) == state.theta && threads(3) == state.theta);
 }
 

@@ -7,6 +7,7 @@ use thalweg_mfac::{
     Compensation, Layer, MfacError, ObsPruner, Report, Saliency, Scope, Weights, compensate,
     predicted_increase, saliencies,
 };
+use thalweg_testing::on_threads;
 
 use crate::common::*;
 
@@ -372,7 +373,7 @@ fn settings_survive_a_file_and_name_their_errors() {
 fn pruning_gives_the_same_bits_on_any_number_of_threads() {
     for compensation in [Compensation::Single, Compensation::Joint, Compensation::Greedy] {
         let run = |threads| {
-            pool(threads).install(|| {
+            on_threads(threads, || {
                 let mut model = Model::new(9, 12, &[5000, 700]);
                 let pruner = ObsPruner { compensation, block: 64, recompute: 2, ..pruner(12) };
                 let report = model.run(&pruner, 0.7).unwrap();

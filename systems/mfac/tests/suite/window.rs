@@ -3,6 +3,7 @@
 use faer::Mat;
 use proptest::prelude::*;
 use thalweg_mfac::{Storage, WindowFisher};
+use thalweg_testing::on_threads;
 
 use crate::common::*;
 
@@ -207,7 +208,7 @@ fn a_window_saved_and_loaded_goes_on_with_the_same_bits() {
 fn any_number_of_threads_gives_the_same_bits() {
     let g = rows(10, 12, 20_000);
     let run = |threads| {
-        pool(threads).install(|| {
+        on_threads(threads, || {
             let window = window(&g, 5, 1e-3);
             [newest(&window), window.ihvp(&g[1]).unwrap()].concat()
         })

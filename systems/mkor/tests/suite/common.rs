@@ -345,17 +345,6 @@ pub fn refusal<P: Layered + ?Sized, M: Method<P>>(method: &M, problem: &mut P) -
     error
 }
 
-pub fn bits<T: Real>(x: &[T]) -> Vec<u64> {
-    x.iter().map(|x| x.to_f64().to_bits()).collect()
-}
-
-pub fn close(a: &[f64], b: &[f64], tolerance: f64) {
-    assert_eq!(a.len(), b.len());
-    for (i, (a, b)) in a.iter().zip(b).enumerate() {
-        assert!((a - b).abs() <= tolerance * b.abs().max(1.0), "element {i}: {a} is not {b}");
-    }
-}
-
 pub fn wave(n: usize, speed: f64) -> Vec<f64> {
     (0..n).map(|i| (speed * i as f64 + 0.4).sin()).collect()
 }

@@ -2,8 +2,9 @@
 
 use proptest::prelude::*;
 use thalweg_mkor::{Factor, Form, Recursion, Rule, Storage};
+use thalweg_testing::close;
 
-use crate::common::{close, inverse, times, wave};
+use crate::common::{inverse, times, wave};
 
 const RULES: [Rule; 3] = [Rule::Released, Rule::ShermanMorrison, Rule::Printed];
 

@@ -7,9 +7,10 @@ use thalweg_mkor::{
     Backend, BackendState, Eva, Form, Kfac, Knee, Mkor, MkorState, Rescale, Rule, Scheduled, Storage, Vector,
 };
 use thalweg_optim::{Adam, AdamW, Lamb, Muon, Sgd};
+use thalweg_testing::{bits, close, on_threads};
 
 use crate::common::{
-    Given, Op, Tiny, bits, close, descent, inverse, linear, mkor, momentum, refusal, run, times, wave,
+    Given, Op, Tiny, descent, inverse, linear, mkor, momentum, refusal, run, times, wave,
 };
 
 fn step<P: Layered, M: Method<P>>(method: &M, problem: &mut P, state: &mut M::State, t: u64) -> Progress {
@@ -497,8 +498,7 @@ fn same_bits<T: Real, M: Method<Tiny<T>, State: Iterate<T> + Send> + Sync>(metho
     let wide = [linear(200, 170, true, true), linear(170, 3, true, false)];
     for make in [|_: &[Op]| Tiny::<T>::conv(), |wide: &[Op]| Tiny::<T>::new(wide, 8, 2)] {
         let whole = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| {
+            on_threads(threads, || {
                 let mut problem = make(&wide);
                 let mut state = method.init(&mut problem, Seed(1)).unwrap();
                 (0..16).for_each(|t| {

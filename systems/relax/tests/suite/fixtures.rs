@@ -1,19 +1,12 @@
 //! The deterministic sequences of the shared data: totals of fixed ω, instance by instance.
 
-use std::path::{Path, PathBuf};
-
 use serde_json::Value;
 use thalweg_core::{Problem, Run, Seed, Stop};
 use thalweg_relax::{Arm, Heat, Method, Policy, Sequence, Shift, Shifted, Solver, Steer, omega_grid};
+use thalweg_testing::shared_data;
 
 fn fixtures() -> Option<Value> {
-    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-    let folder = std::env::var_os("THALWEG_DATA").map_or_else(default, PathBuf::from);
-    let file = folder.join("relax/fixtures.json");
-    let Ok(text) = std::fs::read_to_string(&file) else {
-        eprintln!("skipped: {} is absent; set THALWEG_DATA", file.display());
-        return None;
-    };
+    let text = std::fs::read_to_string(shared_data("relax/fixtures.json")?).expect("a readable file");
     Some(serde_json::from_str(&text).expect("fixtures.json is JSON"))
 }
 

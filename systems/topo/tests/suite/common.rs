@@ -1,25 +1,14 @@
-//! What the tests share: the data folder, if it is there.
+//! What the tests share: sets of the shared data, if they are there.
 use std::fs;
 use std::io::Read;
-use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
+use thalweg_testing::shared_data;
 use thalweg_topo::{Mat, Sample};
-
-/// The folder `topo` of the shared data.
-pub fn folder() -> Option<PathBuf> {
-    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-    let folder = std::env::var_os("THALWEG_DATA").map_or_else(default, PathBuf::from).join("topo");
-    let there = folder.exists();
-    if !there {
-        eprintln!("skipped: {} is absent; set THALWEG_DATA", folder.display());
-    }
-    there.then_some(folder)
-}
 
 /// Data and true graph of a simulated set.
 pub fn set(name: &str) -> Option<(Sample, Mat<f64>)> {
-    let folder = folder()?;
+    let folder = shared_data("topo")?;
     let mut text = String::new();
     let packed = fs::read(folder.join(format!("{name}.csv.gz"))).unwrap();
     MultiGzDecoder::new(&packed[..]).read_to_string(&mut text).unwrap();

@@ -6,6 +6,7 @@ use faer::Side;
 use faer::linalg::solvers::{DenseSolveCore, Solve};
 use proptest::prelude::*;
 use thalweg_core::{Seed, normal};
+use thalweg_testing::on_threads;
 use thalweg_topo::*;
 
 fn simulated(family: &str, dim: usize, samples: usize, seed: u64) -> (Mat<f64>, Sample) {
@@ -250,10 +251,7 @@ fn results_depend_on_the_seed_and_not_on_the_threads() {
     let (_, sample) = simulated("er:2", 15, 200, 4);
     for score in [Score::L2(Penalty::None), Score::Bic(2.0)] {
         let topo = Topo { score, init: Init::Random, restarts: Some(3), ..Topo::default() };
-        let run = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| topo.fit(&sample, &Given::seed(6)).unwrap())
-        };
+        let run = |threads| on_threads(threads, || topo.fit(&sample, &Given::seed(6)).unwrap());
         let (one, four) = (run(1), run(4));
         assert_eq!((&one.order, one.score.to_bits()), (&four.order, four.score.to_bits()));
         assert_eq!(one.starts, four.starts);

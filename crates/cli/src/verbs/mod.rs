@@ -1,0 +1,6 @@
+//! One file per verb: parse, call the task, print, say how it ended.
+
+pub mod evaluate;
+pub mod prune;
+pub mod tour;
+pub mod train;

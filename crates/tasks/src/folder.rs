@@ -1,0 +1,226 @@
+//! The run folder, the same for every job: `config.toml` (what decides the result), `metrics.jsonl`,
+//! `checkpoint.bin` (while unfinished), `summary.json` (an object), `report.html`, and the product.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use thalweg_core::{StopReason, replace_file};
+
+use crate::error::bail;
+use crate::{Context, Result, TaskError};
+
+/// The effective settings.
+pub const CONFIG: &str = "config.toml";
+/// One line per recorded step.
+pub const METRICS: &str = "metrics.jsonl";
+/// State of an unfinished run.
+pub const CHECKPOINT: &str = "checkpoint.bin";
+/// What the job has to say, an object; written last.
+pub const SUMMARY: &str = "summary.json";
+/// Tables and pictures.
+pub const REPORT: &str = "report.html";
+
+/// What to do with what is in the folder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Opening {
+    /// A new run; refused where there is one already.
+    #[default]
+    Fresh,
+    /// A new run in place of an older one.
+    Overwrite,
+    /// The run in the folder goes on.
+    Resume,
+}
+
+/// A run folder.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    path: PathBuf,
+    opening: Opening,
+}
+
+impl Folder {
+    /// Looks at the folder without touching it.
+    ///
+    /// # Errors
+    /// A new run where there is one already, a run to resume where there is none.
+    pub fn open(path: impl Into<PathBuf>, opening: Opening) -> Result<Self> {
+        let folder = Self { path: path.into(), opening };
+        let shown = folder.path.display();
+        match opening {
+            Opening::Resume if !folder.file(CONFIG).is_file() => bail!(
+                "{shown} holds no run to continue ({CONFIG} is missing); name the folder that was given to `out`"
+            ),
+            Opening::Fresh if folder.unfinished() => {
+                bail!("{shown} holds an unfinished run; continue it with `resume`, or set `overwrite`")
+            }
+            Opening::Fresh if folder.file(CONFIG).exists() || folder.file(SUMMARY).exists() => {
+                bail!("{shown} holds a run already; choose another folder for `out`, or set `overwrite`")
+            }
+            _ => Ok(folder),
+        }
+    }
+
+    /// Makes the folder, removes what an older run left under the names that every run writes and under
+    /// `products`, and writes the settings, with everything decided. A resumed run keeps all of it.
+    ///
+    /// # Errors
+    /// The folder cannot be written to.
+    pub fn begin(&self, settings: &impl Serialize, products: &[&str]) -> Result<()> {
+        self.clear(products)?;
+        match self.opening {
+            Opening::Resume => Ok(()),
+            _ => self.write(CONFIG, toml::to_string(settings)?.as_bytes()),
+        }
+    }
+
+    /// As [`Folder::begin`], without settings: for one of several methods.
+    ///
+    /// # Errors
+    /// The folder cannot be written to.
+    pub fn clear(&self, products: &[&str]) -> Result<()> {
+        self.make()?;
+        if self.opening == Opening::Resume {
+            return Ok(());
+        }
+        for name in [CHECKPOINT, SUMMARY, METRICS, REPORT].iter().chain(products) {
+            let file = self.file(name);
+            if file.exists() {
+                fs::remove_file(&file).map_err(|e| {
+                    TaskError::Input(format!("cannot replace {}: {e}; check permissions", file.display()))
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the folder and checks that it can be written to.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn make(&self) -> Result<()> {
+        let probe = self.file(".probe");
+        let made = fs::create_dir_all(&self.path)
+            .and_then(|()| File::create(&probe))
+            .and_then(|_| fs::remove_file(&probe));
+        made.map_err(|e| {
+            let shown = self.path.display();
+            TaskError::Input(format!("cannot write to the folder {shown}: {e}; choose another one for `out`"))
+        })
+    }
+
+    /// A folder of its own inside, for one of several methods; opened the same way, not checked.
+    pub fn inner(&self, name: &str) -> Self {
+        Self { path: self.path.join(name), opening: self.opening }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A file in it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Where steps are recorded.
+    pub fn metrics(&self) -> PathBuf {
+        self.file(METRICS)
+    }
+
+    /// Where the run saves itself.
+    pub fn checkpoint(&self) -> PathBuf {
+        self.file(CHECKPOINT)
+    }
+
+    /// Whether the run goes on from a checkpoint.
+    pub fn resumes(&self) -> bool {
+        self.opening == Opening::Resume && self.checkpoint().exists()
+    }
+
+    /// Whether a run in it, or in one of its inner folders, has not ended.
+    pub fn unfinished(&self) -> bool {
+        let inner = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        self.checkpoint().exists() || inner.into_iter().any(|entry| entry.path().join(CHECKPOINT).exists())
+    }
+
+    /// The summary of a run that has ended, when it is resumed.
+    pub fn finished<T: DeserializeOwned>(&self) -> Option<T> {
+        let text = fs::read_to_string(self.file(SUMMARY)).ok()?;
+        let ended = self.opening == Opening::Resume && !self.checkpoint().exists();
+        serde_json::from_str(&text).ok().filter(|_| ended)
+    }
+
+    /// Writes a file so that at any moment either the old or the new one is there, whole.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn write(&self, name: &str, content: &[u8]) -> Result<()> {
+        let file = self.file(name);
+        replace_file(&file, &[content]).map_err(|e| {
+            TaskError::Failed(format!(
+                "cannot write {}: {e}; check permissions and free space",
+                file.display()
+            ))
+        })
+    }
+
+    /// As [`Folder::write`], pretty JSON.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
+        self.write(name, format!("{}\n", serde_json::to_string_pretty(value)?).as_bytes())
+    }
+
+    /// Writes the records of a job that is no run of a method: one JSON object per unit of work.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn write_metrics(&self, records: impl IntoIterator<Item = Value>) -> Result<()> {
+        let lines: String = records.into_iter().map(|record| format!("{record}\n")).collect();
+        self.write(METRICS, lines.as_bytes())
+    }
+
+    /// Reads a text file in it.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn read(&self, name: &str) -> Result<String> {
+        let file = self.file(name);
+        fs::read_to_string(&file)
+            .map_err(|e| TaskError::Input(format!("cannot read {}: {e}", file.display())))
+    }
+
+    /// The end of a run: the summary is written; the checkpoint goes, unless the run was cut short and may
+    /// go on.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn end(&self, summary: &impl Serialize, reason: Option<StopReason>) -> Result<()> {
+        self.write_json(SUMMARY, summary)?;
+        if !matches!(reason, Some(StopReason::Interrupted | StopReason::Time)) {
+            self.drop_checkpoint();
+        }
+        Ok(())
+    }
+
+    /// Removes the checkpoint.
+    pub fn drop_checkpoint(&self) {
+        let _ = fs::remove_file(self.checkpoint()); // what is not there need not go
+    }
+}
+
+/// The effective settings of a run folder or of a file, overridden by `settings`.
+///
+/// # Errors
+/// No such file, or it does not fit.
+pub fn read_table(path: &Path) -> Result<toml::Table> {
+    let text = fs::read_to_string(path)
+        .map_err(|e| TaskError::Input(format!("cannot read the configuration {}: {e}", path.display())))?;
+    text.parse::<toml::Table>().with_context(|| format!("{} is not valid TOML", path.display()))
+}

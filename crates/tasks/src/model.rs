@@ -1,0 +1,154 @@
+//! A saved model and the data that it is used on.
+
+use std::path::Path;
+
+use thalweg_data::{Dataset, Loaded, Source, Targets, Text};
+use thalweg_net::{Model, NetError, Preprocess, arch_or_file};
+
+use crate::error::bail;
+use crate::train::Examples;
+use crate::{Context, Result, TaskError};
+
+/// Loads a model; one without metadata needs its architecture and its preprocessing. A
+/// preprocessing given replaces the model's own.
+///
+/// # Errors
+/// No such file, or one that does not describe itself where no architecture is given.
+pub fn load_model(
+    file: &Path,
+    arch: Option<&str>,
+    normalize: Option<&Preprocess>,
+    data: &Loaded,
+) -> Result<Model> {
+    let Some(arch) = arch else {
+        let model = Model::load(file).map_err(|e| match e {
+            NetError::NoGraph { path } => TaskError::Input(format!(
+                "{}: it carries no graph; set `arch` to its architecture and `normalize` to its preprocessing, e.g. mean=0.5,std=0.5",
+                path.display()
+            )),
+            e => e.into(),
+        })?;
+        let preprocess = normalize.cloned().unwrap_or_else(|| model.preprocess.clone());
+        return Ok(Model { preprocess, ..model });
+    };
+    let (input, outputs) = match &data.source {
+        Source::Examples { train, .. } => (train.shape.clone(), train.classes().unwrap_or(1)),
+        Source::Text { train, .. } => (Vec::new(), train.vocabulary.len()),
+    };
+    let Some(preprocess) = normalize else {
+        bail!("a model without metadata needs its preprocessing too; set `normalize`, e.g. mean=0.5,std=0.5");
+    };
+    Ok(Model::load_foreign(file, arch_or_file(arch, &input, outputs)?, preprocess.clone())?)
+}
+
+/// One part of the data.
+pub enum DataPart {
+    /// Images or rows of a table.
+    Set(Dataset),
+    /// Characters.
+    Text(Text),
+}
+
+impl DataPart {
+    /// Training and test part.
+    pub fn both(source: Source) -> (Self, Self) {
+        match source {
+            Source::Examples { train, test } => (Self::Set(train), Self::Set(test)),
+            Source::Text { train, test } => (Self::Text(train), Self::Text(test)),
+        }
+    }
+
+    /// Both parts in one.
+    ///
+    /// # Errors
+    /// They differ in shape or classes.
+    pub fn whole(source: Source) -> Result<Self> {
+        Ok(match source {
+            Source::Examples { train, test } => {
+                Self::Set(train.concat(&test).context("training and test part do not fit together")?)
+            }
+            Source::Text { mut train, test } => {
+                train.tokens.extend(test.tokens);
+                Self::Text(train)
+            }
+        })
+    }
+
+    /// The first `n` examples or characters.
+    pub fn first(self, n: usize) -> Self {
+        match self {
+            Self::Set(data) => Self::Set(data.slice(0..n.min(data.len()))),
+            Self::Text(mut text) => {
+                text.tokens.truncate(n);
+                Self::Text(text)
+            }
+        }
+    }
+
+    /// As the model reads them: with its own numbers for classes and characters.
+    ///
+    /// # Errors
+    /// Shape, classes or characters that the model does not know.
+    pub fn for_model(self, model: &Model) -> Result<Examples> {
+        let examples = match self {
+            Self::Set(data) => {
+                check_shape(&model.graph.input, &data.shape)?;
+                Examples::set(Dataset { targets: align(data.targets, model)?, ..data }, &model.preprocess)?
+            }
+            Self::Text(mut text) => {
+                let characters: Vec<String> = text.vocabulary.iter().map(char::to_string).collect();
+                text.tokens =
+                    renumber(&text.tokens, &characters, &model.classes, ["character", "characters"])?;
+                Examples::windows(text, model.graph.input.first().copied().unwrap_or(1))?
+            }
+        };
+        check_shape(&model.graph.input, examples.shape())?;
+        Ok(examples)
+    }
+}
+
+fn check_shape(model: &[usize], data: &[usize]) -> Result<()> {
+    if model != data {
+        bail!("the model reads {model:?} per example but the data has {data:?}; use data of this shape");
+    }
+    Ok(())
+}
+
+/// The data's targets as the model knows them: its own numbers for the classes, real numbers where
+/// it predicts those.
+fn align(targets: Targets, model: &Model) -> Result<Targets> {
+    let classes = &model.classes;
+    match targets {
+        Targets::Classes { labels, names } if !classes.is_empty() => Ok(Targets::Classes {
+            labels: renumber(&labels, &names, classes, ["class", "classes"])?,
+            names: classes.clone(),
+        }),
+        Targets::Values { .. } if !classes.is_empty() => {
+            bail!(
+                "the model tells {} classes apart but the data has numbers to predict; use data with these classes",
+                classes.len()
+            )
+        }
+        // Real targets that happen to be whole.
+        Targets::Classes { labels, names }
+            if model.net()?.classes() == 1 && names.iter().all(|n| n.parse::<u32>().is_ok()) =>
+        {
+            Ok(Targets::Values { values: labels.iter().map(|&l| l as f32).collect(), width: 1 })
+        }
+        targets => Ok(targets),
+    }
+}
+
+/// Numbers of one list of names as those of another.
+fn renumber(numbers: &[u32], from: &[String], to: &[String], [one, all]: [&str; 2]) -> Result<Vec<u32>> {
+    let table: Vec<Option<u32>> =
+        from.iter().map(|name| to.iter().position(|t| t == name).map(|i| i as u32)).collect();
+    let number = |&n: &u32| {
+        let known = table.get(n as usize).copied().flatten();
+        known.with_context(|| {
+            let name = from.get(n as usize).map_or("?", String::as_str);
+            format!("the data has the {one} {name:?}, which the model never saw; use data with the model's {} {all}", to.len())
+        })
+    };
+    numbers.iter().map(number).collect()
+}

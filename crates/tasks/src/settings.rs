@@ -1,0 +1,103 @@
+//! Settings of a job: from a file, overridden one by one.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::folder::read_table;
+use crate::{Context, Result};
+
+/// A time such as `30s`, `5m`, `1.5h`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Time(pub Duration);
+
+impl std::str::FromStr for Time {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let legal = || format!("{text:?} is no time; use e.g. 30s, 5m or 1.5h");
+        let split = text.find(|c: char| c.is_alphabetic()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(split);
+        let unit = match unit {
+            "s" | "" => 1.0,
+            "ms" => 1e-3,
+            "m" | "min" => 60.0,
+            "h" => 3600.0,
+            _ => return Err(legal()),
+        };
+        let number: f64 = number.trim().parse().map_err(|_| legal())?;
+        Duration::try_from_secs_f64(number * unit).map(Self).map_err(|_| legal())
+    }
+}
+
+impl TryFrom<String> for Time {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Time> for String {
+    fn from(time: Time) -> Self {
+        format!("{}s", time.0.as_secs_f64())
+    }
+}
+
+/// Settings of which a job has one: one that is given replaces the other in the file.
+const EITHER: [[&str; 2]; 5] = [
+    ["epochs", "steps"],
+    ["method", "compare"],
+    ["function", "command"],
+    ["function", "process"],
+    ["command", "process"],
+];
+
+/// The settings of a file, overridden by those `given`.
+///
+/// # Errors
+/// No such file, an unknown field, a value that does not fit.
+pub fn merged<T: DeserializeOwned>(given: toml::Table, file: Option<&Path>) -> Result<T> {
+    let mut settings = match file {
+        None => toml::Table::new(),
+        Some(path) => read_table(path)?,
+    };
+    for [one, other] in EITHER.into_iter().filter(|keys| keys.iter().any(|k| given.contains_key(*k))) {
+        settings.remove(one);
+        settings.remove(other);
+    }
+    settings.extend(given);
+    let read = settings.try_into();
+    match file {
+        None => Ok(read?),
+        Some(path) => read.with_context(|| path.display().to_string()),
+    }
+}
+
+/// Field and value of `FIELD=VALUE`.
+///
+/// # Errors
+/// No such pair.
+pub fn field_value(entry: &str) -> Result<(&str, &str)> {
+    entry.split_once('=').with_context(|| format!("`set` {entry} is no FIELD=VALUE pair"))
+}
+
+/// A number, a truth value or a list where it reads as one, else text.
+pub fn value(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
+}
+
+/// `FIELD=VALUE` pairs; a value is JSON, or else a word.
+///
+/// # Errors
+/// An entry that is no pair.
+pub fn fields(pairs: &[String]) -> Result<Map<String, Value>> {
+    let field = |pair: &String| {
+        let (key, written) = field_value(pair)?;
+        Ok((key.to_owned(), value(written)))
+    };
+    pairs.iter().map(field).collect()
+}

@@ -1,0 +1,4 @@
+//! Training from the library: results, resumed runs, several ranks.
+
+mod parallel;
+mod training;
