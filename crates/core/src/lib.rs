@@ -20,7 +20,6 @@ mod record;
 mod run;
 mod seed;
 mod stop;
-mod vectors;
 
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpointer, Every, replace_file};
 pub use drive::Drive;
@@ -37,7 +36,6 @@ pub use record::Recorder;
 pub use run::{BoxError, Outcome, Run, RunError};
 pub use seed::{Seed, normal, rademacher};
 pub use stop::{Stop, StopReason};
-pub use vectors::zero_upper;
 
 #[doc(hidden)]
 pub use serde as __serde;

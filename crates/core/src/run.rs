@@ -11,7 +11,7 @@ use thiserror::Error;
 use crate::checkpoint::{self, Header};
 use crate::{
     Checkpoint, CheckpointError, Checkpointer, Every, Interrupt, Invalid, Method, MethodError, Observe,
-    Problem, Progress, Seed, Stop, StopReason, Tick, zero_upper,
+    Problem, Progress, Seed, Stop, StopReason, Tick,
 };
 
 /// Any error of a user's callback.
@@ -395,7 +395,6 @@ fn step_once<M: Method<P>, P: Problem + ?Sized>(
 ) -> Result<Progress, MethodError> {
     problem.begin_step(t)?;
     let progress = method.step(problem, state)?;
-    zero_upper();
     problem.end_step()?;
     Ok(progress)
 }

@@ -156,24 +156,6 @@ fn who_shares_the_problem_stops_the_run() {
     assert_eq!(stopped(None), (5, StopReason::Steps));
 }
 
-/// Not a test of its own: a run with a progress bar whose standard error is a pipe.
-#[test]
-fn piped() {
-    if std::env::var("THALWEG_PIPE_TEST").is_ok() {
-        let mut p = Bowl::default();
-        toy_run(&mut p).stop(Stop::Steps(50)).observe(Bar::new("toy", Some(50))).run().unwrap();
-        toy_run(&mut p).stop(Stop::Steps(50)).observe(Bar::new("toy", None)).run().unwrap();
-    }
-}
-
-#[test]
-fn a_progress_bar_is_silent_in_a_pipe() {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    let output = command.args(["--exact", "piped"]).env("THALWEG_PIPE_TEST", "1").output().unwrap();
-    assert!(output.status.success());
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-}
-
 /// Not a test of its own: the victim of the kill test, slow enough to be hit at any moment.
 #[test]
 fn victim() {
@@ -496,14 +478,29 @@ fn the_recorder_writes_null_for_what_is_not_a_number() {
         tick.note("broken", f64::NAN);
         Ok(ControlFlow::Continue(()))
     };
-    let bar = Bar::new("toy", Some(1));
     toy_run(&mut p)
         .stop(Stop::Steps(1))
         .each(1, note)
         .observe(Recorder::new(&path, 0))
-        .observe(bar)
         .run()
         .unwrap();
     let records = records(&path);
     assert_eq!((&records[0]["broken"], &records[0]["step"]), (&serde_json::Value::Null, &1.into()));
+}
+
+#[test]
+fn nothing_moves_is_a_rule_that_a_resumed_run_keeps() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("checkpoint");
+    let still = Stop::Still { metric: Some("grad_max"), within: 0.5, steps: 4 };
+    let whole = toy_run(&mut Bowl::default()).stop(still).run().unwrap();
+    assert_eq!(whole.stopped_because, StopReason::Still);
+    let checkpointer = Checkpointer { path: path.clone(), every: Every::Steps(1) };
+    let cut = Stop::Steps(whole.steps - 2);
+    toy_run(&mut Bowl::default()).stop(cut).stop(still).checkpoint(checkpointer).run().unwrap();
+    let mut p = Bowl::default();
+    let resumed = toy_run(&mut p).stop(still).resume(&path).unwrap().run().unwrap();
+    assert_eq!((resumed.steps, resumed.stopped_because), (whole.steps, StopReason::Still));
+    let never = Stop::Still { metric: None, within: -1.0, steps: 4 };
+    assert!(toy_run(&mut Bowl::default()).stop(never).run().unwrap_err().to_string().contains("within"));
 }

@@ -1,9 +1,8 @@
 //! Minimising a smooth function over a convex set: L-BFGS with projections for bounds (Bertsekas 1982,
 //! Kim, Sra and Dhillon 2010), spectral projected gradients for other sets (Birgin, Martínez and Raydan 2000).
 
-use std::collections::VecDeque;
-
 use serde::{Deserialize, Serialize};
+use thalweg_linalg::quasi_newton::{Pair, Pairs};
 
 use crate::set::{dot, norm2};
 use crate::{BilevelError, Set};
@@ -49,15 +48,14 @@ pub(crate) fn stationarity(v: &[f64], grad: &[f64], set: &Set, t: f64) -> f64 {
 /// What the steps remember.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Memory {
-    /// Steps, gradient differences and their products, oldest first.
-    pairs: VecDeque<(Vec<f64>, Vec<f64>, f64)>,
+    pairs: Pairs<f64>,
     /// How far to go while nothing is known of the curvature.
     reach: f64,
 }
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { pairs: VecDeque::new(), reach: 1.0 }
+        Self { pairs: Pairs::default(), reach: 1.0 }
     }
 }
 
@@ -147,10 +145,7 @@ impl Memory {
     fn learn(&mut self, s: Vec<f64>, y: Vec<f64>) {
         let sy = dot(&s, &y);
         if sy > 1e-12 * (norm2(&s) * norm2(&y)).sqrt() {
-            if self.pairs.len() == HISTORY {
-                self.pairs.pop_front();
-            }
-            self.pairs.push_back((s, y, sy));
+            self.pairs.push(Pair { s, y, sy }, HISTORY);
         } else if self.pairs.is_empty() {
             self.reach *= 4.0; // flat or curved downwards
         }
@@ -168,35 +163,25 @@ impl Memory {
         };
         let mut d: Vec<f64> = at.grad.iter().zip(&free).map(|(g, f)| -g * f).collect();
         // The products sᵀy on the free coordinates alone.
-        let mut kept = Vec::with_capacity(self.pairs.len());
-        for (s, y, sy) in self.pairs.iter().rev() {
+        let product = |Pair { s, y, sy }: &Pair<f64>| {
             let sy = if bound { inner(s, y) } else { *sy };
-            if sy <= 1e-12 * (inner(s, s) * inner(y, y)).sqrt() {
-                continue;
-            }
-            let a = inner(s, &d) / sy;
-            d.iter_mut().zip(y).for_each(|(d, y)| *d -= a * y);
-            kept.push((s, y, sy, a));
-        }
+            if sy <= 1e-12 * (inner(s, s) * inner(y, y)).sqrt() { None } else { Some(sy) }
+        };
         let weigh = |d: &mut [f64], weight: &dyn Fn(usize) -> f64| {
             (0..d.len()).for_each(|i| d[i] *= weight(i) * free[i]);
         };
-        match (scale, kept.first()) {
-            (Some(c), None) => weigh(&mut d, &|i| 1.0 / c[i]),
-            (Some(c), Some((_, y, sy, _))) => {
+        self.pairs.apply(&mut d, inner, product, |d, newest| match (scale, newest) {
+            (Some(c), None) => weigh(d, &|i| 1.0 / c[i]),
+            (Some(c), Some((Pair { y, .. }, sy))) => {
                 let shape: f64 = (0..d.len()).map(|i| free[i] * y[i] * y[i] / c[i]).sum();
-                weigh(&mut d, &|i| sy / shape / c[i]);
+                weigh(d, &|i| sy / shape / c[i]);
             }
-            (None, Some((_, y, sy, _))) => {
+            (None, Some((Pair { y, .. }, sy))) => {
                 let yy = inner(y, y);
-                weigh(&mut d, &|_| sy / yy);
+                weigh(d, &|_| sy / yy);
             }
             (None, None) => {}
-        }
-        for (s, y, sy, a) in kept.into_iter().rev() {
-            let b = inner(y, &d) / sy;
-            d.iter_mut().zip(s).for_each(|(d, s)| *d += (a - b) * s);
-        }
+        });
         d.iter_mut().zip(&free).for_each(|(d, f)| *d *= f);
         // A direction that does not descend is worth nothing.
         if dot(&d, &at.grad) < 0.0 { d } else { at.grad.iter().zip(&free).map(|(g, f)| -g * f).collect() }
@@ -204,7 +189,7 @@ impl Memory {
 
     /// From `at` to the projection of a Barzilai–Borwein step.
     fn spectral(&self, at: &Point, set: &Set) -> Vec<f64> {
-        let length = self.pairs.back().map_or(self.reach, |(s, y, sy)| match self.pairs.len() % 2 {
+        let length = self.pairs.newest().map_or(self.reach, |Pair { s, y, sy }| match self.pairs.len() % 2 {
             0 => norm2(s) / sy,
             _ => sy / norm2(y),
         });

@@ -1,4 +1,5 @@
 use thalweg_core::{Invalid, MethodError, RunError};
+use thalweg_linalg::sparse::SparseError;
 use thiserror::Error;
 
 /// Why a bilevel problem could not be solved. Each says what is wrong and what to do.
@@ -95,6 +96,9 @@ pub enum BilevelError {
     /// A problem's own data.
     #[error("{0}")]
     Data(String),
+    /// Numbers that are no sparse matrix.
+    #[error(transparent)]
+    Sparse(#[from] SparseError),
     /// A hyper-parameter outside its range.
     #[error(transparent)]
     Invalid(#[from] Invalid),

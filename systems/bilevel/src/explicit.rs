@@ -1,6 +1,7 @@
 //! The explicit hyper-gradient where the lower level may have many solutions: pseudo-inverse of its KKT matrix.
 
-use faer::{Mat, Side};
+use faer::Mat;
+use thalweg_linalg::dense::Eigen;
 
 use crate::set::{Active, dot, norm2};
 use crate::{Batch, BilevelError, Grad, Oracle, Solution, limit};
@@ -133,13 +134,11 @@ fn pseudo_inverse(apply: Symmetric<'_>, rhs: &[f64]) -> Result<Vec<f64>, Bilevel
     }
     // Differences are not quite symmetric.
     let matrix = Mat::from_fn(n, n, |i, j| 0.5 * (matrix[(i, j)] + matrix[(j, i)]));
-    let eigen = matrix.self_adjoint_eigen(Side::Lower);
-    let eigen = eigen.map_err(|_| {
+    let Eigen { values, vectors } = Eigen::new(matrix).map_err(|_| {
         BilevelError::Data(
             "the KKT matrix has no eigen-decomposition; check the second derivatives of g".into(),
         )
     })?;
-    let (vectors, values) = (eigen.U(), eigen.S());
     let largest = (0..n).fold(0.0, |m: f64, i| m.max(values[i].abs()));
     let mut solution = vec![0.0; n];
     for k in (0..n).filter(|&k| values[k].abs() > CUT * largest) {

@@ -3,6 +3,7 @@
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use thalweg_core::Invalid;
+pub(crate) use thalweg_linalg::vector::axpy as add;
 use thalweg_linalg::vector::max_abs;
 
 use crate::set::norm2;
@@ -16,11 +17,6 @@ pub(crate) fn positive<const N: usize>(rates: [(&str, f64); N]) -> Result<(), In
 /// Refuses exponents outside [0, 1].
 pub(crate) fn exponents<const N: usize>(powers: [(&str, f64); N]) -> Result<(), Invalid> {
     powers.into_iter().try_for_each(|(name, power)| Invalid::in_closed(name, power, 0.0, 1.0))
-}
-
-/// `a += t·d`.
-pub(crate) fn add(a: &mut [f64], t: f64, d: &[f64]) {
-    a.iter_mut().zip(d).for_each(|(a, d)| *a += t * d);
 }
 
 /// `a(1 + k/shift)^−power`.

@@ -70,7 +70,6 @@ mod penalty;
 mod problem;
 mod set;
 mod single;
-mod sparse;
 pub mod tasks;
 
 pub use algorithm::{Algorithm, Drive};
@@ -84,4 +83,4 @@ pub use penalty::{Limit, Penalty, limit, lower, penalty};
 pub use problem::{At, Batch, Bilevel, Calls, Draw, Grad, Oracle, Solution};
 pub use set::{Active, Set};
 pub use single::{Estimators, SingleLoop};
-pub use sparse::Sparse;
+pub use thalweg_linalg::sparse::Csr as Sparse;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+pub(crate) use thalweg_linalg::vector::{dot, square as norm2};
+
 use crate::BilevelError;
 
 type Projection = Arc<dyn Fn(&mut [f64]) + Send + Sync>;
@@ -327,12 +329,4 @@ fn dykstra(rows: &[Vec<f64>], rhs: &[f64], equations: usize, v: &mut [f64]) {
             return;
         }
     }
-}
-
-pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
-    thalweg_linalg::vector::dot(a, b)
-}
-
-pub(crate) fn norm2(a: &[f64]) -> f64 {
-    dot(a, a)
 }

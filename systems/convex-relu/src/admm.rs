@@ -1,9 +1,9 @@
-use faer::linalg::matmul::matmul;
 use faer::prelude::ReborrowMut;
-use faer::{Accum, Mat, MatMut, MatRef, Par};
+use faer::{Accum, Mat, MatMut, MatRef};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use thalweg_core::{Invalid, Method, MethodError, Progress, Seed, zero_upper};
+use thalweg_core::{Invalid, Method, MethodError, Progress, Seed};
+use thalweg_linalg::dense::multiply;
 
 use crate::program::{Factors, Kernel};
 use crate::record::{Record, check_stops};
@@ -415,8 +415,7 @@ fn product(dst: &mut [f64], accum: Accum, a: MatRef<'_, f64>, b: &[f64]) {
     let columns = b.len() / a.ncols();
     let b = MatRef::from_column_major_slice(b, a.ncols(), columns);
     let dst = MatMut::from_column_major_slice_mut(dst, a.nrows(), columns);
-    matmul(dst, accum, a, b, 1.0, Par::Seq);
-    zero_upper();
+    multiply(dst, accum, a, b);
 }
 
 /// A x for symmetric A, `x` column-major. Each block below the diagonal comes from memory once, for
@@ -433,14 +432,13 @@ fn symmetric_product(a: &Mat<f64>, x: &[f64]) -> Vec<f64> {
             let block = a.submatrix(first, own, height, width);
             let mut plus = |to: usize, a: MatRef<'_, f64>, from: usize| {
                 let (to, x) = (out.rb_mut().subrows_mut(to, a.nrows()), x.subrows(from, a.ncols()));
-                matmul(to, Accum::Add, a, x, 1.0, Par::Seq);
+                multiply(to, Accum::Add, a, x);
             };
             plus(first, block, own);
             if first > own {
                 plus(own, block.transpose(), first);
             }
         }
-        zero_upper();
         sum
     };
     let strips: Vec<usize> = (0..n).step_by(BLOCK).collect();
@@ -478,8 +476,8 @@ fn project_out(f: &Factors, x: &mut [f64], n: usize) {
 
 #[cfg(test)]
 mod tests {
-    use faer::linalg::solvers::Solve;
     use thalweg_core::normal;
+    use thalweg_linalg::dense::{self, Cholesky};
 
     use super::*;
     use crate::{Geometry, Loss, Patterns, Samples};
@@ -498,12 +496,12 @@ mod tests {
         let program = random(9, 3, 20);
         let (n, p) = (9, program.patterns().len());
         let x = program.samples().mat().to_owned();
-        let c = Mat::<f64>::identity(3, 3) + x.transpose() * &x;
-        let solve = c.llt(faer::Side::Lower).unwrap();
+        let c = Mat::<f64>::identity(3, 3) + dense::product(x.transpose(), &x);
+        let solve = Cholesky::new(&c).unwrap();
         let mut h = Mat::<f64>::zeros(n, n);
         for i in 0..p {
             let f = Mat::from_fn(n, 3, |k, j| program.geometry().pattern(i)[k] * x[(k, j)]);
-            h += &f * solve.solve(f.transpose());
+            h += dense::product(&f, solve.solve(f.transpose()));
         }
         for k in 0..n {
             h[(k, k)] += 0.5;
@@ -511,7 +509,7 @@ mod tests {
         let Kernel::Samples(ours) = &program.geometry().factors().unwrap().kernel else {
             panic!("9 samples are fewer than 3 unknowns a pattern")
         };
-        assert!((ours * h - Mat::<f64>::identity(n, n)).norm_max() < 1e-10);
+        assert!((dense::product(ours, h) - Mat::<f64>::identity(n, n)).norm_max() < 1e-10);
     }
 
     /// One unrelaxed step from a random state solves the dense (2dP)² system.
@@ -524,7 +522,7 @@ mod tests {
             let mut rng = Seed(5).stream("state", 0);
             let copies = state.v.iter_mut().chain(&mut state.q).chain(&mut state.slack);
             copies.chain([&mut state.r, &mut state.eta]).for_each(|x| normal(&mut rng, x));
-            let dense = crate::paper::system(&program, 1.0);
+            let system = crate::paper::system(&program, 1.0);
             let mut rhs = Mat::<f64>::zeros(2 * d * p, 1);
             for block in 0..2 * p {
                 let (side, i) = (block / p, block % p);
@@ -542,7 +540,7 @@ mod tests {
                     }
                 }
             }
-            let expected = dense.llt(faer::Side::Lower).unwrap().solve(&rhs);
+            let expected = Cholesky::new(&system).unwrap().solve(&rhs);
             let factors = program.geometry().factors().unwrap();
             let (mut c, b, pushed) = right_hand_sides(&program, factors, &state);
             let weights = couple(&program, factors, &mut c, pushed);

@@ -1,8 +1,8 @@
 //! What the convex program is compared with: training by gradients, and linear models.
 
-use faer::linalg::solvers::Solve;
-use faer::{Mat, Side};
+use faer::Mat;
 use thalweg_core::{Invalid, Kind, Layout, MethodError, Objective, Problem, Seed, normal};
+use thalweg_linalg::dense::Cholesky;
 
 use crate::samples::{add, dot};
 use crate::{Attack, ConvexError, Loss, Network, Neuron, Samples};
@@ -150,7 +150,7 @@ pub fn linear(samples: &Samples, y: &[f64], loss: Loss, beta: f64) -> Result<Net
                 add(hessian.col_as_slice_mut(j), curvature * x[j], x);
             }
         }
-        let factor = hessian.llt(Side::Lower).map_err(|_| ConvexError::Factor { what: "Hessian" })?;
+        let factor = Cholesky::new(&hessian).map_err(|_| ConvexError::Factor { what: "Hessian" })?;
         let step = factor.solve(Mat::from_fn(d, 1, |i, _| gradient[i]));
         let (before, mut length) = (value(&c), 1.0);
         let next = loop {

@@ -5,8 +5,6 @@ use std::ops::Range;
 use clarabel::algebra::CscMatrix;
 use clarabel::solver::{DefaultSettings, DefaultSolver, IPSolver, SolverStatus, SupportedConeT};
 
-use thalweg_core::zero_upper;
-
 use crate::ConvexError;
 
 pub(crate) use clarabel::solver::SupportedConeT as Kind;
@@ -79,7 +77,6 @@ impl Conic {
         let failed = |status: String| ConvexError::Solver { status };
         let mut solver = DefaultSolver::new(&p, &self.linear, &a, &self.constants, &self.cones, settings)
             .map_err(|e| failed(e.to_string()))?;
-        zero_upper();
         solver.solve();
         let solution = solver.solution;
         let usable = matches!(

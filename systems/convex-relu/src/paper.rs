@@ -1,7 +1,7 @@
-use faer::linalg::solvers::{Llt, Solve};
-use faer::{Mat, MatMut, Side};
+use faer::{Mat, MatMut};
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Method, MethodError, Problem, Progress, Seed};
+use thalweg_linalg::dense::{Cholesky, product};
 
 use crate::program::MEMORY;
 use crate::record::{Record, check_stops};
@@ -31,7 +31,7 @@ impl Default for AdmmPaper {
 pub struct DenseProgram {
     program: Program,
     rho: f64,
-    factor: Llt<f64>,
+    factor: Cholesky,
 }
 
 impl Problem for DenseProgram {}
@@ -55,7 +55,7 @@ impl DenseProgram {
             return Err(ConvexError::Memory { method: "admm-paper", needed, limit: MEMORY, instead });
         }
         let what = "matrix I + FᵀF/ρ + GᵀG";
-        let factor = system(&program, rho).llt(Side::Lower).map_err(|_| ConvexError::Factor { what })?;
+        let factor = Cholesky::new(system(&program, rho)).map_err(|_| ConvexError::Factor { what })?;
         Ok(Self { program, rho, factor })
     }
 
@@ -79,8 +79,8 @@ pub(crate) fn check_plain(method: &'static str, program: &Program) -> Result<(),
 pub(crate) fn system(program: &Program, rho: f64) -> Mat<f64> {
     let (d, p) = (program.samples().d(), program.patterns().len());
     let f = stacked(program);
-    let mut system = f.transpose() * &f * faer::Scale(1.0 / rho);
-    let gram = program.samples().t() * program.samples().mat();
+    let mut system = product(f.transpose(), &f) * faer::Scale(1.0 / rho);
+    let gram = product(program.samples().t(), program.samples().mat());
     for block in 0..2 * p {
         for i in 0..d {
             for j in 0..d {

@@ -1,6 +1,7 @@
 use std::collections::HashSet;
 
 use thalweg_core::{Seed, normal};
+use thalweg_linalg::dense::singular_values;
 
 use crate::samples::norm;
 use crate::{ConvexError, Samples};
@@ -186,7 +187,7 @@ pub fn improvement_probability(n: usize, draws: u64, psi: f64) -> f64 {
 
 /// Numerical rank of X.
 pub(crate) fn rank(samples: &Samples) -> usize {
-    let values = samples.mat().singular_values().unwrap_or_default();
+    let values = singular_values(samples.mat()).unwrap_or_default();
     let most = values.iter().fold(0.0, |a: f64, b| a.max(*b));
     values.iter().filter(|s| **s > 1e-12 * most).count()
 }

@@ -1,9 +1,9 @@
 use std::sync::{Arc, OnceLock};
 
-use faer::linalg::solvers::{DenseSolveCore, Llt};
-use faer::{Mat, MatRef, Scale, Side};
+use faer::{Mat, MatRef, Scale};
 use rayon::prelude::*;
-use thalweg_core::{Invalid, Problem, zero_upper};
+use thalweg_core::{Invalid, Problem};
+use thalweg_linalg::dense::{Cholesky, Svd, product, pseudo_inverse};
 
 use crate::cone::Cone;
 use crate::samples::{add, norm};
@@ -104,14 +104,13 @@ impl Geometry {
         }
         let inverse = gram(&self.samples)?.inverse();
         let range = self.skip.then(|| range(&self.samples));
-        let invert = |m: Mat<f64>| m.llt(Side::Lower).map(|m| m.inverse());
+        let invert = |m: Mat<f64>| Cholesky::new(m).map(|m| m.inverse());
         let kernel = if side == n {
             invert(self.over_samples(&inverse, range.as_ref())).map(Kernel::Samples)
         } else {
             invert(self.over_patterns(range.as_ref())).map(Kernel::Patterns)
         };
         let kernel = kernel.map_err(|_| ConvexError::Factor { what: "kernel" })?;
-        zero_upper();
         Ok(self.factors.get_or_init(|| Factors { inverse, kernel, range }))
     }
 
@@ -119,7 +118,7 @@ impl Geometry {
     fn over_samples(&self, inverse: &Mat<f64>, range: Option<&Mat<f64>>) -> Mat<f64> {
         let (n, x) = (self.samples.n(), self.samples.mat());
         let dense = MatRef::from_column_major_slice(&self.dense, n, self.patterns.len());
-        let (xcx, ddt) = (x * inverse * x.transpose(), dense * dense.transpose());
+        let (xcx, ddt) = (product(product(x, inverse), x.transpose()), product(dense, dense.transpose()));
         let mut h = Mat::from_fn(n, n, |i, j| xcx[(i, j)] * ddt[(i, j)]);
         if let Some(u) = range {
             h = outside(u, &h);
@@ -140,13 +139,13 @@ impl Geometry {
         for first in (0..n).step_by(ROWS) {
             let rows = ROWS.min(n - first);
             let f = Mat::from_fn(rows, side, |k, j| self.pattern(j / d)[first + k] * x[(first + k, j % d)]);
-            m += Scale(2.0) * f.transpose() * &f;
+            m += product(Scale(2.0) * f.transpose(), &f);
             if let Some((seen, u)) = seen.as_mut().zip(range) {
-                *seen += u.subrows(first, rows).transpose() * &f;
+                *seen += product(u.subrows(first, rows).transpose(), &f);
             }
         }
         if let Some(seen) = seen {
-            m -= Scale(2.0) * seen.transpose() * &seen;
+            m -= product(Scale(2.0) * seen.transpose(), &seen);
         }
         m
     }
@@ -155,33 +154,31 @@ impl Geometry {
     pub(crate) fn pull(&self, theta: &[f64]) -> Mat<f64> {
         let n = self.samples.n();
         let masked = Mat::from_fn(n, self.patterns.len(), |k, i| self.dense[i * n + k] * theta[k]);
-        let pulled = self.samples.t() * masked;
-        zero_upper();
-        pulled
+        product(self.samples.t(), masked)
     }
 }
 
 /// Factor of C = I + XᵀX.
-pub(crate) fn gram(samples: &Samples) -> Result<Llt<f64>, ConvexError> {
-    gram_matrix(samples).llt(Side::Lower).map_err(|_| ConvexError::Factor { what: "matrix I + XᵀX" })
+pub(crate) fn gram(samples: &Samples) -> Result<Cholesky, ConvexError> {
+    Cholesky::new(gram_matrix(samples)).map_err(|_| ConvexError::Factor { what: "matrix I + XᵀX" })
 }
 
 fn gram_matrix(samples: &Samples) -> Mat<f64> {
-    Mat::<f64>::identity(samples.d(), samples.d()) + samples.t() * samples.mat()
+    Mat::<f64>::identity(samples.d(), samples.d()) + product(samples.t(), samples.mat())
 }
 
 /// Orthonormal basis of the range of X.
 pub(crate) fn range(samples: &Samples) -> Mat<f64> {
     let (n, rank) = (samples.n(), crate::patterns::rank(samples));
-    match samples.mat().thin_svd() {
-        Ok(svd) => svd.U().subcols(0, rank).to_owned(),
+    match Svd::thin(samples.mat()) {
+        Ok(svd) => svd.u.subcols(0, rank).to_owned(),
         Err(_) => Mat::zeros(n, 0),
     }
 }
 
 /// A less its part in the range of `u`.
 pub(crate) fn outside(u: &Mat<f64>, a: &Mat<f64>) -> Mat<f64> {
-    a - u * (u.transpose() * a)
+    a - product(u, product(u.transpose(), a))
 }
 
 /// The convex program (P) of one network: min ℓ(r, y) + β Σ_i (‖v_i‖ + ‖w_i‖) over the cones of
@@ -299,11 +296,11 @@ impl Program {
         }
         let (n, d, outputs) = (self.samples().n(), self.samples().d(), self.outputs());
         let rest = MatRef::from_column_major_slice(rest, n, outputs);
-        let c = match self.samples().mat().thin_svd() {
-            Ok(svd) => svd.pseudoinverse() * rest,
+        let c = match pseudo_inverse(self.samples().mat()) {
+            Ok(inverse) => product(inverse, rest),
             Err(_) => Mat::zeros(d, outputs),
         };
-        let fitted = self.samples().mat() * &c;
+        let fitted = product(self.samples().mat(), &c);
         let flat = |m: &Mat<f64>| (0..outputs).flat_map(|j| m.col_as_slice(j).to_vec()).collect::<Vec<_>>();
         Some((flat(&c), flat(&fitted)))
     }

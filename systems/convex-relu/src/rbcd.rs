@@ -1,8 +1,8 @@
-use faer::linalg::solvers::{Llt, Solve};
-use faer::{Mat, MatMut, Side};
+use faer::{Mat, MatMut};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Method, MethodError, Problem, Progress, Seed};
+use thalweg_linalg::dense::{Cholesky, product};
 
 use crate::paper::{PaperState, check_plain, check_settings};
 use crate::samples::{add, dot};
@@ -40,9 +40,9 @@ pub struct BlockProgram {
     rho: f64,
     gram: Mat<f64>,
     /// I + XᵀX, for u_i + z_i.
-    sum: Llt<f64>,
+    sum: Cholesky,
     /// I + XᵀX + (2/ρ) F_iᵀF_i, for u_i − z_i.
-    difference: Vec<Llt<f64>>,
+    difference: Vec<Cholesky>,
 }
 
 impl Problem for BlockProgram {}
@@ -60,13 +60,13 @@ impl BlockProgram {
             return Err(ConvexError::Unsupported { method: "rbcd", what, instead: "admm" });
         }
         let (samples, d) = (program.samples(), program.samples().d());
-        let gram = samples.t() * samples.mat();
+        let gram = product(samples.t(), samples.mat());
         let c = Mat::<f64>::identity(d, d) + &gram;
         let block = |i: usize| {
             let pattern = program.geometry().pattern(i);
             let f = Mat::from_fn(samples.n(), d, |k, j| pattern[k] * samples.row(k)[j]);
-            let m = &c + f.transpose() * &f * faer::Scale(2.0 / rho);
-            m.llt(Side::Lower).map_err(|_| ConvexError::Factor { what: "block matrix" })
+            let m = &c + product(f.transpose(), &f) * faer::Scale(2.0 / rho);
+            Cholesky::new(m).map_err(|_| ConvexError::Factor { what: "block matrix" })
         };
         let difference = (0..program.patterns().len()).map(block).collect::<Result<_, _>>()?;
         let sum = crate::program::gram(samples)?;

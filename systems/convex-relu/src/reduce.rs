@@ -1,6 +1,7 @@
 //! Fewer neurons with the same outputs: Carathéodory's theorem at work.
 
 use faer::Mat;
+use thalweg_linalg::dense::Svd;
 
 use crate::samples::{dot, norm};
 use crate::{Network, Neuron, Samples};
@@ -66,10 +67,9 @@ fn independent(neurons: Vec<Neuron>, samples: &Samples) -> Vec<Neuron> {
 fn dependence(atoms: &Mat<f64>) -> Option<Vec<f64>> {
     let m = atoms.ncols();
     // The eigenvector of AᵀA at its smallest eigenvalue loses half the digits; the SVD does not.
-    let svd = atoms.svd().ok()?;
-    let sizes = svd.S().column_vector();
+    let Svd { values: sizes, v, .. } = Svd::full(atoms).ok()?;
     let dependent = m > atoms.nrows() || sizes[m - 1] <= 1e-11 * sizes[0];
-    let z: Vec<f64> = dependent.then(|| (0..m).map(|j| svd.V()[(j, m - 1)]).collect())?;
+    let z: Vec<f64> = dependent.then(|| (0..m).map(|j| v[(j, m - 1)]).collect())?;
     let flip = if z.iter().sum::<f64>() < 0.0 { -1.0 } else { 1.0 };
     Some(z.into_iter().map(|z| flip * z).collect())
 }

@@ -1,5 +1,6 @@
 use faer::MatRef;
 use serde::{Deserialize, Serialize};
+pub(crate) use thalweg_linalg::vector::{axpy as add, dot_by_four as dot};
 
 use crate::ConvexError;
 
@@ -78,26 +79,7 @@ impl Samples {
     }
 }
 
-/// aᵀb in four partial sums.
-pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let (a4, a1) = a.as_chunks::<4>();
-    let (b4, b1) = b.as_chunks::<4>();
-    let mut sum = [0.0; 4];
-    for (a, b) in a4.iter().zip(b4) {
-        for l in 0..4 {
-            sum[l] += a[l] * b[l];
-        }
-    }
-    let rest: f64 = a1.iter().zip(b1).map(|(a, b)| a * b).sum();
-    (sum[0] + sum[1]) + (sum[2] + sum[3]) + rest
-}
-
 /// ‖a‖₂.
 pub(crate) fn norm(a: &[f64]) -> f64 {
     dot(a, a).sqrt()
-}
-
-/// y ← y + s x.
-pub(crate) fn add(y: &mut [f64], s: f64, x: &[f64]) {
-    y.iter_mut().zip(x).for_each(|(y, x)| *y += s * x);
 }

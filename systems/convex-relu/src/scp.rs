@@ -1,9 +1,10 @@
 //! Sampled convex programs: the lasso over sampled neurons.
 
-use faer::linalg::solvers::Solve;
-use faer::{Mat, MatMut, MatRef, Side};
+use faer::{Mat, MatMut, MatRef};
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Seed, normal};
+use thalweg_linalg::dense::{Cholesky, product};
+use thalweg_linalg::iterative::power_iteration;
 
 use crate::samples::{add, dot, norm};
 use crate::{Certificate, ConvexError, Loss, Network, Neuron, Patterns, Samples};
@@ -228,7 +229,7 @@ impl Lasso<'_> {
         let slope: Vec<f64> = (0..n).map(|k| slopes[k] + curvature[k] * e[k]).collect();
         let pull = |j: usize| -dot(self.a.col_as_slice(j), &slope) - self.beta * c[j].signum();
         let mut step = Mat::from_fn(used.len(), 1, |i, _| pull(used[i]));
-        let Ok(factor) = (a.transpose() * &a).llt(Side::Lower) else { return };
+        let Ok(factor) = Cholesky::new(product(a.transpose(), &a)) else { return };
         factor.solve_in_place(&mut step);
         let crossing = |i: usize| {
             let (c, s) = (c[used[i]], step[(i, 0)]);
@@ -313,21 +314,15 @@ impl Lasso<'_> {
     /// ‖A‖² by power iteration.
     fn largest_square(&self) -> f64 {
         let mut x = vec![1.0; self.a.ncols()];
-        let mut square = 0.0;
-        for _ in 0..100 {
-            let length = norm(&x).max(f64::MIN_POSITIVE);
-            x.iter_mut().for_each(|x| *x /= length);
-            x = self.pull(&self.push(&x));
-            square = norm(&x);
-        }
-        square
+        power_iteration(&mut x, 99, norm, |x| self.pull(&self.push(x)));
+        norm(&self.pull(&self.push(&x)))
     }
 
     /// The structured ADMM with groups of size 1: c = v and Ac = r.
     fn admm(&self, tol: f64, most: u64) -> Result<Solved, ConvexError> {
         let (n, count) = (self.y.len(), self.a.ncols());
-        let kernel = Mat::<f64>::identity(n, n) + &self.a * self.a.transpose();
-        let kernel = kernel.llt(Side::Lower).map_err(|_| ConvexError::Factor { what: "matrix I + AAᵀ" })?;
+        let kernel = Mat::<f64>::identity(n, n) + product(&self.a, self.a.transpose());
+        let kernel = Cholesky::new(kernel).map_err(|_| ConvexError::Factor { what: "matrix I + AAᵀ" })?;
         let (mut v, mut lambda) = (vec![0.0; count], vec![0.0; count]);
         let (mut r, mut eta) = (vec![0.0; n], vec![0.0; n]);
         let mut rho = self.beta;
@@ -337,10 +332,11 @@ impl Lasso<'_> {
             let wanted: Vec<f64> = r.iter().zip(&eta).map(|(r, e)| r - e).collect();
             let mut c: Vec<f64> = v.iter().zip(&lambda).map(|(v, l)| v - l).collect();
             let outputs = MatMut::from_column_major_slice_mut(&mut c, count, 1);
-            let mut outputs = outputs + self.a.transpose() * MatRef::from_column_major_slice(&wanted, n, 1);
-            let mut q = &self.a * &outputs;
+            let mut outputs =
+                outputs + product(self.a.transpose(), MatRef::from_column_major_slice(&wanted, n, 1));
+            let mut q = product(&self.a, &outputs);
             kernel.solve_in_place(&mut q);
-            outputs -= self.a.transpose() * &q;
+            outputs -= product(self.a.transpose(), &q);
             let (c, fitted) = (outputs.col_as_slice(0), q.col_as_slice(0));
             let (mut primal, mut dual) = (0.0, 0.0);
             for j in 0..count {

@@ -16,6 +16,7 @@ mod common;
 use clarabel::algebra::CscMatrix;
 use clarabel::solver::{DefaultSettings, DefaultSolver, IPSolver, SolverStatus, SupportedConeT};
 use common::*;
+use thalweg_linalg::dense::product;
 use thalweg_lipsdp::*;
 
 /// Matrices with the variables that multiply them.
@@ -94,7 +95,7 @@ fn neuron(net: &Network) -> f64 {
     let last = &w[w.len() - 1];
     let mut constant = Mat::zeros(side, side);
     let at = starts[starts.len() - 1];
-    let gram = last.transpose() * last;
+    let gram = product(last.transpose(), last);
     (0..gram.nrows())
         .for_each(|i| (0..gram.ncols()).for_each(|j| constant[(at + i, at + j)] = -gram[(i, j)]));
     let mut terms = vec![(0, Mat::from_fn(side, side, |i, j| f64::from(i == j && i < widths[0])))];
@@ -144,10 +145,10 @@ fn maxmin(net: &Network, full: bool) -> f64 {
         let mut terms = basis[l].clone();
         let mut constant = Mat::zeros(a.ncols(), a.ncols());
         match basis.get(l + 1) {
-            Some(next) => {
-                terms.extend(next.iter().map(|(j, t)| (*j, (a.transpose() * (t * a)) * faer::Scale(-1.0))))
-            }
-            None => constant -= a.transpose() * a,
+            Some(next) => terms.extend(
+                next.iter().map(|(j, t)| (*j, product(a.transpose(), product(t, a)) * faer::Scale(-1.0))),
+            ),
+            None => constant -= product(a.transpose(), a),
         }
         blocks.push((constant, terms));
     }

@@ -1,6 +1,8 @@
 //! What a factor costs per update and per step, against inverting and decomposing it, and what
 //! preconditioning a whole step costs.
 
+#![allow(clippy::disallowed_methods, reason = "faer in single precision is what is compared with")]
+
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};

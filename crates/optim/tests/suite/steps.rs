@@ -161,7 +161,7 @@ fn muon_follows_its_algorithm() {
 
 /// Singular values of the row-major matrix.
 fn singular_values(x: &[f64], rows: usize, columns: usize) -> Vec<f64> {
-    faer::MatRef::from_row_major_slice(x, rows, columns).singular_values().unwrap()
+    thalweg_linalg::dense::singular_values(faer::MatRef::from_row_major_slice(x, rows, columns)).unwrap()
 }
 
 #[test]

@@ -4,23 +4,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use thalweg::relax::market::{read_matrix, read_vector};
+use thalweg::data::read_market;
 use thalweg::relax::{Csr, Matrix, Systems};
 
 use super::natural::natural;
 
-fn bytes(file: &Path) -> Result<Vec<u8>> {
-    std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
-}
-
 /// The matrix of a MatrixMarket file.
 pub fn matrix(file: &Path) -> Result<Csr> {
-    read_matrix(&bytes(file)?).with_context(|| file.display().to_string())
+    let read = read_market(file)?;
+    Csr::from_triplets(read.rows, read.columns, read.triplets).with_context(|| file.display().to_string())
 }
 
 /// The vector of a MatrixMarket file.
 pub fn vector(file: &Path) -> Result<Vec<f64>> {
-    read_vector(&bytes(file)?).with_context(|| file.display().to_string())
+    Ok(read_market(file)?.into_vector(file)?)
 }
 
 /// The right-hand side of a file, or ones.

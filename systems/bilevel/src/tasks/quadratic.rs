@@ -1,11 +1,11 @@
 //! Random quadratics with means of rank-one terms, made as in benchopt's `benchmark_bilevel` (Dagréou, Ablin,
 //! Vaiter and Moreau 2022).
 
-use faer::linalg::solvers::Solve;
-use faer::{Mat, MatRef, Side};
+use faer::{Mat, MatRef};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Seed, normal};
+use thalweg_linalg::dense::{Cholesky, eigenvalues, product, thin_q};
 
 use crate::first::positive;
 use crate::set::dot;
@@ -93,19 +93,20 @@ impl Quadratic {
 
     fn made(spec: &Spec, rng: &mut ChaCha8Rng) -> Option<Self> {
         let (g, f) = (Mean::new(spec, rng), Mean::new(spec, rng));
-        let solver = g.yy.llt(Side::Lower).ok()?;
+        let solver = Cholesky::new(&g.yy).ok()?;
         let jacobian = -solver.solve(g.xy.transpose());
         let offset: Vec<f64> = column(&solver.solve(matrix(&g.y, 1))).iter().map(|v| -v).collect();
-        let bend = f.xy.as_ref() * &jacobian;
-        let hessian = jacobian.transpose() * &f.yy * &jacobian + &f.xx + &bend + bend.transpose();
+        let bend = product(&f.xy, &jacobian);
+        let hessian =
+            product(product(jacobian.transpose(), &f.yy), &jacobian) + &f.xx + &bend + bend.transpose();
         // A hardly convex one has its minimum far away.
-        let least = hessian.self_adjoint_eigenvalues(Side::Lower).ok()?;
+        let least = eigenvalues(&hessian).ok()?;
         if least.first().is_none_or(|&e| e < 1e-3 * spec.mu) {
             return None;
         }
         let mut quadratic = Self { f, g, jacobian, offset, minimiser: vec![0.0; spec.outer] };
         let slope = quadratic.gradient(&quadratic.minimiser);
-        let step = column(&hessian.llt(Side::Lower).ok()?.solve(matrix(&slope, 1)));
+        let step = column(&Cholesky::new(&hessian).ok()?.solve(matrix(&slope, 1)));
         quadratic.minimiser = step.iter().map(|s| -s).collect();
         Some(quadratic)
     }
@@ -127,7 +128,7 @@ impl Quadratic {
         let y = self.solution(x);
         let (mut by_x, mut by_y) = (vec![0.0; x.len()], vec![0.0; y.len()]);
         self.f.whole(x, &y, Grad::both(&mut by_x, &mut by_y));
-        let through = column(&(self.jacobian.transpose() * matrix(&by_y, 1)));
+        let through = column(&product(self.jacobian.transpose(), matrix(&by_y, 1)));
         by_x.iter_mut().zip(&through).for_each(|(g, t)| *g += t);
         by_x
     }
@@ -158,14 +159,14 @@ impl Mean {
             diagonal[(k, k)] = s;
         }
         let z = random(n, inner, rng);
-        let p = row_major(&(&z * diagonal * u.transpose()));
-        let q = row_major(&(&z * v.transpose()));
+        let p = row_major(&product(product(&z, diagonal), u.transpose()));
+        let q = row_major(&product(&z, v.transpose()));
         let (c, d) = (row_major(&random(n, inner, rng)), row_major(&random(n, outer, rng)));
         let gram = |a: &[f64], b: &[f64]| {
-            matrix(a, a.len() / n).transpose() * matrix(b, b.len() / n) * faer::Scale(1.0 / n as f64)
+            product(matrix(a, a.len() / n).transpose(), matrix(b, b.len() / n)) * faer::Scale(1.0 / n as f64)
         };
         let mean =
-            |c: &[f64]| column(&(matrix(c, c.len() / n).transpose() * Mat::full(n, 1, 1.0 / n as f64)));
+            |c: &[f64]| column(&product(matrix(c, c.len() / n).transpose(), Mat::full(n, 1, 1.0 / n as f64)));
         let (yy, xx, xy, y, x) = (gram(&a, &a), gram(&b, &b), gram(&p, &q), mean(&c), mean(&d));
         Self { terms: Terms { a, b, p, q, c, d }, yy, xx, xy, y, x }
     }
@@ -197,7 +198,7 @@ impl Mean {
     fn whole(&self, x: &[f64], y: &[f64], grad: Grad<'_>) -> f64 {
         let (yy_y, xx_x, xy_y) = (times(&self.yy, y), times(&self.xx, x), times(&self.xy, y));
         if let Some(by_y) = grad.y {
-            let x_xy = column(&(self.xy.transpose() * matrix(x, 1)));
+            let x_xy = column(&product(self.xy.transpose(), matrix(x, 1)));
             (0..y.len()).for_each(|j| by_y[j] = yy_y[j] + x_xy[j] + self.y[j]);
         }
         if let Some(by_x) = grad.x {
@@ -287,7 +288,7 @@ fn random(n: usize, d: usize, rng: &mut ChaCha8Rng) -> Mat<f64> {
 
 /// A random orthogonal matrix.
 fn frame(d: usize, rng: &mut ChaCha8Rng) -> Mat<f64> {
-    random(d, d, rng).qr().compute_thin_Q()
+    thin_q(random(d, d, rng))
 }
 
 /// `n` normal vectors, row by row, with standard deviations `spectrum` along random axes.
@@ -297,7 +298,7 @@ fn gaussians(n: usize, rng: &mut ChaCha8Rng, spectrum: &[f64]) -> Vec<f64> {
     for (j, s) in spectrum.iter().enumerate() {
         (0..n).for_each(|i| z[(i, j)] *= s);
     }
-    row_major(&(z * axes.transpose()))
+    row_major(&product(z, axes.transpose()))
 }
 
 /// Of row-major numbers.
@@ -315,5 +316,5 @@ fn column(m: &Mat<f64>) -> Vec<f64> {
 }
 
 fn times(m: &Mat<f64>, v: &[f64]) -> Vec<f64> {
-    column(&(m * matrix(v, 1)))
+    column(&product(m, matrix(v, 1)))
 }

@@ -1,8 +1,7 @@
 //! The shipped tasks: derivatives against differences, minibatches against the whole, reference values on the
 //! shared data.
 
-use faer::linalg::solvers::Solve;
-use faer::{Mat, Side};
+use faer::Mat;
 use thalweg_bilevel::tasks::classify::Examples;
 use thalweg_bilevel::tasks::cleaning::{Cleaning, corrupt, f1};
 use thalweg_bilevel::tasks::quadratic::{Quadratic, Spec};
@@ -338,7 +337,8 @@ fn ijcnn1_has_the_reference_values() {
         problem.product(&x, &y, &unit, Batch::Full, Grad::y(&mut column));
         (0..22).for_each(|i| hessian[(i, j)] = column[i]);
     }
-    let v = hessian.llt(Side::Lower).unwrap().solve(Mat::from_fn(22, 1, |i, _| by_y[i]));
+    let v =
+        thalweg_linalg::dense::Cholesky::new(&hessian).unwrap().solve(Mat::from_fn(22, 1, |i, _| by_y[i]));
     let mut cross = [0.0; 22];
     problem.product(&x, &y, v.col_as_slice(0), Batch::Full, Grad::x(&mut cross));
     for (j, expected) in [1.3634839e-3, 1.3497034e-3, 1.4137477e-3].into_iter().enumerate() {

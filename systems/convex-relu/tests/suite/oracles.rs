@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use thalweg_convex_relu::{
-    Admm, AdmmPaper, Algorithm, BlockProgram, Certified, DenseProgram, Geometry, Loss, Network, Patterns,
+    Admm, AdmmPaper, Algorithm, BlockProgram, DenseProgram, Geometry, Loss, Network, Patterns,
     Program, Rbcd, Samples, Scp, Solver, Training, count, exact, feasible_dual, grow, merge, path, reduce,
     sampling_bound, unit_vectors,
 };

@@ -1,6 +1,5 @@
 //! Random gradients and dense inverses.
 use faer::Mat;
-use faer::linalg::solvers::DenseSolveCore;
 use thalweg_core::Seed;
 use thalweg_mfac::{Gradients, MfacError, Options, StaticFisher, Storage};
 use thalweg_testing::normals;
@@ -26,7 +25,7 @@ pub fn dense(g: &[Vec<f64>], damp: f64, block: usize) -> Mat<f64> {
 }
 
 pub fn inverse(a: &Mat<f64>) -> Mat<f64> {
-    a.partial_piv_lu().inverse()
+    thalweg_linalg::dense::Lu::new(a).inverse()
 }
 
 pub fn times(a: &Mat<f64>, x: &[f64]) -> Vec<f64> {

@@ -67,8 +67,8 @@ proptest! {
         close(&recursion.diag(), &fisher.diag(), 1e-10);
         // qᵢ are the pivots of (mI + GGᵀ/λ) = L Δ Lᵀ.
         let s = Mat::from_fn(m, m, |i, j| dot(&g[i], &g[j]) / 0.1 + if i == j { m as f64 } else { 0.0 });
-        let c = s.llt(faer::Side::Lower).unwrap();
-        let pivots: Vec<f64> = (0..m).map(|i| c.L()[(i, i)].powi(2)).collect();
+        let c = thalweg_linalg::dense::Cholesky::new(&s).unwrap();
+        let pivots: Vec<f64> = (0..m).map(|i| c.lower()[(i, i)].powi(2)).collect();
         close(recursion.pivots(), &pivots, 1e-10);
     }
 }

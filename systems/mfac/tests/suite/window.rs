@@ -63,7 +63,7 @@ fn the_papers_recursions_are_what_they_should_be() {
     }
     // S₀ + mI = LU: D = triu(U − mI), B = L⁻¹/λ. Of a symmetric matrix U = ΔLᵀ.
     let s = Mat::from_fn(m, m, |i, j| dot(&g[i], &g[j]) / damp + if i == j { m as f64 } else { 0.0 });
-    let c = s.llt(faer::Side::Lower).unwrap().L().to_owned();
+    let c = thalweg_linalg::dense::cholesky(&s).unwrap();
     let l = Mat::from_fn(m, m, |i, j| c[(i, j)] / c[(j, j)]);
     let inverse = inverse(&l);
     for i in 0..m {

@@ -2,10 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use faer::Side;
-use faer::linalg::solvers::{DenseSolveCore, Solve};
 use proptest::prelude::*;
 use thalweg_core::{Seed, normal};
+use thalweg_linalg::dense::{Lu, product, solve};
 use thalweg_testing::on_threads;
 use thalweg_topo::*;
 
@@ -24,11 +23,11 @@ fn simulated(family: &str, dim: usize, samples: usize, seed: u64) -> (Mat<f64>, 
 fn population(w: &Mat<f64>) -> Mat<f64> {
     let d = w.nrows();
     let m = Mat::from_fn(d, d, |i, j| f64::from(i == j) - w[(i, j)]);
-    let inverse = m.partial_piv_lu().inverse();
-    inverse.transpose() * &inverse
+    let inverse = Lu::new(m).inverse();
+    product(inverse.transpose(), &inverse)
 }
 
-/// ½ Σ conditional variances of an order, each by a regression of its own through faer.
+/// ½ Σ conditional variances of an order, each by a regression of its own.
 fn score_of(s: &Mat<f64>, order: &[usize]) -> f64 {
     let mut sum = 0.0;
     for (k, &v) in order.iter().enumerate() {
@@ -38,7 +37,7 @@ fn score_of(s: &Mat<f64>, order: &[usize]) -> f64 {
         let explained = match k {
             0 => 0.0,
             _ => {
-                let w = gram.llt(Side::Lower).unwrap().solve(&c);
+                let w = solve(gram, &c).unwrap();
                 (0..k).map(|a| w[(a, 0)] * c[(a, 0)]).sum()
             }
         };
