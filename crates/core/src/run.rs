@@ -324,6 +324,7 @@ impl<M: Method<P>, P: Problem + ?Sized> Run<'_, M, P> {
             match *stop {
                 Stop::Tolerance(tol) => Invalid::check(tol >= 0.0, "tolerance", tol, "a number ≥ 0")?,
                 Stop::Target(value) => Invalid::check(!value.is_nan(), "target", value, "a number")?,
+                Stop::Below { metric, value } => Invalid::check(!value.is_nan(), metric, value, "a number")?,
                 Stop::Still { within, .. } => {
                     Invalid::check(within >= 0.0, "still within", within, "a number ≥ 0")?
                 }

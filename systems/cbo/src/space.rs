@@ -191,7 +191,7 @@ impl Space {
         }
         match &self.surface {
             Surface::None => {}
-            Surface::Sphere => normalise(x),
+            Surface::Sphere => normalize(x),
             Surface::Plane { normal, offset } => {
                 let square: f64 = normal.iter().map(|n| n * n).sum();
                 let excess = (dot(normal, x) - offset) / square;
@@ -224,7 +224,7 @@ fn reflect(x: f64, lo: f64, hi: f64) -> f64 {
     if inside.is_finite() { (lo + inside).clamp(lo, hi) } else { 0.5 * (lo + hi) }
 }
 
-fn normalise(x: &mut [f64]) {
+fn normalize(x: &mut [f64]) {
     let length = dot(x, x).sqrt();
     if length > 0.0 {
         x.iter_mut().for_each(|x| *x /= length);

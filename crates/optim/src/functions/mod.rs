@@ -1,14 +1,14 @@
 //! Functions with gradient and exact Hessian-vector product, and any closure of yours, as objectives in
 //! double precision. [`by_name`] has those with a known minimum, which can be shifted and rotated:
 //!
-//! | name | minimiser | box | derivatives |
+//! | name | minimizer | box | derivatives |
 //! |---|---|---|---|
 //! | `sphere`, `ellipsoid`, `quartic` | 0 | ±5 | everywhere |
 //! | `rosenbrock` (at least 2 unknowns) | (1, …, 1) | ±2.048 | everywhere |
 //! | `rastrigin`, `rastrigin25` | 0 | ±5.12 | everywhere |
 //! | `griewank` | 0 | ±600 | everywhere |
-//! | `ackley` | 0 | ±32.768 | but at the minimiser |
-//! | `salomon` | 0 | ±100 | but at the minimiser |
+//! | `ackley` | 0 | ±32.768 | but at the minimizer |
+//! | `salomon` | 0 | ±100 | but at the minimizer |
 //! | `alpine` | 0 | ±10 | almost everywhere |
 //! | `schwefel220` | 0 | ±100 | almost everywhere |
 //! | `grandcanyon3`, `grandcanyon3noisy` (2 unknowns) | 0 | ±10 | first ones everywhere, second ones almost |

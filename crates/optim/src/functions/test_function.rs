@@ -14,7 +14,7 @@ use crate::blackbox::BlackBox;
 struct Entry {
     name: &'static str,
     formula: &'static Standard,
-    /// The minimiser, the same in every coordinate.
+    /// The minimizer, the same in every coordinate.
     offset: f64,
     /// Half the side of the usual box.
     half_width: f64,
@@ -53,7 +53,7 @@ pub fn names() -> Vec<&'static str> {
     ALL.iter().map(|f| f.name).collect()
 }
 
-/// The test function of that name (see [`names`]) in `dim` dimensions, with its usual minimiser.
+/// The test function of that name (see [`names`]) in `dim` dimensions, with its usual minimizer.
 ///
 /// ```
 /// let f = thalweg_optim::functions::by_name("rastrigin", 3)?.shifted(vec![0.5, -1.0, 2.0])?;
@@ -75,27 +75,27 @@ pub fn by_name(name: &str, dim: usize) -> Result<TestFunction, OptimError> {
         _ => (dim >= 1, "at least 1"),
     };
     Invalid::check(legal.0, &format!("dim of {}", entry.name), dim, legal.1)?;
-    Ok(TestFunction { entry, minimiser: vec![entry.offset; dim], rotation: None, moved: false })
+    Ok(TestFunction { entry, minimizer: vec![entry.offset; dim], rotation: None, moved: false })
 }
 
-/// A test function f(Q(x − s)), where s is the new minimiser; [`by_name`].
+/// A test function f(Q(x − s)), where s is the new minimizer; [`by_name`].
 #[derive(Clone)]
 pub struct TestFunction {
     entry: &'static Entry,
-    minimiser: Vec<f64>,
+    minimizer: Vec<f64>,
     rotation: Option<Vec<f64>>,
     /// Shifted or rotated.
     moved: bool,
 }
 
 impl TestFunction {
-    /// Moves the minimiser to `s`.
+    /// Moves the minimizer to `s`.
     ///
     /// # Errors
     /// Another number of coordinates.
     pub fn shifted(mut self, s: Vec<f64>) -> Result<Self, OptimError> {
-        OptimError::check_length("the shift", s.len(), self.minimiser.len())?;
-        (self.minimiser, self.moved) = (s, true);
+        OptimError::check_length("the shift", s.len(), self.minimizer.len())?;
+        (self.minimizer, self.moved) = (s, true);
         Ok(self)
     }
 
@@ -104,7 +104,7 @@ impl TestFunction {
     /// # Errors
     /// Another number of entries.
     pub fn rotated(mut self, q: Vec<f64>) -> Result<Self, OptimError> {
-        OptimError::check_length("the rotation", q.len(), self.minimiser.len().pow(2))?;
+        OptimError::check_length("the rotation", q.len(), self.minimizer.len().pow(2))?;
         (self.rotation, self.moved) = (Some(q), true);
         Ok(self)
     }
@@ -120,8 +120,8 @@ impl TestFunction {
     }
 
     /// Where its value is 0, `[dim]`.
-    pub fn minimiser(&self) -> &[f64] {
-        &self.minimiser
+    pub fn minimizer(&self) -> &[f64] {
+        &self.minimizer
     }
 
     /// Whether it has first and second derivatives everywhere, as methods with gradients assume; else almost
@@ -135,9 +135,9 @@ impl TestFunction {
         self.entry.formula.value(&self.inside(x))
     }
 
-    /// The formula's argument Q(x − s) + its usual minimiser.
+    /// The formula's argument Q(x − s) + its usual minimizer.
     fn inside(&self, x: &[f64]) -> Vec<f64> {
-        let z: Vec<f64> = x.iter().zip(&self.minimiser).map(|(x, s)| x - s).collect();
+        let z: Vec<f64> = x.iter().zip(&self.minimizer).map(|(x, s)| x - s).collect();
         let mut z = match &self.rotation {
             None => z,
             Some(q) => q.chunks_exact(z.len()).map(|row| dot(row, &z)).collect(),
@@ -165,10 +165,10 @@ impl TestFunction {
 
 impl std::fmt::Debug for TestFunction {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (name, minimiser) = (self.name(), &self.minimiser);
+        let (name, minimizer) = (self.name(), &self.minimizer);
         f.debug_struct("TestFunction")
             .field("name", &name)
-            .field("minimiser", minimiser)
+            .field("minimizer", minimizer)
             .finish_non_exhaustive()
     }
 }

@@ -18,7 +18,7 @@ fn every() -> Vec<TestFunction> {
 fn minima_of_the_functions() {
     for name in names() {
         let f = by_name(name, 2).unwrap();
-        assert_eq!(f.value(f.minimiser()), 0.0, "{name}");
+        assert_eq!(f.value(f.minimizer()), 0.0, "{name}");
         let shifted = f.shifted(vec![0.3, -0.2]).unwrap().rotated(vec![0.6, -0.8, 0.8, 0.6]).unwrap();
         assert!(shifted.value(&[0.3, -0.2]).abs() < 1e-15, "{name}");
     }
@@ -34,7 +34,7 @@ fn minima_of_the_functions() {
 fn every_function_has_true_derivatives() {
     const H: f64 = 1e-5;
     for f in every() {
-        let d = f.minimiser().len();
+        let d = f.minimizer().len();
         let turned = match d {
             2 => vec![0.6, -0.8, 0.8, 0.6],
             _ => vec![0.6, -0.8, 0.0, 0.8, 0.6, 0.0, 0.0, 0.0, 1.0],
@@ -68,9 +68,9 @@ fn every_function_has_true_derivatives() {
                 }
             }
         }
-        // At the minimiser, where some have a kink, nothing pulls.
+        // At the minimizer, where some have a kink, nothing pulls.
         let mut g = vec![f64::NAN; d];
-        f.value_grad(f.minimiser(), &mut g);
+        f.value_grad(f.minimizer(), &mut g);
         assert!(g.iter().all(|g| *g == 0.0), "{}: {g:?}", f.name());
     }
 }

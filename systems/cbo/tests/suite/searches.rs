@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use thalweg_cbo::alpha::Alpha;
 use thalweg_cbo::method::cbo::{Batches, Memory, Noise};
+use thalweg_cbo::search::{MOVED, SPREAD};
 use thalweg_cbo::{Adaptive, Algorithm, Answer, Auto, Cbo, Hopping, SearchProblem, Space};
 use thalweg_core::{Checkpointer, Every, Interrupt, Method, Run, RunError, Seed, Stop, StopReason};
 use thalweg_optim::blackbox::{Batch, BlackBox, Constrained, Penalty};
@@ -168,6 +169,12 @@ fn a_token_stops_a_search_and_a_budget_is_kept() {
     // 50 particles: the third cloud and the consensus do not fit any more.
     let short = search(&method, &space, &f, &[Stop::Evaluations(150)], 1);
     assert_eq!((short.steps, short.solution.evaluations), (2, 101));
+    // The consensus rests, or the cloud is small.
+    for (metric, value) in [(MOVED, 1e-3), (SPREAD, 1e-2)] {
+        let end = search(&method, &space, &f, &[Stop::Below { metric, value }], 1);
+        assert_eq!(end.stopped_because, StopReason::Below);
+        assert!(end.progress.metric(metric).unwrap() < value && end.steps >= 20, "{end:?}");
+    }
     let none = search(&method, &space, &f, &[Stop::Evaluations(50)], 1);
     assert_eq!((none.steps, none.solution.evaluations), (0, 1));
     let cbo = Algorithm::named("cbo", Default::default()).unwrap();
@@ -189,7 +196,7 @@ fn bounded(penalty: Penalty) -> impl BlackBox {
 fn penalties_have_the_minimisers_of_theory() {
     let stops = [Stop::Evaluations(20_000)];
     let fixed = Penalty { growth: 1.0, ..Penalty::default() };
-    // Weight w < 2: the minimiser of (x − 2)² + w (x − 1)⁺ is 2 − w/2; from 2 on it is exact.
+    // Weight w < 2: the minimizer of (x − 2)² + w (x − 1)⁺ is 2 − w/2; from 2 on it is exact.
     for (weight, x) in [(0.5, 1.75), (1.0, 1.5), (3.0, 1.0), (50.0, 1.0)] {
         let answer = over_line(&bounded(Penalty { weight, ..fixed }), &stops);
         close(answer.consensus[0], x, 1e-6);
