@@ -1,5 +1,7 @@
 use thiserror::Error;
 
+use crate::StopReason;
+
 /// A hyper-parameter outside its legal range.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[error("{field} = {value} is not allowed; use {legal}")]
@@ -91,6 +93,10 @@ pub enum MethodError {
         /// Consecutive failures.
         times: u32,
     },
+    /// The problem was stopped in the middle of the step and the state is as before: its time is over, or an
+    /// interruption was asked for. The run ends for this reason; the step does not count.
+    #[error("the step was not finished: {0}")]
+    Stopped(StopReason),
     /// A failure of the problem itself.
     #[error(transparent)]
     Problem(Box<dyn std::error::Error + Send + Sync>),
