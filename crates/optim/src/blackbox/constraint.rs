@@ -38,12 +38,10 @@ impl Penalty {
     /// # Errors
     /// A field outside its range.
     pub fn validate(&self) -> Result<(), Invalid> {
-        let finite = |legal, name, value: f64, range| {
-            Invalid::check(legal && value.is_finite(), &format!("penalty.{name}"), value, range)
-        };
-        finite(self.weight > 0.0, "weight", self.weight, "a number > 0")?;
-        finite(self.growth >= 1.0, "growth", self.growth, "a number ≥ 1")?;
-        finite(self.tolerance >= 0.0, "tolerance", self.tolerance, "a number ≥ 0")
+        let growth = self.growth;
+        Invalid::positive("penalty.weight", self.weight)?;
+        Invalid::check(growth >= 1.0 && growth.is_finite(), "penalty.growth", growth, "a number ≥ 1")?;
+        Invalid::at_least_zero("penalty.tolerance", self.tolerance)
     }
 
     /// The weight after an infeasible iteration; it stays where sums with it are still finite.
