@@ -59,6 +59,12 @@ pub trait Method<P: Problem + ?Sized>: Serialize {
     /// One iteration.
     fn step(&self, problem: &mut P, state: &mut Self::State) -> Result<Progress, MethodError>;
 
+    /// Evaluations that the next step and [`Method::finish`] will take together, where that is known:
+    /// [`crate::Stop::Evaluations`] ends a run that cannot afford them.
+    fn upcoming(&self, _state: &Self::State) -> u64 {
+        0
+    }
+
     /// Turns the last state into the solution.
     fn finish(&self, problem: &mut P, state: Self::State) -> Result<Self::Solution, MethodError>;
 }

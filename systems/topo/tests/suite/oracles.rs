@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 
 use proptest::prelude::*;
-use thalweg_core::{Seed, normal};
+use thalweg_core::Seed;
 use thalweg_linalg::dense::{Lu, product, solve};
-use thalweg_testing::on_threads;
+use thalweg_testing::{normals, on_threads};
 use thalweg_topo::*;
 
 fn simulated(family: &str, dim: usize, samples: usize, seed: u64) -> (Mat<f64>, Sample) {
@@ -268,8 +268,7 @@ fn the_watcher_may_stop_a_search() {
 #[test]
 fn bad_data_are_named() {
     let data = |f: &dyn Fn(usize, usize) -> f64| Mat::from_fn(30, 4, f);
-    let mut z = vec![0.0; 120];
-    normal(&mut Seed(1).stream("bad", 0), &mut z);
+    let z: Vec<f64> = normals(&mut Seed(1).stream("bad", 0), 120);
     let noise = |i: usize, j: usize| z[4 * i + j];
     let of = |x: Mat<f64>| {
         Sample::unnamed(x).and_then(|s| Topo::default().fit(&s, &Given::default())).unwrap_err()
