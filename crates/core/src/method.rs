@@ -65,6 +65,11 @@ pub trait Method<P: Problem + ?Sized>: Serialize {
         0
     }
 
+    /// The solution so far, where the state holds it whole: for who looks on.
+    fn current<'s>(&self, _state: &'s Self::State) -> Option<&'s Self::Solution> {
+        None
+    }
+
     /// Turns the last state into the solution.
     fn finish(&self, problem: &mut P, state: Self::State) -> Result<Self::Solution, MethodError>;
 }
