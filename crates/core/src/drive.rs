@@ -14,13 +14,13 @@ pub trait Drive<X> {
         P: Problem + ?Sized;
 }
 
-/// Stopping rules alone: no observer, no checkpoint.
-impl<X> Drive<X> for &[Stop] {
+/// One stopping rule, and nothing else: no observer, no checkpoint.
+impl<X> Drive<X> for Stop {
     fn drive<M, P>(&mut self, method: &M, problem: &mut P, seed: Seed) -> Result<Outcome<X>, RunError>
     where
         M: Method<P, Solution = X>,
         P: Problem + ?Sized,
     {
-        self.iter().fold(Run::new(method, problem).seed(seed), |run, stop| run.stop(*stop)).run()
+        Run::new(method, problem).seed(seed).stop(*self).run()
     }
 }

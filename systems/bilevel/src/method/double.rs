@@ -1,7 +1,9 @@
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Method, MethodError, Progress, Seed};
 
-use crate::first::{Curvature, Sampled, add, decayed, descend, descend_within, exponents, positive, report};
+use crate::method::sampled::{
+    Curvature, Sampled, add, decayed, descend, descend_within, exponents, positive, report,
+};
 use crate::penalty::{check_sigma, worse_basin};
 use crate::{Batch, Oracle, Solution};
 
@@ -140,6 +142,10 @@ impl<'p> Method<Oracle<'p>> for DoubleLoop {
         let more =
             [("sigma", sigma), ("lipschitz", largest), ("gap", g_y - g_z), ("swaps", state.swaps as f64)];
         Ok(report(oracle, before, upper + (g_y - g_z) / sigma, &d, &more))
+    }
+
+    fn current<'s>(&self, state: &'s Self::State) -> Option<&'s Solution> {
+        Some(&state.at)
     }
 
     fn finish(&self, _: &mut Oracle<'p>, state: Self::State) -> Result<Solution, MethodError> {

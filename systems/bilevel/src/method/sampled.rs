@@ -6,8 +6,9 @@ use thalweg_core::Invalid;
 pub(crate) use thalweg_linalg::vector::axpy as add;
 use thalweg_linalg::vector::max_abs;
 
+use crate::problem::{Calls, Draw};
 use crate::set::norm2;
-use crate::{At, Batch, BilevelError, Calls, Draw, Grad, Oracle, Set, Solution};
+use crate::{Batch, BilevelError, Grad, Oracle, Set, Solution};
 
 /// Refuses rates that are not > 0 and finite.
 pub(crate) fn positive<const N: usize>(rates: [(&str, f64); N]) -> Result<(), Invalid> {
@@ -195,12 +196,6 @@ impl<M> Sampled<M> {
     pub(crate) fn draw(&mut self, oracle: &Oracle<'_>, size: u64) -> (Draw, Draw) {
         let (f, g) = oracle.problem().terms();
         (Draw::new(&mut self.rng, f, size), Draw::new(&mut self.rng, g, size))
-    }
-}
-
-impl<M> At for Sampled<M> {
-    fn at(&self) -> &Solution {
-        &self.at
     }
 }
 

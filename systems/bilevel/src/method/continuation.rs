@@ -3,9 +3,10 @@ use thalweg_core::{Invalid, Iterate, Method, MethodError, Progress, Seed};
 use thalweg_linalg::vector::max_abs;
 
 use crate::descent::{self, Memory, Point};
+use crate::penalty::penalty;
 use crate::penalty::{Penalty, check_sigma, relaxed};
 use crate::set::norm2;
-use crate::{At, Batch, BilevelError, Oracle, Solution, penalty};
+use crate::{Batch, BilevelError, Oracle, Solution};
 
 /// How ∇ψ is taken from lower-level solutions at finite σ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,12 +94,6 @@ impl ContinuationState {
     fn ran_away(&self) -> bool {
         let square: f64 = self.at.x.iter().zip(&self.anchor.x).map(|(a, b)| (a - b).powi(2)).sum();
         square.sqrt() > AWAY * (1.0 + norm2(&self.anchor.x).sqrt())
-    }
-}
-
-impl At for ContinuationState {
-    fn at(&self) -> &Solution {
-        &self.at
     }
 }
 
@@ -250,6 +245,10 @@ impl<'p> Method<Oracle<'p>> for Continuation {
             converged,
             ..Progress::default()
         })
+    }
+
+    fn current<'s>(&self, state: &'s Self::State) -> Option<&'s Solution> {
+        Some(&state.at)
     }
 
     fn finish(&self, _: &mut Oracle<'p>, state: Self::State) -> Result<Solution, MethodError> {

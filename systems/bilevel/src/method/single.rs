@@ -1,7 +1,9 @@
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Method, MethodError, Progress, Seed};
 
-use crate::first::{Curvature, Sampled, add, decayed, descend, descend_within, exponents, positive, report};
+use crate::method::sampled::{
+    Curvature, Sampled, add, decayed, descend, descend_within, exponents, positive, report,
+};
 use crate::penalty::check_sigma;
 use crate::{Batch, BilevelError, Oracle, Solution};
 
@@ -240,6 +242,10 @@ impl<'p> Method<Oracle<'p>> for SingleLoop {
         state.k += 1;
         let more = [("sigma", sigma), ("gap", now.gap), ("eta", eta), ("lipschitz", largest)];
         Ok(report(oracle, calls, now.f + now.gap / sigma, &d, &more))
+    }
+
+    fn current<'s>(&self, state: &'s Self::State) -> Option<&'s Solution> {
+        Some(&state.at)
     }
 
     fn finish(&self, _: &mut Oracle<'p>, state: Self::State) -> Result<Solution, MethodError> {
