@@ -100,7 +100,7 @@ fn run(commands: &[(String, String)]) -> Answers {
 }
 
 /// What is no list and no object, by its path: `layers.0.pruned`.
-fn flatten<'a>(path: &str, value: &'a Value, leaves: &mut BTreeMap<String, &'a Value>) {
+fn flatten(path: &str, value: &Value, leaves: &mut BTreeMap<String, Value>) {
     let below =
         |key: &dyn std::fmt::Display| if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
     match value {
@@ -108,7 +108,7 @@ fn flatten<'a>(path: &str, value: &'a Value, leaves: &mut BTreeMap<String, &'a V
         Value::Array(list) if !list.is_empty() => {
             list.iter().enumerate().for_each(|(i, v)| flatten(&below(&i), v, leaves));
         }
-        _ => drop(leaves.insert(path.into(), value)),
+        _ => drop(leaves.insert(path.into(), value.clone())),
     }
 }
 
@@ -124,10 +124,10 @@ fn same(name: &str, path: &str, a: &Value, b: &Value) -> bool {
 
 /// A line for every command and path whose value is another.
 fn differences(recorded: &Answers, now: &Answers) -> Vec<String> {
-    let leaves = |answers: &Answers, name: &str| -> BTreeMap<String, Value> {
+    let leaves = |answers: &Answers, name: &str| {
         let mut leaves = BTreeMap::new();
         answers.get(name).into_iter().for_each(|a| flatten("", a, &mut leaves));
-        leaves.into_iter().map(|(path, v)| (path, v.clone())).collect()
+        leaves
     };
     let mut found = Vec::new();
     for name in recorded.keys().chain(now.keys().filter(|n| !recorded.contains_key(*n))) {
