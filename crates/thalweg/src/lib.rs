@@ -36,6 +36,7 @@ pub use thalweg_comm as comm;
 pub use thalweg_convex_relu as convex_relu;
 pub use thalweg_core as core;
 pub use thalweg_data as data;
+pub use thalweg_linalg as linalg;
 #[cfg(feature = "lipsdp")]
 pub use thalweg_lipsdp as lipsdp;
 #[cfg(feature = "mfac")]
