@@ -125,7 +125,7 @@ impl Algorithm {
     /// What the run fails with.
     pub fn drive(
         &self,
-        driver: &mut impl Drive,
+        driver: &mut impl Drive<Answer>,
         problem: &mut SearchProblem<'_>,
         seed: Seed,
     ) -> Result<Outcome<Answer>, RunError> {
