@@ -102,8 +102,11 @@ below! {
     thalweg_data::DataError,
     thalweg_linalg::sparse::SparseError,
     thalweg_net::NetError,
+    thalweg_optim::OptimError,
     #[cfg(feature = "bilevel")]
     thalweg_bilevel::BilevelError,
+    #[cfg(feature = "cbo")]
+    thalweg_cbo::CboError,
     #[cfg(feature = "mfac")]
     thalweg_mfac::MfacError,
     #[cfg(feature = "relax")]

@@ -54,6 +54,8 @@ pub use thalweg_topo as topo;
 pub use thalweg_tasks as tasks;
 #[cfg(feature = "relax")]
 pub use thalweg_tasks::linsolve;
+#[cfg(feature = "cbo")]
+pub use thalweg_tasks::minimize;
 #[cfg(feature = "mfac")]
 pub use thalweg_tasks::prune;
 pub use thalweg_tasks::train;
