@@ -4,6 +4,7 @@
 
 mod adahessian;
 mod bilevel;
+mod cbo;
 mod claim;
 mod cost;
 mod measure;
@@ -35,6 +36,8 @@ enum System {
     Mfac(mfac::Claims),
     /// Bilevel optimisation: toys, rates, regularisation, hyper-cleaning, quadratics
     Bilevel(bilevel::Claims),
+    /// Consensus-based optimisation: barriers, classic functions, the theorem, phase diagrams, learning, speed
+    Cbo(cbo::Claims),
     /// Learned relaxation: iterations, time, overhead, kernels
     Relax(relax::Claims),
 }
@@ -46,6 +49,7 @@ impl System {
             Self::Mkor(claims) => claims.run(),
             Self::Mfac(claims) => claims.run(),
             Self::Bilevel(claims) => claims.run(),
+            Self::Cbo(claims) => claims.run(),
             Self::Relax(claims) => claims.run(),
         }
     }

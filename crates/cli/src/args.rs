@@ -119,7 +119,9 @@ fn set<S: Args + Serialize>(pairs: &[String]) -> Result<toml::Table> {
     for pair in pairs {
         let (field, value) = field_value(pair)?;
         let (field, value) = (field.trim().replace('_', "-"), value.trim());
-        match command.get_arguments().find(|a| a.get_long() == Some(&*field)) {
+        match command.get_arguments().find(|a| {
+            a.get_long() == Some(&*field) || a.get_all_aliases().is_some_and(|all| all.contains(&&*field))
+        }) {
             Some(flag)
                 if flag.get_action().takes_values()
                     && flag.get_num_args().is_none_or(|n| n.max_values() > 0) =>

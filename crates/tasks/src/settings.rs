@@ -48,12 +48,15 @@ impl From<Time> for String {
 }
 
 /// Settings of which a job has one: one that is given replaces the other in the file.
-const EITHER: [[&str; 2]; 5] = [
+const EITHER: [[&str; 2]; 7] = [
     ["epochs", "steps"],
     ["method", "compare"],
     ["function", "command"],
     ["function", "process"],
     ["command", "process"],
+    // Two names of one setting.
+    ["max-evaluations", "max-evals"],
+    ["boundary", "walls"],
 ];
 
 /// The settings of a file, overridden by those `given`.

@@ -3,6 +3,7 @@
 pub mod bilevel;
 pub mod evaluate;
 pub mod linsolve;
+pub mod minimize;
 pub mod prune;
 pub mod tour;
 pub mod train;

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 use thalweg::plot::Report;
 use thalweg::tasks::folder::{REPORT, SUMMARY};
-use thalweg::tasks::{Finding, Folder, Host, Opening, TaskError, bilevel, linsolve, prune, train};
+use thalweg::tasks::{Finding, Folder, Host, Opening, TaskError, bilevel, linsolve, minimize, prune, train};
 
 use crate::args::Common;
 use crate::exit::Status;
@@ -33,9 +33,11 @@ type Stop = (&'static str, fn(&Host) -> Result<Finding, TaskError>);
 const STOPS: &[Stop] = &[
     ("adahessian", train::tour::adahessian),
     ("adahessian", train::tour::diagonal),
+    ("adahessian", minimize::tour::trajectories),
     ("mkor", train::tour::mkor),
     ("mfac", prune::tour::mfac),
     ("relax", linsolve::tour::heat),
+    ("cbo", minimize::tour::rugged),
     ("bilevel", bilevel::tour::cleaning),
 ];
 

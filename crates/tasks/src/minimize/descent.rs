@@ -33,12 +33,12 @@ named! {
 /// Why a method that trains networks does not fit a function of a vector.
 fn misfit(name: &str) -> Option<&'static str> {
     match name {
-        "mkor" | "mkor-h" | "kfac" | "eva" => {
-            Some("preconditions by the inputs and outputs of layers, of which a function of a vector has none")
-        }
-        "mfac" => {
-            Some("takes its curvature from how gradients scatter over mini-batches, and those of a function do not")
-        }
+        "mkor" | "mkor-h" | "kfac" | "eva" => Some(
+            "preconditions by the inputs and outputs of layers, of which a function of a vector has none",
+        ),
+        "mfac" => Some(
+            "takes its curvature from how gradients scatter over mini-batches, and those of a function do not",
+        ),
         "muon" => Some("makes the steps of matrices orthogonal, and a function of a vector has none"),
         _ => None,
     }
@@ -139,12 +139,7 @@ impl Walk<'_> {
         each_descent!(descent, method => self.walk(method, &mut problem, start))
     }
 
-    fn walk<M>(
-        &self,
-        method: &M,
-        problem: &mut Function<TestFunction>,
-        start: &[f64],
-    ) -> Result<Trajectory>
+    fn walk<M>(&self, method: &M, problem: &mut Function<TestFunction>, start: &[f64]) -> Result<Trajectory>
     where
         M: Method<Function<TestFunction>, Solution = Vec<f64>>,
         M::State: Iterate<f64>,
@@ -196,7 +191,9 @@ fn recorded(folder: &Folder) -> Vec<(f64, f64)> {
 pub(super) fn descend(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Result<Vec<Trajectory>> {
     if settings.function.is_none() {
         let names = Algorithm::NAMES.join(", ");
-        bail!("gradients need a test function: set `function`; a program has none: set `method` to one of {names}");
+        bail!(
+            "gradients need a test function: set `function`; a program has none: set `method` to one of {names}"
+        );
     }
     let dim = settings.unknowns()?;
     let f = settings.functions(dim)?.swap_remove(0);
@@ -212,7 +209,8 @@ pub(super) fn descend(settings: &Settings, folder: Option<&Folder>, host: &Host)
         seed: Some(settings.seed().0),
         ..settings.clone()
     };
-    let stops = vec![Stop::Steps(settings.steps.unwrap_or(1000)), Stop::Tolerance(settings.tol.unwrap_or(1e-8))];
+    let stops =
+        vec![Stop::Steps(settings.steps.unwrap_or(1000)), Stop::Tolerance(settings.tol.unwrap_or(1e-8))];
     if let Some(folder) = folder {
         folder.begin(&effective, &[PICTURE])?;
         for name in names.iter().filter(|_| many) {

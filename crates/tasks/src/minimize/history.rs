@@ -76,7 +76,8 @@ impl<'a> History<'a> {
 
 impl<S> Observe<S> for History<'_> {
     fn start(&mut self, tick: &Tick<'_, S>) -> io::Result<()> {
-        let saved = if tick.step > 0 { self.folder.read(HISTORY).map_err(io::Error::other)? } else { String::new() };
+        let saved =
+            if tick.step > 0 { self.folder.read(HISTORY).map_err(io::Error::other)? } else { String::new() };
         let saved = saved.lines().skip(1).map_while(Record::parse);
         self.records = Some(saved.take_while(|r| r.iteration <= tick.step).collect());
         Ok(())

@@ -146,7 +146,8 @@ impl Settings {
             }
             Some(("stiefel", shape)) => {
                 let (rows, cols) = shape.split_once('x').with_context(bad)?;
-                let (rows, cols) = (rows.parse().ok().with_context(bad)?, cols.parse().ok().with_context(bad)?);
+                let (rows, cols) =
+                    (rows.parse().ok().with_context(bad)?, cols.parse().ok().with_context(bad)?);
                 Surface::Stiefel { rows, cols }
             }
             _ => bail!("{}", bad()),

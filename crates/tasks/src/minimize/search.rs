@@ -8,9 +8,7 @@ use serde_json::json;
 use thalweg_cbo::runs::rate_interval;
 use thalweg_cbo::search::{MOVED, SPREAD};
 use thalweg_cbo::{Algorithm, Answer, Runs, SearchProblem, Space};
-use thalweg_core::{
-    Drive, Invalid, Method, Outcome, Problem, Run, RunError, Seed, Stop, StopReason,
-};
+use thalweg_core::{Drive, Invalid, Method, Outcome, Problem, Run, RunError, Seed, Stop, StopReason};
 use thalweg_optim::blackbox::BlackBox;
 
 use super::history::{HISTORY, History, Record, csv};

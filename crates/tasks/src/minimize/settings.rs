@@ -2,8 +2,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use thalweg_cbo::space::Boundary;
 use thalweg_cbo::Algorithm;
+use thalweg_cbo::space::Boundary;
 use thalweg_core::{Every, Seed, named};
 
 use super::Descent;

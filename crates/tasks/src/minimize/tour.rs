@@ -131,8 +131,7 @@ fn particles() -> Result<(Figure, String)> {
         let consensus = tick.state.theta();
         path.push((consensus[0], consensus[1]));
         if [1, 8, 20].contains(&tick.step) {
-            let cloud: Vec<(f64, f64)> =
-                tick.state.points().chunks_exact(2).map(|x| (x[0], x[1])).collect();
+            let cloud: Vec<(f64, f64)> = tick.state.points().chunks_exact(2).map(|x| (x[0], x[1])).collect();
             clouds.push((format!("step {}", tick.step), cloud));
         }
         Ok(ControlFlow::Continue(()))
