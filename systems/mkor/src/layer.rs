@@ -1,3 +1,5 @@
+//! A layer as its preconditioner sees it.
+
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -190,7 +192,7 @@ impl<T: Real, F: Default + Send + Sync> Layers<T, F> {
 }
 
 impl Rescale {
-    /// Factor on U for the norms of weight and bias in 𝒢 and U; 0 if either is 0.
+    /// KroneckerFactor on U for the norms of weight and bias in 𝒢 and U; 0 if either is 0.
     fn ratio(self, raw: (f64, f64), new: impl FnOnce() -> (f64, f64)) -> f64 {
         let norm = |(weight, bias): (f64, f64)| match self {
             Self::Sum => weight + bias,

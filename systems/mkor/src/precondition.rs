@@ -1,10 +1,13 @@
+//! A preconditioner is a method around a method.
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thalweg_core::{Iterate, Layered, Layout, Method, MethodError, Objective, Problem, Progress, Real};
 use thalweg_linalg::vector;
 use thalweg_optim::kill;
 
+use crate::backend::BackendState;
 use crate::layer::{Layers, Seen};
-use crate::{Backend, BackendState, Rescale};
+use crate::{Backend, Rescale};
 
 /// What a method keeps of the layers' statistics and does with it to their gradients.
 pub(crate) trait Curvature<T: Real>: Sync {

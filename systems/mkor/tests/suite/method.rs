@@ -3,9 +3,11 @@
 
 use proptest::prelude::*;
 use thalweg_core::{Iterate, Layered, Method, Objective, Problem, Progress, Real, SecondMoments, Seed};
-use thalweg_mkor::{
-    Backend, BackendState, Eva, Form, Kfac, Knee, Mkor, MkorState, Rescale, Rule, Scheduled, Storage, Vector,
-};
+use thalweg_mkor::backend::BackendState;
+use thalweg_mkor::knee::Scheduled;
+use thalweg_mkor::method::MkorState;
+use thalweg_mkor::settings::Vector;
+use thalweg_mkor::{Backend, Eva, Form, Kfac, Knee, Mkor, Rescale, Rule, Storage};
 use thalweg_optim::{Adam, AdamW, Lamb, Muon, Sgd};
 use thalweg_testing::{bits, close, on_threads};
 
@@ -485,7 +487,7 @@ fn variants() -> Vec<Mkor> {
         },
         Mkor { hybrid: Some(knee.clone()), reenter: true, inv_freq: 1, diagnostics: true, ..mkor() },
         Mkor {
-            knee_schedule: Some(thalweg_mkor::KneeSchedule { knee, factor: 0.5 }),
+            knee_schedule: Some(thalweg_mkor::knee::KneeSchedule { knee, factor: 0.5 }),
             backend: Backend::Muon(Muon::default()),
             ..mkor()
         },
@@ -530,8 +532,10 @@ fn threads_and_resumes_do_not_change_a_bit() {
     }
     same_bits::<f32, _>(&Kfac { factor_freq: 2, inv_freq: 5, ..Kfac::default() });
     same_bits::<f64, _>(&Eva::default());
-    let schedule =
-        thalweg_mkor::KneeSchedule { knee: Knee { window: 2, beta: 0.6, ..Knee::default() }, factor: 0.3 };
+    let schedule = thalweg_mkor::knee::KneeSchedule {
+        knee: Knee { window: 2, beta: 0.6, ..Knee::default() },
+        factor: 0.3,
+    };
     same_bits::<f64, _>(&Scheduled { backend: Backend::Adam(Adam::default()), schedule });
 }
 
