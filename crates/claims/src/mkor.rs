@@ -5,8 +5,8 @@ use clap::Args;
 use serde_json::{Value, json};
 use thalweg::comm::{Collective, local};
 use thalweg::core::{Method, Problem, Seed};
-use thalweg::mkor::{Backend, KroneckerFactor, Form, Kfac, Mkor, Rule, Storage, spectra};
 use thalweg::mkor::factor::Recursion;
+use thalweg::mkor::{Backend, Form, Kfac, KroneckerFactor, Mkor, Rule, Storage, spectra};
 use thalweg::optim::{Muon, Sgd};
 use thalweg::plot::{Figure, Table};
 use thalweg::tasks::Finding;
@@ -561,7 +561,8 @@ fn scaling() -> Result<Finding> {
     let mut ranks = Vec::new();
     let d = 1024;
     for rank in [20, 40, 80, 160] {
-        let mut factor = KroneckerFactor::<f32>::identity(d, Rule::Released, Form::LowRank(rank), Storage::Full);
+        let mut factor =
+            KroneckerFactor::<f32>::identity(d, Rule::Released, Form::LowRank(rank), Storage::Full);
         (0..rank).for_each(|k| {
             factor.update(&vector(d, k), &recursion);
         });

@@ -10,11 +10,11 @@ use rayon::prelude::*;
 use serde_json::{Value, json};
 use thalweg::core::Seed;
 use thalweg::plot::{Figure, Table};
-use thalweg::relax::sequence::{Heat, Shift, Shifted};
-use thalweg::relax::{Interval, Matrix, Scheme, Learner, Sequence, Stencil};
+use thalweg::relax::learner::omega_grid;
 use thalweg::relax::matrix::Order;
 use thalweg::relax::oracle::compare;
-use thalweg::relax::learner::omega_grid;
+use thalweg::relax::sequence::{Heat, Shift, Shifted};
+use thalweg::relax::{Interval, Learner, Matrix, Scheme, Sequence, Stencil};
 
 use thalweg::tasks::Finding;
 use thalweg::tasks::linsolve::tour::{self, solve, tuned};
@@ -71,7 +71,8 @@ fn shift(options: &Options) -> Result<Finding> {
     let mut table = Table::new(["ω by", "high variance", "of best fixed", "low variance", "of best fixed"]);
     let (mut marks, mut data) = (Vec::new(), Vec::new());
     let mut columns = Vec::new();
-    let learners = ["tsallis-inf", "tsallis-inf-rv", "tsallis-inf-cb:5", "chebcb", "joint", "young", "oracle"];
+    let learners =
+        ["tsallis-inf", "tsallis-inf-rv", "tsallis-inf-cb:5", "chebcb", "joint", "young", "oracle"];
     // Below 1.4 every ω takes more than twice the best: they cannot be the best in hindsight.
     let grid = omega_grid(1.4, 1.95, 12);
     let fixed = grid.iter().map(|omega| format!("fixed:{omega}"));

@@ -1,3 +1,5 @@
+//! The optimiser: SGD preconditioned by a window of gradients.
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -6,7 +8,8 @@ use thalweg_core::{Invalid, Iterate, Method, MethodError, Objective, Progress, R
 use thalweg_linalg::vector;
 use thalweg_optim::{Guard, Schedule, kill};
 
-use crate::{Storage, WindowFisher};
+use crate::WindowFisher;
+use crate::gradients::Storage;
 
 /// A learning rate, or `auto`: 1/m.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -96,8 +99,9 @@ pub struct MFac {
     pub window: usize,
     /// Damping λ > 0, in the units of a squared gradient of the mean loss. Default 1e-5, the
     /// authors'. 1e-4 to 1e-2 were better for small perceptrons; far below ‖g‖²/m it does nothing.
-    pub damp: f64,
-    /// Instead of `damp`: λ = `damp_rel` · mean‖g‖²/m over the window, at every step. Costs m³/3.
+    #[serde(alias = "damp")]
+    pub damping: f64,
+    /// Instead of `damping`: λ = `damp_rel` · mean‖g‖²/m over the window, at every step. Costs m³/3.
     /// Default none.
     pub damp_rel: Option<f64>,
     /// Momentum μ in [0, 1) of the preconditioned gradient. Default 0.
@@ -118,7 +122,7 @@ impl Default for MFac {
         Self {
             lr: Lr::Auto,
             window: 64,
-            damp: 1e-5,
+            damping: 1e-5,
             damp_rel: None,
             momentum: 0.0,
             weight_decay: 0.0,
@@ -181,7 +185,7 @@ impl<P: Objective + ?Sized> Method<P> for MFac {
         if d == 0 {
             return Err(MethodError::Empty);
         }
-        let window = WindowFisher::new::<P::Scalar>(self.window, d, self.damp, self.storage)?;
+        let window = WindowFisher::new::<P::Scalar>(self.window, d, self.damping, self.storage)?;
         let velocity = vec![Real::ZERO; if self.momentum > 0.0 { d } else { 0 }];
         let free = (d < theta.len()).then_some(free);
         Ok(MFacState {
@@ -236,7 +240,7 @@ impl<P: Objective + ?Sized> Method<P> for MFac {
             ("lr".into(), lr),
         ];
         if self.damp_rel.is_some() {
-            metrics.push(("damp".into(), window.damp()));
+            metrics.push(("damping".into(), window.damping()));
         }
         if guard.skipped > 0 {
             metrics.push(("skipped".into(), guard.skipped as f64));
@@ -255,7 +259,7 @@ impl MFac {
         let lr = self.lr.value(1);
         Invalid::check(lr >= 0.0 && lr.is_finite(), "lr", self.lr, Lr::LEGAL)?;
         Invalid::count("window", self.window)?;
-        Invalid::positive("damp", self.damp)?;
+        Invalid::positive("damping", self.damping)?;
         Invalid::positive("damp_rel", self.damp_rel.unwrap_or(1.0))?;
         Invalid::in_half_open("momentum", self.momentum, 0.0, 1.0)?;
         Invalid::at_least_zero("weight_decay", self.weight_decay)?;
