@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Iterate, Method, MethodError, Objective, Progress, Real, Seed};
 use thalweg_linalg::vector;
-use thalweg_optim::{Guard, Schedule, kill};
+use thalweg_optim::{Guard, Schedule, zero_masked};
 
 use crate::WindowFisher;
 use crate::gradients::Storage;
@@ -175,8 +175,8 @@ impl<P: Objective + ?Sized> Method<P> for MFac {
         self.check()?;
         let mut theta = problem.start()?;
         MethodError::check_length("the start", theta.len(), problem.layout().len())?;
-        kill(&mut theta, problem.alive());
-        let mut free = problem.alive().map_or_else(|| vec![true; theta.len()], <[bool]>::to_vec);
+        zero_masked(&mut theta, problem.mask());
+        let mut free = problem.mask().map_or_else(|| vec![true; theta.len()], <[bool]>::to_vec);
         problem.layout().blocks().iter().filter(|b| b.frozen).for_each(|b| free[b.range()].fill(false));
         if self.sparse {
             free.iter_mut().zip(&theta).for_each(|(free, x)| *free &= *x != Real::ZERO);
@@ -204,7 +204,7 @@ impl<P: Objective + ?Sized> Method<P> for MFac {
         let real = P::Scalar::from_f64;
         grad.resize(theta.len(), Real::ZERO);
         let value = problem.value_grad(theta, grad)?;
-        kill(grad, free.as_deref());
+        zero_masked(grad, free.as_deref());
         let lr = self.lr.value(self.window) * self.schedule.factor(*t);
         *t += 1;
         let mut norms = [f64::NAN; 3];
@@ -230,7 +230,7 @@ impl<P: Objective + ?Sized> Method<P> for MFac {
             };
             norms = [grad_max, grad_norm, lr * vector::dot(step, step).sqrt()];
             descend(theta, free.as_deref(), step, real(lr));
-            kill(theta, problem.alive());
+            zero_masked(theta, problem.mask());
         }
         let [grad_max, grad_norm, step_norm] = norms;
         let mut metrics: Vec<(String, f64)> = vec![

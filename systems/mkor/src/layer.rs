@@ -163,7 +163,7 @@ impl<T: Real, F: Default + Send + Sync> Layers<T, F> {
         &mut self,
         method: &C,
         grad: &mut [T],
-        alive: Option<&[bool]>,
+        mask: Option<&[bool]>,
         lr: f64,
     ) {
         let plan = method.plan();
@@ -174,7 +174,7 @@ impl<T: Real, F: Default + Send + Sync> Layers<T, F> {
             .map(|layer| {
                 let (raw, d) = (layer.gather(read), layer.inputs());
                 method.apply(&layer.factors, &mut layer.u, layer.outputs, d);
-                layer.kill(alive);
+                layer.zero_masked(mask);
                 let ratio = plan.rescale.ratio(raw, || layer.norms());
                 let product = plan.kl_clip.map_or(0.0, |_| layer.inner(read));
                 (ratio, ratio * product)
@@ -257,14 +257,14 @@ impl<T: Real, F> Layer<T, F> {
         }
     }
 
-    /// Sets what is not alive to exactly 0.
-    fn kill(&mut self, alive: Option<&[bool]>) {
-        let Some(alive) = alive else { return };
+    /// Sets what is masked to exactly 0.
+    fn zero_masked(&mut self, mask: Option<&[bool]>) {
+        let Some(mask) = mask else { return };
         let (d, q) = (self.inputs(), self.weight.len() / self.outputs);
         for (i, row) in self.u.chunks_mut(d).enumerate() {
-            let weight = &alive[self.weight.start + i * q..][..q];
-            let bias = self.bias.as_ref().map(|bias| &alive[bias.start + i]);
-            let dead = row.iter_mut().zip(weight.iter().chain(bias)).filter(|(_, alive)| !**alive);
+            let weight = &mask[self.weight.start + i * q..][..q];
+            let bias = self.bias.as_ref().map(|bias| &mask[bias.start + i]);
+            let dead = row.iter_mut().zip(weight.iter().chain(bias)).filter(|(_, mask)| !**mask);
             dead.for_each(|(u, _)| *u = T::ZERO);
         }
     }

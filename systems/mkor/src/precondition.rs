@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thalweg_core::{Iterate, Layered, Layout, Method, MethodError, Objective, Problem, Progress, Real};
 use thalweg_linalg::vector;
-use thalweg_optim::kill;
+use thalweg_optim::zero_masked;
 
 use crate::backend::BackendState;
 use crate::layer::{Layers, Seen};
@@ -84,8 +84,8 @@ impl<P: Layered + ?Sized, C: Curvature<P::Scalar>> Objective for Preconditioned<
         self.problem.layout()
     }
 
-    fn alive(&self) -> Option<&[bool]> {
-        self.problem.alive()
+    fn mask(&self) -> Option<&[bool]> {
+        self.problem.mask()
     }
 
     fn start(&mut self) -> Result<Vec<P::Scalar>, MethodError> {
@@ -108,9 +108,9 @@ impl<P: Layered + ?Sized, C: Curvature<P::Scalar>> Objective for Preconditioned<
         for block in problem.layout().blocks().iter().filter(|b| b.frozen) {
             grad[block.range()].fill(Real::ZERO);
         }
-        kill(grad, problem.alive());
+        zero_masked(grad, problem.mask());
         self.grad_max = vector::max_abs(grad);
-        layers.precondition(*method, grad, problem.alive(), self.lr);
+        layers.precondition(*method, grad, problem.mask(), self.lr);
         Ok(value)
     }
 }

@@ -334,13 +334,13 @@ fn frozen_blocks_and_pruned_weights_stay_as_they_are() {
         let end = method(&mut problem);
         assert!((0..end.len()).all(|i| (end[i] == start[i]) == fixed.contains(&i)));
 
-        let alive: Vec<bool> = (0..start.len()).map(|i| i % 3 != 1).collect();
-        let mut problem = Tiny { alive: Some(alive.clone()), ..Tiny::<f64>::mlp() };
+        let mask: Vec<bool> = (0..start.len()).map(|i| i % 3 != 1).collect();
+        let mut problem = Tiny { mask: Some(mask.clone()), ..Tiny::<f64>::mlp() };
         let end = method(&mut problem);
-        assert!(end.iter().zip(&alive).all(|(x, alive)| (*x != 0.0) == *alive));
+        assert!(end.iter().zip(&mask).all(|(x, mask)| (*x != 0.0) == *mask));
     }
     // The norm is that of the living part, and descent holds.
-    let mut problem = Tiny { alive: Some((0..83).map(|i| i % 2 == 0).collect()), ..Tiny::<f64>::mlp() };
+    let mut problem = Tiny { mask: Some((0..83).map(|i| i % 2 == 0).collect()), ..Tiny::<f64>::mlp() };
     let method = Mkor { backend: descent(1e-3), inv_freq: 1, ..mkor() };
     let mut state = method.init(&mut problem, Seed(1)).unwrap();
     for t in 0..6 {
