@@ -89,7 +89,7 @@ impl Sample {
     }
 
     /// Each column centred and divided by its standard deviation.
-    pub fn standardised(&self) -> Self {
+    pub fn standardized(&self) -> Self {
         let (x, s) = (self.centred(), self.covariance());
         let x = Mat::from_fn(self.n(), self.d(), |i, j| x[(i, j)] / s[(j, j)].sqrt());
         Self { names: self.names.clone(), x }

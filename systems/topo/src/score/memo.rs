@@ -1,98 +1,13 @@
+//! Node scores that are computed once.
+
 use std::collections::HashMap;
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use faer::Mat;
 
+use super::NodeScore;
 use crate::knowledge::Rules;
-
-/// The best model of one node that uses no other parents than those allowed.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct NodeFit {
-    /// Its part of the score; smaller is better.
-    pub score: f64,
-    /// Weight of each allowed parent, in the order given; 0 for those it does without.
-    pub weights: Vec<f64>,
-}
-
-/// A score of graphs that is a sum over nodes. A score of your own is one function.
-///
-/// `fit` must depend on nothing but its arguments: every search remembers what it returned.
-pub trait NodeScore: Sync {
-    /// Number of nodes.
-    fn nodes(&self) -> usize;
-
-    /// The best model of `node` with parents among `allowed` (ascending, without `node`). Those in
-    /// `required`, a subset, must be parents: no penalty may remove them.
-    fn fit(&self, node: usize, allowed: &[usize], required: &[usize]) -> NodeFit;
-
-    /// Its score alone, where that is cheaper.
-    fn score(&self, node: usize, allowed: &[usize], required: &[usize]) -> f64 {
-        self.fit(node, allowed, required).score
-    }
-
-    /// The score of a graph from the sum over its nodes: a rising function. Default: the sum.
-    fn total(&self, sum: f64) -> f64 {
-        sum
-    }
-
-    /// The smallest decrease of the sum that counts as an improvement.
-    fn tolerance(&self, sum: f64) -> f64 {
-        (1e-12 * sum.abs()).max(1e-14)
-    }
-
-    /// Gradient of the smooth part of the score at weights `w`, if there is one.
-    fn gradient(&self, _w: &Mat<f64>) -> Option<Mat<f64>> {
-        None
-    }
-
-    /// Slope of the penalty at weight 0 from above: below it a gradient at a zero weight is
-    /// stationary.
-    fn kink(&self) -> f64 {
-        0.0
-    }
-
-    /// The sum at given weights, if it is defined for any; `w` is acyclic.
-    fn at(&self, _w: &Mat<f64>) -> Option<f64> {
-        None
-    }
-}
-
-/// A [`NodeScore`] from a function `(node, allowed, required) → fit`.
-///
-/// ```
-/// use thalweg_topo::{Custom, Knowledge, NodeFit, Topo};
-/// use thalweg_core::Seed;
-/// // Nodes like to come after larger ones.
-/// let score = Custom::new(4, |node, allowed: &[usize], _: &[usize]| NodeFit {
-///     score: allowed.iter().filter(|p| **p < node).count() as f64,
-///     weights: vec![1.0; allowed.len()],
-/// });
-/// let order = Topo::default().search(&score, Some(&[0, 1, 2, 3]), Seed(1))?.order;
-/// assert_eq!(order, [3, 2, 1, 0]);
-/// # Ok::<(), thalweg_topo::TopoError>(())
-/// ```
-pub struct Custom<F> {
-    nodes: usize,
-    fit: F,
-}
-
-impl<F: Fn(usize, &[usize], &[usize]) -> NodeFit + Sync> Custom<F> {
-    /// A score over so many nodes.
-    pub fn new(nodes: usize, fit: F) -> Self {
-        Self { nodes, fit }
-    }
-}
-
-impl<F: Fn(usize, &[usize], &[usize]) -> NodeFit + Sync> NodeScore for Custom<F> {
-    fn nodes(&self) -> usize {
-        self.nodes
-    }
-
-    fn fit(&self, node: usize, allowed: &[usize], required: &[usize]) -> NodeFit {
-        (self.fit)(node, allowed, required)
-    }
-}
 
 /// A set of nodes as bits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -154,7 +69,7 @@ impl<'a> Memo<'a> {
         self.rules
     }
 
-    /// Fits made so far.
+    /// Different fits made so far.
     pub fn evaluations(&self) -> u64 {
         self.evaluations.load(Ordering::Relaxed)
     }
@@ -174,8 +89,10 @@ impl<'a> Memo<'a> {
         }
         let (allowed, required) = self.split(node, before);
         let score = self.score.score(node, &allowed, &required);
-        self.evaluations.fetch_add(1, Ordering::Relaxed);
-        known.write().unwrap_or_else(|e| e.into_inner()).insert(before.clone(), score);
+        // Two threads may have come here at once; a score counts once all the same.
+        if known.write().unwrap_or_else(|e| e.into_inner()).insert(before.clone(), score).is_none() {
+            self.evaluations.fetch_add(1, Ordering::Relaxed);
+        }
         score
     }
 
