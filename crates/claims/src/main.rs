@@ -8,6 +8,7 @@ mod cost;
 mod measure;
 mod mfac;
 mod mkor;
+mod relax;
 mod sources;
 
 use std::process::ExitCode;
@@ -31,6 +32,8 @@ enum System {
     Mkor(mkor::Claims),
     /// M-FAC: training, fine-tuning, one-shot and gradual pruning, scaling, memory bandwidth
     Mfac(mfac::Claims),
+    /// Learned relaxation: iterations, time, overhead, kernels
+    Relax(relax::Claims),
 }
 
 impl System {
@@ -39,6 +42,7 @@ impl System {
             Self::Adahessian(claims) => claims.run(),
             Self::Mkor(claims) => claims.run(),
             Self::Mfac(claims) => claims.run(),
+            Self::Relax(claims) => claims.run(),
         }
     }
 }

@@ -14,15 +14,18 @@ use thalweg::relax::{
     Heat, Interval, Matrix, Method, Order, Pilot, Sequence, Shift, Shifted, Stencil, compare, omega_grid,
 };
 
-use super::timing::{median, seconds};
-use super::{Entry, Finding, Options, moments, publish};
-use crate::linsolve::tour::{self, solve, steer};
+use thalweg::tasks::Finding;
+use thalweg::tasks::linsolve::tour::{self, solve, steer};
+use thalweg::train::compare::moments;
+
+use crate::claim::{Entry, Options, publish};
+use crate::measure::{median, seconds};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
-  thalweg bench relax shift heat
-  thalweg bench relax time kernels --out report/")]
-pub struct Bench {
+  thalweg-claims relax shift heat
+  thalweg-claims relax time kernels --out report/")]
+pub struct Claims {
     /// shift, heat, time, overhead, kernels, joint, tour, all
     #[arg(required = true)]
     which: Vec<String>,
@@ -30,19 +33,19 @@ pub struct Bench {
     options: Options,
 }
 
-const ALL: &[Entry<Bench>] = &[
-    ("shift", "a", |b| shift(&b.options)),
-    ("heat", "b", |b| heat(&b.options)),
-    ("time", "c", |_| time()),
-    ("overhead", "d", |_| overhead()),
-    ("kernels", "e", |_| kernels()),
-    ("joint", "", |b| joint(&b.options)),
-    ("tour", "", |_| tour::heat()),
+const ALL: &[Entry<Claims>] = &[
+    ("shift", |b| shift(&b.options)),
+    ("heat", |b| heat(&b.options)),
+    ("time", |_| time()),
+    ("overhead", |_| overhead()),
+    ("kernels", |_| kernels()),
+    ("joint", |b| joint(&b.options)),
+    ("tour", |claims| Ok(tour::heat(&claims.options.host())?)),
 ];
 
-impl Bench {
+impl Claims {
     pub fn run(self) -> Result<()> {
-        self.options.common.start()?;
+        self.options.start()?;
         publish("Learned relaxation", &self.options, &self, &self.which, ALL)
     }
 }

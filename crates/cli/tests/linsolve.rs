@@ -1,9 +1,6 @@
 //! `thalweg linsolve`: the commands, their JSON, what they write, what they refuse.
 
 mod common;
-// The program has no test harness of its own: it would be compiled a second time.
-#[path = "../src/linsolve/natural.rs"]
-mod natural;
 
 use std::fs;
 
@@ -200,6 +197,6 @@ fn what_is_refused() {
 #[test]
 fn numbered_files_sort_by_value() {
     let mut names = ["a10.mtx", "a9.mtx", "a1.mtx", "a001b2.mtx"];
-    names.sort_by_key(|n| natural::natural(n));
+    names.sort_by_key(|n| thalweg::linsolve::natural(n));
     assert_eq!(names, ["a1.mtx", "a001b2.mtx", "a9.mtx", "a10.mtx"]);
 }

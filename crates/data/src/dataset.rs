@@ -185,11 +185,11 @@ impl Dataset {
                 *b = a.clone();
             }
             // Real targets that happen to be whole in the test part.
-            (Targets::Values { width: 1, .. }, Targets::Classes { names, labels })
-                if *names == numbered(names.len()) =>
-            {
-                test.targets =
-                    Targets::Values { values: labels.iter().map(|&l| l as f32).collect(), width: 1 };
+            (Targets::Values { width: 1, .. }, classes @ Targets::Classes { .. }) => {
+                if let Some(values) = classes.numbers() {
+                    let values = values.into_iter().map(|v| v as f32).collect();
+                    *classes = Targets::Values { values, width: 1 };
+                }
             }
             _ => {}
         }
@@ -212,6 +212,19 @@ impl Values {
 }
 
 impl Targets {
+    /// One number per example: the value, or the number that its class is named by. `None` where there are several,
+    /// or classes named by words.
+    pub fn numbers(&self) -> Option<Vec<f64>> {
+        match self {
+            Self::Values { values, width: 1 } => Some(values.iter().map(|&v| v.into()).collect()),
+            Self::Values { .. } => None,
+            Self::Classes { labels, names } => {
+                let named: Option<Vec<f64>> = names.iter().map(|name| name.parse().ok()).collect();
+                named.map(|named| labels.iter().map(|&l| named[l as usize]).collect())
+            }
+        }
+    }
+
     fn kind(&self) -> String {
         match self {
             Self::Classes { names, .. } => format!("{} classes", names.len()),

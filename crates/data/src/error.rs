@@ -35,6 +35,10 @@ pub enum DataError {
     #[error("{data}: the option {option} does not apply to {kind}; leave it out")]
     NoOption { data: String, option: &'static str, kind: &'static str },
 
+    /// A share of test examples that leaves one part empty.
+    #[error("test_fraction = {share} is not allowed; use a number in (0, 1)")]
+    Fraction { share: f64 },
+
     /// The first bytes are not those of the format.
     #[error(
         "{file}: byte 0: the file starts with {found:02x?}, not with {expected}; check which file this is"
@@ -66,7 +70,10 @@ pub enum DataError {
     CifarSize { file: PathBuf, size: usize, left: usize, offset: usize },
 
     /// Bytes that are not UTF-8.
-    #[error("{file}: line {line} (byte {offset}): not UTF-8; convert the file to UTF-8")]
+    #[error(
+        "{file}: line {line} (byte {offset}): not UTF-8, perhaps Latin-1; convert the file to UTF-8, for \
+         instance with iconv"
+    )]
     Utf8 { file: PathBuf, line: usize, offset: usize },
     /// A character that the vocabulary lacks.
     #[error(
@@ -77,12 +84,32 @@ pub enum DataError {
     /// A cell that is not what its column needs.
     #[error("{file}: line {line}, column {column:?}: {cell:?} is not {expected}; correct or drop it")]
     Cell { file: PathBuf, line: u64, column: String, cell: String, expected: &'static str },
+    /// A cell that marks a missing value.
+    #[error(
+        "{file}: line {line}, column {column:?}: {cell:?} is not {expected} but marks a missing value, as in \
+         {lacking} of {rows} rows; leave these out (drop_missing) or fill them in"
+    )]
+    Missing {
+        file: PathBuf,
+        line: u64,
+        column: String,
+        cell: String,
+        expected: &'static str,
+        lacking: usize,
+        rows: usize,
+    },
+    /// A quote without an end.
+    #[error("{file}: line {line}: the quote \" that opens a cell here is never closed; close or drop it")]
+    Quote { file: PathBuf, line: usize },
     /// A row with more or fewer cells than the header.
     #[error("{file}: line {line}: {found} cells where the header has {expected}; complete or quote the row")]
     Ragged { file: PathBuf, line: u64, found: u64, expected: u64 },
     /// A first line of numbers.
-    #[error("{file}: line 1: the header line is missing, all its cells are numbers; add the column names")]
-    NoHeader { file: PathBuf },
+    #[error(
+        "{file}: line 1: the header line is missing; add the column names, or name the column of the labels: \
+         {columns}"
+    )]
+    NoHeader { file: PathBuf, columns: String },
     /// Two columns of the same name.
     #[error("{file}: line 1: the column {column:?} occurs twice; rename one")]
     DuplicateColumn { file: PathBuf, column: String },
@@ -91,7 +118,7 @@ pub enum DataError {
     NoLabelColumn { file: PathBuf, wanted: String, columns: String },
     /// A column that is needed and missing.
     #[error("{file}: line 1: no column {wanted:?} among {columns}; add it or rename the one that holds it")]
-    NoColumn { file: PathBuf, wanted: &'static str, columns: String },
+    NoColumn { file: PathBuf, wanted: String, columns: String },
     /// Nothing but labels.
     #[error("{file}: no inputs beside the labels; add at least one column")]
     NoInputs { file: PathBuf },
@@ -109,12 +136,25 @@ pub enum DataError {
     /// A damaged npz archive.
     #[error("{file}: damaged npz archive: {cause}; write it again with numpy.savez")]
     Archive { file: PathBuf, cause: String },
+    /// A zip archive of something else.
+    #[error(
+        "{file}: a zip archive without arrays; it holds: {found}; unpack it and pass the one file to read"
+    )]
+    NotArrays { file: PathBuf, found: String },
     /// An array that is needed and missing.
     #[error("{file}: no array {wanted}; it holds: {found}; write it under that name or name the label array")]
     NoArray { file: PathBuf, wanted: String, found: String },
     /// An array that cannot be used.
     #[error("{file}: array {key:?}: {cause}")]
     Array { file: PathBuf, key: String, cause: String },
+
+    /// Arrays that nobody asked for.
+    #[error("{file}: not used: {unused}; used: {used}; rename these arrays or leave them out")]
+    Unused { file: PathBuf, unused: String, used: String },
+
+    /// A MatrixMarket file that cannot be read.
+    #[error("{file}: line {line}: {what}")]
+    Market { file: PathBuf, line: usize, what: String },
 
     /// A class of the test file that the training file lacks.
     #[error("{file}: the class {class:?} does not occur in the training file; correct it or train on it too")]
@@ -127,5 +167,5 @@ pub enum DataError {
     Parts { file: PathBuf, cause: Box<DataError> },
 }
 
-const KINDS: &str = "MNIST IDX files (…-images-idx3-ubyte), CIFAR binary (.bin), .csv, .npz, .npy or .txt, \
-                     each also as .gz or .bz2";
+const KINDS: &str = "MNIST IDX files (…-images-idx3-ubyte), CIFAR binary (.bin), .csv, .tsv, .npz, .npy or .txt, \
+                     each also as .gz, .bz2 or .xz";

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::{DataError, file, npy};
+use crate::{DataError, archive, file};
 
 /// The formats that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,7 +21,7 @@ impl Kind {
         let name = file::name(path);
         let by_name = match name.rsplit_once('.').map_or("", |(_, extension)| extension) {
             "bin" => Some(Self::Cifar),
-            "csv" => Some(Self::Csv),
+            "csv" | "tsv" | "tab" => Some(Self::Csv),
             "npz" => Some(Self::Npz),
             "npy" => Some(Self::Npy),
             "txt" => Some(Self::Text),
@@ -79,7 +79,7 @@ pub(crate) fn survey(folder: &Path) -> Result<(Kind, Vec<PathBuf>, Vec<PathBuf>)
     // Labels are found by the readers.
     match kind {
         Kind::Idx => files.retain(|f| !file::name(f).contains("labels")),
-        Kind::Npy => files.retain(|f| npy::is_inputs(f)),
+        Kind::Npy => files.retain(|f| archive::is_inputs(f)),
         _ => {}
     }
     if files.is_empty() {

@@ -1,4 +1,4 @@
-//! Readers for the field's data formats, each seen through gzip and bzip2, and the embedded digits.
+//! Readers for the field's data formats, each seen through gzip, bzip2 and xz, and the embedded digits.
 //!
 //! [`load`] takes what a user names (`digits`, a file or a folder) and gives training and test
 //! parts; every [`DataError`] names the file, the place in it and the remedy.
@@ -14,25 +14,38 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod archive;
+mod arrays;
+mod cells;
 mod cifar;
+mod cut;
 mod dataset;
 mod digits;
 mod error;
+mod examples;
 mod file;
 mod idx;
 mod kind;
+mod labels;
 mod load;
-mod npy;
+mod market;
 mod split;
 mod svmlight;
 mod table;
 mod text;
 
+pub use archive::{Layout, targets};
+pub use arrays::{Array, Arrays, Element, Elements, npy, npz};
+pub use cells::Separator;
+pub use cut::Cut;
 pub use dataset::{Dataset, Targets, Values};
 pub use digits::digits;
 pub use error::DataError;
-pub use file::read_text;
+pub use file::{read_bytes, read_text};
+pub use labels::Task;
 pub use load::{Loaded, Options, Origin, Source, load};
+pub use market::{Market, read_market, vector_text};
 pub use split::{Part, Split, read_split};
 pub use svmlight::{Svmlight, read_svmlight};
+pub use table::{Header, Table, TableOptions};
 pub use text::Text;

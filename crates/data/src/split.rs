@@ -1,9 +1,7 @@
 use std::path::Path;
 
-use csv::{ReaderBuilder, StringRecord, Trim};
-
-use crate::table::MOST_CLASSES;
-use crate::{DataError, file, table};
+use crate::labels::MOST_CLASSES;
+use crate::{DataError, Table, TableOptions};
 
 /// What an example is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,43 +43,26 @@ impl Split {
 /// Unreadable or empty files, missing columns, and cells that are no such.
 pub fn read_split(file: &Path) -> Result<Split, DataError> {
     const COLUMNS: [&str; 4] = ["index", "part", "clean_label", "given_label"];
-    let text = file::text(file)?;
-    let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(text.as_bytes());
-    let failed = |e| table::failed(file, e);
-    let header = reader.headers().map_err(failed)?.clone();
+    let table = Table::read(file, &TableOptions::default())?;
     let mut at = [0; 4];
     for (at, wanted) in at.iter_mut().zip(COLUMNS) {
-        *at = header.iter().position(|c| c == wanted).ok_or_else(|| DataError::NoColumn {
-            file: file.into(),
-            wanted,
-            columns: header.iter().collect::<Vec<_>>().join(", "),
-        })?;
+        *at = table.need(&[wanted])?;
     }
     let mut split = Split::default();
-    let mut row = StringRecord::new();
-    while reader.read_record(&mut row).map_err(failed)? {
-        let line = row.position().map_or(0, |p| p.line());
-        let cell = |k: usize| row.get(at[k]).unwrap_or_default();
-        let wrong = |k: usize, expected| DataError::Cell {
-            file: file.into(),
-            line,
-            column: COLUMNS[k].into(),
-            cell: cell(k).into(),
-            expected,
-        };
-        split.index.push(cell(0).parse().map_err(|_| wrong(0, "a whole number ≥ 0"))?);
-        split.part.push(match cell(1) {
+    for row in 0..table.rows() {
+        split.index.push(table.count(row, at[0])?);
+        split.part.push(match table.cell(row, at[1]) {
             "train" => Part::Train,
             "val" => Part::Val,
             "test" => Part::Test,
-            _ => return Err(wrong(1, "train, val or test")),
+            _ => return Err(table.refused(row, at[1], "train, val or test")),
         });
-        let class = |k: usize| {
-            let class = cell(k).parse().ok().filter(|&c: &u32| c < MOST_CLASSES);
-            class.ok_or_else(|| wrong(k, "a class, a whole number ≥ 0"))
+        let class = |column: usize| {
+            let class = table.cell(row, column).parse().ok().filter(|&c: &u32| c < MOST_CLASSES);
+            class.ok_or_else(|| table.refused(row, column, "a class, a whole number ≥ 0"))
         };
-        split.clean.push(class(2)?);
-        split.given.push(class(3)?);
+        split.clean.push(class(at[2])?);
+        split.given.push(class(at[3])?);
     }
     if split.index.is_empty() {
         return Err(DataError::Empty { file: file.into() });

@@ -103,6 +103,8 @@ below! {
     thalweg_net::NetError,
     #[cfg(feature = "mfac")]
     thalweg_mfac::MfacError,
+    #[cfg(feature = "relax")]
+    thalweg_relax::RelaxError,
 }
 
 impl From<thalweg_plot::PlotError> for TaskError {

@@ -215,7 +215,16 @@ impl Folder {
     }
 }
 
-/// The effective settings of a run folder or of a file, overridden by `settings`.
+/// What a folder holds, in no order.
+///
+/// # Errors
+/// There is none, or it cannot be read.
+pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).and_then(|entries| entries.map(|e| e.map(|e| e.path())).collect());
+    entries.map_err(|e| TaskError::Input(format!("cannot read the folder {}: {e}", folder.display())))
+}
+
+/// The settings of a file.
 ///
 /// # Errors
 /// No such file, or it does not fit.

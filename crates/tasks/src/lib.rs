@@ -10,6 +10,8 @@ pub mod evaluate;
 mod finding;
 pub mod folder;
 mod host;
+#[cfg(feature = "relax")]
+pub mod linsolve;
 pub mod model;
 #[cfg(feature = "mfac")]
 pub mod prune;

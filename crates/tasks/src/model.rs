@@ -130,11 +130,12 @@ fn align(targets: Targets, model: &Model) -> Result<Targets> {
             )
         }
         // Real targets that happen to be whole.
-        Targets::Classes { labels, names }
-            if model.net()?.classes() == 1 && names.iter().all(|n| n.parse::<u32>().is_ok()) =>
-        {
-            Ok(Targets::Values { values: labels.iter().map(|&l| l as f32).collect(), width: 1 })
-        }
+        Targets::Classes { .. } if model.net()?.classes() == 1 => Ok(match targets.numbers() {
+            Some(values) => {
+                Targets::Values { values: values.into_iter().map(|v| v as f32).collect(), width: 1 }
+            }
+            None => targets,
+        }),
         targets => Ok(targets),
     }
 }

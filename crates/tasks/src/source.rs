@@ -47,7 +47,8 @@ impl DataSource {
         if self.limit == Some(0) {
             bail!("limit = 0 is not allowed; use at least 1");
         }
-        let options = data::Options { test: self.test.clone(), label: self.label.clone() };
+        let options =
+            data::Options { test: self.test.clone(), label: self.label.clone(), ..Default::default() };
         Ok(data::load(&self.data, &options)?)
     }
 }

@@ -41,6 +41,12 @@ impl Csr {
             }
         }
         entries.sort_by_key(|e| (e.0, e.1)); // stable: sums of repeated places do not depend on chance
+        if entries.len() < rows {
+            let on_diagonal = entries.iter().filter(|e| e.0 == e.1).map(|e| e.0);
+            let mut row = 0;
+            on_diagonal.for_each(|i| row += usize::from(i == row));
+            return Err(RelaxError::Diagonal { row: row + 1, value: 0.0 });
+        }
         let (mut beside, mut upper) = (Rows::empty(cols), Vec::with_capacity(rows));
         let mut diag = vec![0.0; rows];
         let mut entries = entries.into_iter().peekable();

@@ -66,14 +66,6 @@ pub enum RelaxError {
         /// Length needed.
         expected: usize,
     },
-    /// A MatrixMarket file that cannot be read.
-    #[error("line {line}: {what}")]
-    Market {
-        /// Line, from 1.
-        line: usize,
-        /// What is wrong and what is needed.
-        what: String,
-    },
     /// A quantity that a bound needs could not be computed.
     #[error("{0}")]
     Spectrum(String),

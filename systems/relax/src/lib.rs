@@ -40,7 +40,6 @@ mod bounds;
 mod csr;
 mod error;
 mod kernel;
-pub mod market;
 mod matrix;
 mod oracle;
 mod pilot;

@@ -4,8 +4,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use std::fs;
 use thalweg_data::{
-    DataError, Dataset, Loaded, Options, Origin, Part, Source, Split, Svmlight, Targets, Text, Values, load,
-    read_split, read_svmlight,
+    DataError, Dataset, Loaded, Options, Origin, Part, Source, Split, Svmlight, Targets, Task, Text, Values,
+    load, read_split, read_svmlight,
 };
 use thalweg_testing::shared_data;
 
@@ -96,7 +96,8 @@ proptest! {
         let data = csv_of(&text);
         let x = rows.iter().flat_map(|&(a, b, _)| [a, b as f32]).collect();
         prop_assert_eq!(&data.x, &Values::Floats(x));
-        prop_assert_eq!(labels(&data), rows.iter().map(|r| r.2).collect::<Vec<_>>());
+        let class = |&l: &u32| names(&data)[l as usize].parse().unwrap();
+        prop_assert_eq!(labels(&data).iter().map(class).collect::<Vec<u32>>(), rows.iter().map(|r| r.2).collect::<Vec<_>>());
     }
 
     #[test]
@@ -204,20 +205,64 @@ fn csv_targets_are_classes_words_or_numbers() {
 }
 
 #[test]
+fn codings_of_labels() {
+    let of = |cells: &str, task| {
+        let rows: String = cells.split(' ').map(|c| format!("0,{c}\n")).collect();
+        let file = [("t.csv", format!("x,y\n{rows}").into_bytes())];
+        whole(read(&file, "t.csv", Options { task, ..Options::default() }).unwrap()).targets
+    };
+    let classes = |labels: &[u32], names: &[&str]| Targets::Classes {
+        labels: labels.to_vec(),
+        names: names.iter().map(ToString::to_string).collect(),
+    };
+    // 1 to 4 are four classes, -1 and 1 two, 0.0 and 1.0 are 0 and 1, a class that is left out stays.
+    assert_eq!(of("1 2 3 4", Task::Auto), classes(&[0, 1, 2, 3], &["1", "2", "3", "4"]));
+    assert_eq!(of("1 -1 1", Task::Auto), classes(&[1, 0, 1], &["-1", "1"]));
+    assert_eq!(of("0.0 1.0 1.0 0.0", Task::Auto), classes(&[0, 1, 1, 0], &["0", "1"]));
+    assert_eq!(of("0 1 3", Task::Auto), classes(&[0, 1, 3], &["0", "1", "2", "3"]));
+    assert_eq!(of("0 255 0", Task::Auto), classes(&[0, 1, 0], &["0", "255"]));
+    assert_eq!(of("-5 70000 -5 70000", Task::Auto), classes(&[0, 1, 0, 1], &["-5", "70000"]));
+    assert_eq!(of("True False True", Task::Auto), classes(&[1, 0, 1], &["False", "True"]));
+    assert_eq!(of("none mild none", Task::Auto), classes(&[1, 0, 1], &["mild", "none"]));
+    assert_eq!(of("0.5 1.5 0.5", Task::Classification), classes(&[0, 1, 0], &["0.5", "1.5"]));
+    assert_eq!(of("1 2 1", Task::Regression), Targets::Values { values: vec![1., 2., 1.], width: 1 });
+
+    // One-hot rows; a word array; both parts by one map.
+    let x = doubles(&[3, 1], &[1., 2., 3.]);
+    let one_hot = doubles(&[3, 2], &[0., 1., 1., 0., 0., 1.]);
+    let words =
+        npy("<U1", false, &[3], &"bab".chars().flat_map(|c| u32::from(c).to_le_bytes()).collect::<Vec<_>>());
+    let of = |arrays: &[(&str, Vec<u8>)]| {
+        let (train, test, _) = parts(read(&[("a.npz", npz(arrays))], "a.npz", Options::default()).unwrap());
+        (train.targets, test.targets)
+    };
+    let both = of(&[("x", x.clone()), ("y", one_hot.clone()), ("x_test", x.clone()), ("y_test", one_hot)]);
+    assert_eq!(both.0, classes(&[1, 0, 1], &["0", "1"]));
+    let both = of(&[("x", x.clone()), ("y", words.clone()), ("x_test", x.clone()), ("y_test", words)]);
+    assert_eq!(both, (classes(&[1, 0, 1], &["a", "b"]), classes(&[1, 0, 1], &["a", "b"])));
+    let both =
+        of(&[("x", x.clone()), ("y", longs(&[1, 2, 1])), ("x_test", x), ("y_test", longs(&[2, 2, 3]))]);
+    assert_eq!(both, (classes(&[0, 1, 0], &["1", "2", "3"]), classes(&[1, 1, 2], &["1", "2", "3"])));
+}
+
+#[test]
 fn a_named_label_and_a_test_file_are_used() {
     let files = [
         ("t.csv", b"p,x,y\n1,5,a\n2,6,b\n".to_vec()),
         ("u.csv.gz", gzip(b"\xef\xbb\xbfp,x,y\n7,8,b\n")),
         ("v.csv", b"p,x,y\n7,8,2\n".to_vec()),
     ];
-    let (train, test, origin) =
-        parts(read(&files, "t.csv", Options { test: Some("u.csv.gz".into()), label: None }).unwrap());
+    let (train, test, origin) = parts(
+        read(&files, "t.csv", Options { test: Some("u.csv.gz".into()), label: None, ..Options::default() })
+            .unwrap(),
+    );
     assert_eq!((train.len(), labels(&test), names(&test)), (2, [1].as_slice(), names(&train)));
     assert_eq!((&test.x, origin), (&Values::Floats(vec![7., 8.]), Origin::Given));
-    let by_name = Options { test: None, label: Some("p".into()) };
+    let by_name = Options { test: None, label: Some("p".into()), ..Options::default() };
     let files = [("t.csv", b"p,x,z\n1,5,9\n2,6,10\n".to_vec())];
     let data = whole(read(&files, "t.csv", by_name).unwrap());
-    assert_eq!((labels(&data), &data.x), ([1, 2].as_slice(), &Values::Floats(vec![5., 9., 6., 10.])));
+    assert_eq!((labels(&data), names(&data)), ([0, 1].as_slice(), ["1", "2"].map(String::from).as_slice()));
+    assert_eq!(data.x, Values::Floats(vec![5., 9., 6., 10.]));
 }
 
 #[test]
@@ -244,7 +289,7 @@ fn folders_give_their_test_files() {
     assert_eq!((train.len(), test.len(), origin), (3, 1, Origin::Given));
     assert_eq!(train.x, Values::Bytes([vec![1; 2 * 3072], vec![2; 3072]].concat()));
     assert_eq!(names(&train)[3], "cat");
-    let named = Options { test: Some("data_batch_2.bin".into()), label: None };
+    let named = Options { test: Some("data_batch_2.bin".into()), label: None, ..Options::default() };
     let (train, test, _) = parts(read(&cifar_files, "", named).unwrap());
     assert_eq!((train.len(), test.x), (2, Values::Bytes(vec![2; 3072])));
 }
@@ -313,7 +358,7 @@ fn arrays_are_taken_by_name_shape_and_type() {
         let data = whole(read(&files, name, Options::default()).unwrap());
         assert_eq!(data.targets, Targets::Values { values: vec![0., 1., 2., 3.], width: 2 });
     }
-    let named = Options { test: None, label: Some("age".into()) };
+    let named = Options { test: None, label: Some("age".into()), ..Options::default() };
     let data =
         whole(read(&[("a.npz", npz(&[("X", pixels), ("age", longs(&[-1, 5]))]))], "a.npz", named).unwrap());
     assert_eq!(data.targets, Targets::Values { values: vec![-1., 5.], width: 1 });
@@ -322,8 +367,10 @@ fn arrays_are_taken_by_name_shape_and_type() {
 #[test]
 fn a_text_and_its_test_text_share_a_vocabulary() {
     let files = [("a.txt", b"hello".to_vec()), ("b.txt", b"zoo".to_vec())];
-    let (train, test) =
-        texts(read(&files, "a.txt", Options { test: Some("b.txt".into()), label: None }).unwrap());
+    let (train, test) = texts(
+        read(&files, "a.txt", Options { test: Some("b.txt".into()), label: None, ..Options::default() })
+            .unwrap(),
+    );
     assert_eq!(train.vocabulary, ['e', 'h', 'l', 'o', 'z']);
     assert_eq!((train.tokens, test.tokens.clone()), (vec![1, 0, 2, 2, 3], vec![4, 3, 3]));
     assert_eq!(test.decode(&[1, 9]), "h\u{fffd}");

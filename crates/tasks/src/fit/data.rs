@@ -46,7 +46,8 @@ impl Data {
                 return Self::archive(train, found, loss);
             }
         }
-        let options = data::Options { test: test.map(Path::to_owned), label: target.map(str::to_owned) };
+        let (test, label) = (test.map(Path::to_owned), target.map(str::to_owned));
+        let options = data::Options { test, label, ..Default::default() };
         let loaded = data::load(train, &options)?;
         let Source::Examples { train: first, test: second } = loaded.source else {
             bail!("{train} is text; use a table or images with targets");

@@ -3,24 +3,23 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
-use thalweg::relax::market::{read_matrix, read_vector};
-use thalweg::relax::{Csr, Matrix, Systems};
+use thalweg_data::{Table, TableOptions, read_market};
+use thalweg_relax::{Csr, Matrix, Systems};
 
 use super::natural::natural;
-
-fn bytes(file: &Path) -> Result<Vec<u8>> {
-    std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
-}
+use crate::error::bail;
+use crate::folder::list;
+use crate::{Context, Result};
 
 /// The matrix of a MatrixMarket file.
 pub fn matrix(file: &Path) -> Result<Csr> {
-    read_matrix(&bytes(file)?).with_context(|| file.display().to_string())
+    let read = read_market(file)?;
+    Csr::from_triplets(read.rows, read.columns, read.triplets).with_context(|| file.display().to_string())
 }
 
 /// The vector of a MatrixMarket file.
 pub fn vector(file: &Path) -> Result<Vec<f64>> {
-    read_vector(&bytes(file)?).with_context(|| file.display().to_string())
+    Ok(read_market(file)?.into_vector(file)?)
 }
 
 /// The right-hand side of a file, or ones.
@@ -37,26 +36,14 @@ pub fn right_hand_side(file: Option<&Path>, rows: usize) -> Result<Vec<f64>> {
     }
 }
 
-/// A vector as a MatrixMarket array.
-pub fn to_market(x: &[f64]) -> String {
-    let mut text = format!("%%MatrixMarket matrix array real general\n{} 1\n", x.len());
-    for x in x {
-        text += &format!("{x:?}\n");
-    }
-    text
-}
-
-/// The systems of a folder. Files named b… or rhs… are right-hand sides, all other `.mtx` and
-/// `.mtx.gz` are matrices; both are taken in the order of the numbers in their names. One matrix may
+/// The systems of a folder. Files named b… or rhs… are right-hand sides, all other `.mtx`, perhaps
+/// packed, are matrices; both are taken in the order of the numbers in their names. One matrix may
 /// serve all right-hand sides, and without any the right-hand sides are ones.
 pub fn systems(folder: &Path, contexts: Option<&Path>) -> Result<Systems> {
-    let entries = std::fs::read_dir(folder)
-        .with_context(|| format!("cannot read the folder {}", folder.display()))?
-        .collect::<Result<Vec<_>, _>>()
-        .with_context(|| format!("cannot read the folder {}", folder.display()))?;
     let name = |p: &PathBuf| p.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    let is_market = |p: &PathBuf| name(p).ends_with(".mtx") || name(p).ends_with(".mtx.gz");
-    let mut files: Vec<PathBuf> = entries.into_iter().map(|e| e.path()).filter(is_market).collect();
+    let packed = [".mtx", ".mtx.gz", ".mtx.bz2", ".mtx.xz"];
+    let is_market = |p: &PathBuf| packed.iter().any(|end| name(p).ends_with(end));
+    let mut files: Vec<PathBuf> = list(folder)?.into_iter().filter(is_market).collect();
     files.sort_by_key(|p| natural(&name(p)));
     let right = |p: &PathBuf| name(p).starts_with('b') || name(p).starts_with("rhs");
     let (right, matrices): (Vec<_>, Vec<_>) = files.into_iter().partition(right);
@@ -91,20 +78,7 @@ pub fn systems(folder: &Path, contexts: Option<&Path>) -> Result<Systems> {
 
 /// The column `context` of a table, or its last one.
 fn read_contexts(file: &Path) -> Result<Vec<f64>> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let mut rows = text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()).peekable();
-    let last = |l: &str| l.split(',').count() - 1;
-    let mut column = None;
-    if let Some((_, head)) = rows.next_if(|(_, l)| l.split(',').all(|c| c.trim().parse::<f64>().is_err())) {
-        let named = head.split(',').position(|c| c.trim().trim_matches('"').eq_ignore_ascii_case("context"));
-        column = Some(named.unwrap_or(last(head)));
-    }
-    let value = |(i, line): (usize, &str)| {
-        let cell = line.split(',').nth(column.unwrap_or(last(line))).unwrap_or_default().trim();
-        let value = cell.parse::<f64>().ok().filter(|v| v.is_finite());
-        value.with_context(|| {
-            format!("{}: line {}: the context is {cell:?}, which is no number", file.display(), i + 1)
-        })
-    };
-    rows.map(value).collect()
+    let table = Table::read(file, &TableOptions::default())?;
+    let last = table.columns().len().saturating_sub(1);
+    Ok(table.numbers(table.column(&["context"]).unwrap_or(last))?)
 }

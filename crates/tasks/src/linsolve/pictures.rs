@@ -1,14 +1,12 @@
 //! Pictures of a sequence: regret, ω over time on the cost of every ω, cost per step.
 
-use std::path::Path;
-
-use anyhow::Result;
 use serde_json::Value;
-use thalweg::core::Progress;
-use thalweg::plot::{Figure, Report, Table};
-use thalweg::relax::{Comparison, Steer};
+use thalweg_plot::{Figure, Report, Table};
+use thalweg_relax::{Comparison, Steer};
 
-use crate::pictures::{read_metrics, smooth};
+use crate::folder::REPORT;
+use crate::train::report::{read_metrics, smooth};
+use crate::{Folder, Result};
 
 /// One solve of a sequence.
 #[derive(Clone, Copy, Debug)]
@@ -18,23 +16,16 @@ pub struct Step {
     pub context: f64,
 }
 
-impl From<&Progress> for Step {
-    fn from(p: &Progress) -> Self {
-        let metric = |name| p.metric(name).unwrap_or(f64::NAN);
-        Self { iterations: p.value, omega: metric("omega"), context: metric("context") }
-    }
-}
-
 impl Step {
     /// The steps that a run recorded.
-    pub fn read(metrics: &Path) -> Result<Vec<Self>> {
+    pub fn read(folder: &Folder) -> Result<Vec<Self>> {
         let number = |r: &Value, key: &str| r.get(key).and_then(Value::as_f64).unwrap_or(f64::NAN);
         let step = |r: Value| Self {
             iterations: number(&r, "value"),
             omega: number(&r, "omega"),
             context: number(&r, "context"),
         };
-        Ok(read_metrics(metrics)?.into_iter().map(step).collect())
+        Ok(read_metrics(folder)?.into_iter().map(step).collect())
     }
 }
 
@@ -118,7 +109,7 @@ pub fn costs(name: &str, steps: &[Step], comparison: Option<&Comparison>) -> Fig
 
 /// Writes the pictures and the report of a sequence.
 pub fn report(
-    folder: &Path,
+    folder: &Folder,
     name: &str,
     steps: &[Step],
     steer: &Steer,
@@ -152,9 +143,9 @@ pub fn report(
     let figure = Figure::new("ω by context").x_label("context").y_label("ω").scatter(name, &thin(by_context));
     figures.push(("context", figure, "What was chosen for which context."));
     for (file, figure, caption) in figures {
-        figure.save(&folder.join(format!("{file}.svg")))?;
+        figure.save(&folder.file(&format!("{file}.svg")))?;
         section.figure(&figure, caption);
     }
-    report.save(&folder.join("report.html"))?;
+    report.save(&folder.file(REPORT))?;
     Ok(())
 }

@@ -1,121 +1,168 @@
-//! `thalweg linsolve scan`.
+//! Iterations over a range of ω, beside the surrogate bounds.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::Result;
 use clap::Args;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
-use thalweg::plot::{Figure, Report, Table};
-use thalweg::relax::{Csr, Matrix, Method, Reason, Surrogates, theory};
+use thalweg_plot::{Figure, Report, Table};
+use thalweg_relax::{Csr, Matrix, Method, Reason, Surrogates, theory};
 
-use super::{System, parse_omegas};
-use crate::config::Common;
-use crate::output;
+use super::system::{self, parse_omegas};
+use crate::folder::REPORT;
+use crate::{Folder, Host, Result, TaskError};
 
-#[derive(Args)]
-#[command(after_help = "Examples:
-  thalweg linsolve scan --matrix A.mtx --method sor --omegas 1:1.95:20 --out s/
-  thalweg linsolve scan --matrix A.mtx --rhs b.mtx --method ssor-cg --json
-
-Bounds are computed for symmetric matrices of up to 600 rows: near-asymptotic and energy norm for sor,
-Axelsson's for ssor-cg.")]
-pub struct Scan {
-    #[command(flatten)]
-    system: System,
-    /// sor, sor-backward, ssor, ssor-cg or ssor-cg-plain
-    #[arg(long, default_value = "sor")]
-    method: Method,
-    /// FROM:TO:COUNT, or a list
-    #[arg(long, default_value = "1:1.95:20")]
-    omegas: String,
-    /// Folder for scan.json, scan.svg and report.html
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    #[command(flatten)]
-    common: Common,
+/// What decides the result.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ScanSettings {
+    /// MatrixMarket file, perhaps packed
+    #[arg(long, value_name = "FILE")]
+    pub matrix: Option<PathBuf>,
+    /// MatrixMarket file with one column [default: ones]
+    #[arg(long, value_name = "FILE")]
+    pub rhs: Option<PathBuf>,
+    /// sor, sor-backward, ssor, ssor-cg or ssor-cg-plain [default: sor]
+    #[arg(long)]
+    pub method: Option<Method>,
+    /// FROM:TO:COUNT, or a list [default: 1:1.95:20]
+    #[arg(long)]
+    pub omegas: Option<String>,
+    /// Relative tolerance: of the first residual (sor, ssor) or of the right-hand side (cg) [default: 1e-8]
+    #[arg(long, allow_negative_numbers = true)]
+    pub tol: Option<f64>,
+    /// Iterations at most [default: 10000]
+    #[arg(long)]
+    pub max_iters: Option<usize>,
 }
 
-/// A bound by name, for every ω.
-type Bounds = Vec<(&'static str, Vec<f64>)>;
+/// What was counted.
+#[derive(Clone, Debug, Serialize)]
+pub struct Scan {
+    /// Solver.
+    pub method: Method,
+    /// Rows of the matrix.
+    pub rows: usize,
+    /// Values of ω.
+    pub omegas: Vec<f64>,
+    /// Iterations for each; none where it did not converge.
+    pub iterations: Vec<Option<usize>>,
+    /// The ω with the fewest.
+    pub best: Best,
+    /// Young's ω, of matrices that have one.
+    pub young_omega: Option<f64>,
+    /// Bounds by name, for each ω.
+    pub bounds: BTreeMap<&'static str, Vec<f64>>,
+}
+
+/// An ω and its iterations.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Best {
+    /// Relaxation factor ω.
+    pub omega: f64,
+    /// Iterations; none where no ω converged.
+    pub iterations: Option<usize>,
+}
 
 impl Scan {
-    pub fn run(self) -> Result<()> {
-        self.common.start()?;
-        let omegas = parse_omegas(&self.omegas).map_err(anyhow::Error::msg)?;
-        if let Some(out) = &self.out {
-            output::make_folder(out)?;
-        }
-        let (a, b) = self.system.read()?;
-        let solve = |&omega: &f64| {
-            let solver = self.system.solver(self.method, omega);
-            Ok(solver.solve(&a, &b)?.1)
-        };
-        let solved = omegas.iter().map(solve).collect::<Result<Vec<_>>>()?;
-        let costs: Vec<f64> = solved.iter().map(|s| s.cost()).collect();
-        let best = (0..costs.len()).min_by(|&a, &b| costs[a].total_cmp(&costs[b])).unwrap_or(0);
-        let mut bounds = Bounds::new();
-        let mut young = None;
-        if a.rows() <= Surrogates::MOST && a.check_symmetric().is_ok() {
-            match self.bounds(&a, &omegas, &costs) {
-                Ok((beta, all)) => (young, bounds) = ((beta < 1.0).then(|| theory::optimal_omega(beta)), all),
-                Err(e) => self.common.note(format!("no bounds: {e}")),
-            }
-        }
-        let iterations: Vec<Option<usize>> =
-            solved.iter().map(|s| (s.reason == Reason::Converged).then_some(s.iterations)).collect();
-        let columns: serde_json::Map<String, serde_json::Value> =
-            bounds.iter().map(|(name, values)| ((*name).into(), json!(values))).collect();
-        let summary = json!({
-            "method": self.method, "rows": a.rows(), "omegas": omegas, "iterations": iterations,
-            "best": { "omega": omegas[best], "iterations": iterations[best] }, "young_omega": young, "bounds": columns,
-        });
-        let table = self.table(&omegas, &iterations, &bounds);
-        if let Some(out) = &self.out {
-            let counts: Vec<_> = omegas.iter().copied().zip(costs).collect();
-            let figure = Figure::new("Iterations by ω").x_label("ω").y_label("iterations").log_y();
-            let figure = bounds.iter().fold(figure.line("count", &counts), |f, (name, values)| {
-                f.line(name, &omegas.iter().copied().zip(values.iter().copied()).collect::<Vec<_>>())
-            });
-            figure.save(&out.join("scan.svg"))?;
-            output::write_json(&out.join("scan.json"), &summary)?;
-            let mut report = Report::new("A scan over ω");
-            report.lead(&format!("{}, {} rows, {}.", self.system.matrix.display(), a.rows(), self.method));
-            report.section("Counts").figure(&figure, "Counts and their bounds.").table(&table);
-            report.save(&out.join("report.html"))?;
-        }
-        if self.common.json { output::print_json(&summary) } else { output::print(&table.text()) }
-    }
-
-    /// β and the bounds that apply to the method.
-    fn bounds(&self, a: &Csr, omegas: &[f64], costs: &[f64]) -> Result<(f64, Bounds)> {
-        let s = Surrogates::new(a)?;
-        let each = |f: &dyn Fn(f64) -> f64| omegas.iter().map(|o| f(*o)).collect::<Vec<_>>();
-        let bounds = match self.method {
-            Method::Sor => {
-                let transient = omegas.iter().zip(costs).map(|(o, k)| s.transient(*o, *k as usize));
-                let tau = transient.collect::<Result<Vec<_>, _>>()?.into_iter().fold(0.0, f64::max);
-                let near = omegas.iter().map(|o| s.near_asymptotic(*o, tau, self.system.tol));
-                vec![
-                    ("near-asymptotic", near.collect::<Result<Vec<_>, _>>()?),
-                    ("energy", each(&|o| s.energy(o, self.system.tol))),
-                ]
-            }
-            Method::SsorCg | Method::SsorCgPlain => {
-                vec![("axelsson", each(&|o| s.axelsson(o, self.system.tol)))]
-            }
-            _ => Bounds::new(),
-        };
-        Ok((s.beta, bounds))
-    }
-
-    fn table(&self, omegas: &[f64], iterations: &[Option<usize>], bounds: &Bounds) -> Table {
-        let head = ["ω", "iterations"].into_iter().chain(bounds.iter().map(|b| b.0));
-        let mut table = Table::new(head);
-        for (i, omega) in omegas.iter().enumerate() {
-            let count = iterations[i].map_or_else(|| "not converged".into(), |k| k.to_string());
+    /// As a table for people.
+    pub fn table(&self) -> Table {
+        let mut table = Table::new(["ω", "iterations"].into_iter().chain(self.named().map(|b| b.0)));
+        for (i, omega) in self.omegas.iter().enumerate() {
+            let count = self.iterations[i].map_or_else(|| "not converged".into(), |k| k.to_string());
             let cells = [format!("{omega:.3}"), count];
-            table.row(cells.into_iter().chain(bounds.iter().map(|b| format!("{:.1}", b.1[i]))));
+            table.row(cells.into_iter().chain(self.named().map(|b| format!("{:.1}", b.1[i]))));
         }
         table
     }
+
+    /// The bounds in the order of the literature.
+    fn named(&self) -> impl Iterator<Item = (&'static str, &Vec<f64>)> {
+        ["near-asymptotic", "energy", "axelsson"]
+            .into_iter()
+            .filter_map(|name| Some((name, self.bounds.get(name)?)))
+    }
+}
+
+/// Counts the iterations for every ω. Bounds are computed for symmetric matrices of up to 600 rows:
+/// near-asymptotic and energy norm for SOR, Axelsson's for SSOR-CG.
+///
+/// # Errors
+/// Files that cannot be read, a value out of range, an interruption.
+pub fn scan(settings: &ScanSettings, folder: Option<&Folder>, host: &Host) -> Result<Scan> {
+    let method = settings.method.unwrap_or(Method::Sor);
+    let omegas = parse_omegas(settings.omegas.as_deref().unwrap_or("1:1.95:20"))?;
+    let (a, b) = system::read(settings.matrix.as_deref(), settings.rhs.as_deref())?;
+    if let Some(folder) = folder {
+        folder.begin(settings, &[])?;
+    }
+    let mut solved = Vec::new();
+    for &omega in &omegas {
+        if host.interrupt.requested() {
+            return Err(TaskError::Interrupted { folder: None });
+        }
+        let solver = system::solver(method, omega, settings.tol, settings.max_iters);
+        solved.push(solver.solve(&a, &b)?.1);
+    }
+    let costs: Vec<f64> = solved.iter().map(|s| s.cost()).collect();
+    let best = (0..costs.len()).min_by(|&a, &b| costs[a].total_cmp(&costs[b])).unwrap_or(0);
+    let (mut bounds, mut young_omega) = (BTreeMap::new(), None);
+    if a.rows() <= Surrogates::MOST && a.check_symmetric().is_ok() {
+        match surrogates(&a, method, &omegas, &costs, settings.tol.unwrap_or(1e-8)) {
+            Ok((beta, all)) => {
+                (young_omega, bounds) = ((beta < 1.0).then(|| theory::optimal_omega(beta)), all);
+            }
+            Err(e) => host.note(format!("no bounds: {e}")),
+        }
+    }
+    let iterations: Vec<Option<usize>> =
+        solved.iter().map(|s| (s.reason == Reason::Converged).then_some(s.iterations)).collect();
+    let best = Best { omega: omegas[best], iterations: iterations[best] };
+    let scan = Scan { method, rows: a.rows(), omegas, iterations, best, young_omega, bounds };
+    if let Some(folder) = folder {
+        write(folder, &scan, &costs)?;
+    }
+    Ok(scan)
+}
+
+/// β and the bounds that apply to the method.
+fn surrogates(
+    a: &Csr,
+    method: Method,
+    omegas: &[f64],
+    costs: &[f64],
+    tol: f64,
+) -> Result<(f64, BTreeMap<&'static str, Vec<f64>>)> {
+    let s = Surrogates::new(a)?;
+    let each = |f: &dyn Fn(f64) -> f64| omegas.iter().map(|o| f(*o)).collect::<Vec<_>>();
+    let bounds = match method {
+        Method::Sor => {
+            let transient = omegas.iter().zip(costs).map(|(o, k)| s.transient(*o, *k as usize));
+            let tau = transient.collect::<Result<Vec<_>, _>>()?.into_iter().fold(0.0, f64::max);
+            let near = omegas.iter().map(|o| s.near_asymptotic(*o, tau, tol));
+            let near = near.collect::<Result<Vec<_>, _>>()?;
+            BTreeMap::from([("near-asymptotic", near), ("energy", each(&|o| s.energy(o, tol)))])
+        }
+        Method::SsorCg | Method::SsorCgPlain => BTreeMap::from([("axelsson", each(&|o| s.axelsson(o, tol)))]),
+        _ => BTreeMap::new(),
+    };
+    Ok((s.beta, bounds))
+}
+
+fn write(folder: &Folder, scan: &Scan, costs: &[f64]) -> Result<()> {
+    let over = |values: &[f64]| scan.omegas.iter().copied().zip(values.iter().copied()).collect::<Vec<_>>();
+    let figure = Figure::new("Iterations by ω").x_label("ω").y_label("iterations").log_y();
+    let figure = figure.line("count", &over(costs));
+    let figure = scan.named().fold(figure, |f, (name, values)| f.line(name, &over(values)));
+    figure.save(&folder.file("scan.svg"))?;
+    let records = scan.omegas.iter().zip(costs).enumerate();
+    folder.write_metrics(
+        records.map(|(i, (omega, cost))| json!({ "step": i, "value": cost, "omega": omega })),
+    )?;
+    let mut report = Report::new("A scan over ω");
+    report.lead(&format!("{} rows, {}.", scan.rows, scan.method));
+    report.section("Counts").figure(&figure, "Counts and their bounds.").table(&scan.table());
+    report.save(&folder.file(REPORT))?;
+    folder.end(scan, None)
 }

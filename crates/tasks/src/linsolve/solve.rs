@@ -1,99 +1,153 @@
-//! `thalweg linsolve solve`.
+//! One system.
 
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
 use clap::Args;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
-use thalweg::plot::{Figure, Table};
-use thalweg::relax::{Matrix, Method, Reason};
+use thalweg_data::vector_text;
+use thalweg_plot::{Figure, Report, Table};
+use thalweg_relax::{Matrix, Method, Reason};
 
-use super::{System, files};
-use crate::config::Common;
-use crate::failure::Failed;
-use crate::output;
+use super::system;
+use crate::error::bail;
+use crate::folder::REPORT;
+use crate::{Folder, Host, Result, TaskError};
 
-#[derive(Args)]
-#[command(after_help = "Examples:
-  thalweg linsolve solve --matrix A.mtx --rhs b.mtx --method ssor-cg --omega 1.6
-  thalweg linsolve solve --matrix A.mtx --method sor --omega 1.8 --tol 1e-10 --out x/ --json")]
-pub struct Solve {
-    #[command(flatten)]
-    system: System,
-    /// sor, sor-backward, ssor, ssor-cg, ssor-cg-plain, jacobi-cg or cg
-    #[arg(long, default_value = "ssor-cg")]
-    method: Method,
-    /// Relaxation factor in (0, 2)
-    #[arg(long, default_value_t = 1.5, allow_negative_numbers = true)]
-    omega: f64,
-    /// Folder for x.mtx, summary.json and residuals.svg
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    #[command(flatten)]
-    common: Common,
+/// What decides the result.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SolveSettings {
+    /// MatrixMarket file, perhaps packed
+    #[arg(long, value_name = "FILE")]
+    pub matrix: Option<PathBuf>,
+    /// MatrixMarket file with one column [default: ones]
+    #[arg(long, value_name = "FILE")]
+    pub rhs: Option<PathBuf>,
+    /// sor, sor-backward, ssor, ssor-cg, ssor-cg-plain, jacobi-cg or cg [default: ssor-cg]
+    #[arg(long)]
+    pub method: Option<Method>,
+    /// Relaxation factor in (0, 2) [default: 1.5]
+    #[arg(long, allow_negative_numbers = true)]
+    pub omega: Option<f64>,
+    /// Relative tolerance: of the first residual (sor, ssor) or of the right-hand side (cg) [default: 1e-8]
+    #[arg(long, allow_negative_numbers = true)]
+    pub tol: Option<f64>,
+    /// Iterations at most [default: 10000]
+    #[arg(long)]
+    pub max_iters: Option<usize>,
 }
 
-impl Solve {
-    pub fn run(self) -> Result<()> {
-        self.common.start()?;
-        let solver = self.system.solver(self.method, self.omega);
-        solver.validate()?;
-        if let Some(out) = &self.out {
-            output::make_folder(out)?;
-        }
-        let (a, b) = self.system.read()?;
-        let clock = Instant::now();
-        let (x, solved) = solver.solve(&a, &b)?;
-        let seconds = clock.elapsed().as_secs_f64();
-        let mut r = vec![0.0; a.rows()];
-        let residual = a.residual(&b, &x, &mut r).sqrt();
-        let scale = b.iter().map(|b| b * b).sum::<f64>().sqrt();
-        let relative = if scale > 0.0 { residual / scale } else { residual };
-        let summary = json!({
-            "method": self.method, "omega": self.method.relaxes().then_some(self.omega), "rows": a.rows(),
-            "entries": a.rows() + a.entries(), "iterations": solved.iterations, "reason": solved.reason,
-            "relative_residual": relative, "seconds": seconds,
-        });
-        if let Some(out) = &self.out {
-            output::write(&out.join("x.mtx"), files::to_market(&x).as_bytes())?;
-            output::write_json(&out.join("summary.json"), &summary)?;
-            let points: Vec<_> = solved.residuals.iter().enumerate().map(|(k, r)| (k as f64, *r)).collect();
-            let figure = Figure::new("Residual").x_label("iteration").y_label("‖b − A x‖").log_y();
-            figure.line(self.method.name(), &points).save(&out.join("residuals.svg"))?;
-        }
-        if self.common.json {
-            output::print_json(&summary)?;
-        } else {
-            let mut table = Table::new(["method", "rows", "iterations", "‖b − A x‖ / ‖b‖", "seconds"]);
-            let (rows, its) = (a.rows().to_string(), solved.iterations.to_string());
-            table.row([
-                self.method.to_string(),
-                rows,
-                its,
-                format!("{relative:.2e}"),
-                format!("{seconds:.4}"),
-            ]);
-            output::print(&table.text())?;
-        }
-        match solved.reason {
+/// What is said of a solution.
+#[derive(Clone, Debug, Serialize)]
+pub struct SolveSummary {
+    /// Solver.
+    pub method: Method,
+    /// Relaxation factor ω, of methods that have one.
+    pub omega: Option<f64>,
+    /// Rows of the matrix.
+    pub rows: usize,
+    /// Its entries, the diagonal included.
+    pub entries: usize,
+    /// Iterations made.
+    pub iterations: usize,
+    /// Why they ended.
+    pub reason: Reason,
+    /// ‖b − A x‖ / ‖b‖, computed from x.
+    pub relative_residual: f64,
+    /// Time of the solver.
+    pub seconds: f64,
+}
+
+/// A solution, converged or not.
+#[derive(Clone, Debug)]
+pub struct Solution {
+    /// The unknowns, `[rows]`.
+    pub x: Vec<f64>,
+    /// What is said of them.
+    pub summary: SolveSummary,
+}
+
+impl Solution {
+    /// As a table for people.
+    pub fn table(&self) -> Table {
+        let s = &self.summary;
+        let mut table = Table::new(["method", "rows", "iterations", "‖b − A x‖ / ‖b‖", "seconds"]);
+        let (residual, seconds) = (format!("{:.2e}", s.relative_residual), format!("{:.4}", s.seconds));
+        table.row([s.method.to_string(), s.rows.to_string(), s.iterations.to_string(), residual, seconds]);
+        table
+    }
+
+    /// Refuses what has not converged.
+    ///
+    /// # Errors
+    /// Why it has not, and the remedy.
+    pub fn check(&self) -> Result<()> {
+        let iterations = self.summary.iterations;
+        match self.summary.reason {
             Reason::Converged => Ok(()),
-            Reason::Cap => Err(Failed(format!(
-                "not converged in {} iterations; raise --max-iters, or try another ω or method",
-                solved.iterations
-            ))
-            .into()),
-            Reason::Diverged => Err(Failed(format!(
-                "diverged: the residual grew ten thousandfold or left the numbers in {} iterations; relaxation converges \
-                 for symmetric positive definite matrices",
-                solved.iterations
-            ))
-            .into()),
+            Reason::Cap => Err(TaskError::Failed(format!(
+                "not converged in {iterations} iterations; raise `max_iters`, or try another ω or method"
+            ))),
+            Reason::Diverged => Err(TaskError::Failed(format!(
+                "diverged: the residual grew ten thousandfold or left the numbers in {iterations} iterations; relaxation \
+                 converges for symmetric positive definite matrices"
+            ))),
             Reason::Indefinite => bail!(
-                "the matrix is not positive definite: a direction of no positive curvature at iteration {}; conjugate \
-                 gradients need a positive definite matrix",
-                solved.iterations
+                "the matrix is not positive definite: a direction of no positive curvature at iteration {iterations}; \
+                 conjugate gradients need a positive definite matrix"
             ),
         }
     }
+}
+
+/// The solution's file.
+const PRODUCT: &str = "x.mtx";
+
+/// Solves one system. With a folder, the solution is written there, and its residuals.
+///
+/// # Errors
+/// Files that cannot be read, a value out of range; not that the solver has not converged: see
+/// [`Solution::check`].
+pub fn solve(settings: &SolveSettings, folder: Option<&Folder>, _host: &Host) -> Result<Solution> {
+    let (method, omega) = (settings.method.unwrap_or(Method::SsorCg), settings.omega.unwrap_or(1.5));
+    let solver = system::solver(method, omega, settings.tol, settings.max_iters);
+    solver.validate()?;
+    let (a, b) = system::read(settings.matrix.as_deref(), settings.rhs.as_deref())?;
+    if let Some(folder) = folder {
+        folder.begin(settings, &[PRODUCT])?;
+    }
+    let clock = Instant::now();
+    let (x, solved) = solver.solve(&a, &b)?;
+    let seconds = clock.elapsed().as_secs_f64();
+    let mut r = vec![0.0; a.rows()];
+    let residual = a.residual(&b, &x, &mut r).sqrt();
+    let scale = b.iter().map(|b| b * b).sum::<f64>().sqrt();
+    let summary = SolveSummary {
+        method,
+        omega: method.relaxes().then_some(omega),
+        rows: a.rows(),
+        entries: a.rows() + a.entries(),
+        iterations: solved.iterations,
+        reason: solved.reason,
+        relative_residual: if scale > 0.0 { residual / scale } else { residual },
+        seconds,
+    };
+    let solution = Solution { x, summary };
+    if let Some(folder) = folder {
+        folder.write(PRODUCT, vector_text(&solution.x).as_bytes())?;
+        let residuals = solved.residuals.iter().enumerate();
+        folder.write_metrics(residuals.clone().map(|(k, r)| json!({ "step": k, "value": r })))?;
+        let points: Vec<_> = residuals.map(|(k, r)| (k as f64, *r)).collect();
+        let figure = Figure::new("Residual").x_label("iteration").y_label("‖b − A x‖").log_y();
+        let figure = figure.line(method.name(), &points);
+        figure.save(&folder.file("residuals.svg"))?;
+        let mut report = Report::new("A linear system");
+        report.section("Solution").table(&solution.table());
+        report.section("Residual").figure(&figure, "Norm of the residual after each iteration.");
+        report.save(&folder.file(REPORT))?;
+        folder.end(&solution.summary, None)?;
+    }
+    Ok(solution)
 }

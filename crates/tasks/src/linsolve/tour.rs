@@ -1,31 +1,39 @@
 //! The tour's stop: the heat simulation with four pilots.
 
-use anyhow::Result;
 use serde_json::json;
-use thalweg::core::{Outcome, Run, Seed, Stop};
-use thalweg::plot::{Figure, Table};
-use thalweg::relax::{Heat, Method, Sequence, Steer, Taken, arms, omega_grid};
+use thalweg_core::{Outcome, Run, Seed, Stop};
+use thalweg_plot::{Figure, Table};
+use thalweg_relax::{Heat, Method, Sequence, Steer, Taken, arms, omega_grid};
 
-use crate::bench::Finding;
+use crate::{Finding, Host, Result};
 
 /// Cells per side and steps: seconds for all policies together.
 const NX: usize = 50;
 const STEPS: u64 = 5000;
 
 /// The paper's grid of ω under a policy.
+///
+/// # Errors
+/// No such policy.
 pub fn steer(policy: &str, method: Method) -> Result<Steer> {
     let arms = arms(&[method], &omega_grid(1.0, 1.95, 20));
     Ok(Steer { policy: policy.parse()?, arms, ..Steer::default() })
 }
 
 /// A whole sequence.
+///
+/// # Errors
+/// What the run fails with.
 pub fn solve(steer: &Steer, sequence: &mut dyn Sequence, seed: u64) -> Result<Outcome<Taken>> {
     let steps = sequence.steps();
     Ok(Run::new(steer, sequence).seed(Seed(seed)).stop(Stop::Steps(steps)).run()?)
 }
 
-/// Heat in a square, conjugate gradients and fixed ω beside four pilots.
-pub fn heat() -> Result<Finding> {
+/// Heat in a square, conjugate gradients and fixed ω beside four policies.
+///
+/// # Errors
+/// None but defects.
+pub fn heat(_host: &Host) -> Result<Finding> {
     let mut table = Table::new(["ω by", "iterations", "of CG", "seconds"]);
     let (mut bars, mut data) = (Vec::new(), Vec::new());
     let (mut cg, mut totals) = (0, Vec::new());

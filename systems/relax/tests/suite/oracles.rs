@@ -7,7 +7,7 @@ use thalweg_linalg::dense::{Lu, lambda_min, product};
 use thalweg_relax::{
     Arm, Axis, Csr, Heat, Interval, JointModel, Matrix, Method, Order, Pilot, Policy, Reason, RelaxError,
     Sequence, Shift, Shifted, Solver, Steer, Stencil, Surrogates, Workspace, inverse_gap_weighting,
-    least_squares, log_grid, market, omega_grid, theory, tsallis_probabilities,
+    least_squares, log_grid, omega_grid, theory, tsallis_probabilities,
 };
 
 fn close(a: f64, b: f64, tol: f64) {
@@ -290,6 +290,9 @@ fn generic_arms() {
 fn what_is_refused() {
     let entries = |last: f64| [(0, 0, 1.0), (1, 1, 2.0), (2, 2, last)];
     assert_eq!(Csr::from_triplets(3, 2, []), Err(RelaxError::NotSquare { rows: 3, cols: 2 }));
+    // A size alone claims no memory.
+    let huge = Csr::from_triplets(3_000_000_000, 3_000_000_000, [(0, 0, 2.0), (2, 2, 1.0)]);
+    assert_eq!(huge, Err(RelaxError::Diagonal { row: 2, value: 0.0 }));
     assert_eq!(Csr::from_triplets(3, 3, entries(0.0)), Err(RelaxError::Diagonal { row: 3, value: 0.0 }));
     assert_eq!(Csr::from_triplets(3, 3, entries(-1.0)), Err(RelaxError::Diagonal { row: 3, value: -1.0 }));
     assert!(matches!(Csr::from_triplets(3, 3, entries(f64::NAN)), Err(RelaxError::NotFinite { row: 3, .. })));
@@ -320,36 +323,6 @@ fn failures_of_a_solve() {
     let (_, solved) =
         Solver { cap: 5, ..Solver::default() }.solve(&laplacian(0.0), &[1.0; 100]).expect("an answer");
     assert_eq!((solved.iterations, solved.reason, solved.cost()), (5, Reason::Cap, 5.0));
-}
-
-#[test]
-fn market_files() {
-    let symmetric =
-        b"%%MatrixMarket matrix coordinate real symmetric\n% two\n2 2 3\n1 1 2\n2 1 -1\n\n2 2 2.5\n";
-    let a = market::read_matrix(symmetric).expect("a matrix");
-    let all: Vec<_> = a.triplets().collect();
-    assert_eq!(all, [(0, 0, 2.0), (0, 1, -1.0), (1, 1, 2.5), (1, 0, -1.0)]);
-    let pattern = b"%%MatrixMarket matrix coordinate pattern general\n2 2 2\n1 1\n2 2\n";
-    assert_eq!(market::read_matrix(pattern).expect("a matrix").triplets().count(), 2);
-    let dense = b"%%MatrixMarket matrix array real symmetric\n2 2\n4\n1\n3\n";
-    assert_eq!(market::read_matrix(dense).expect("a matrix").triplets().nth(1), Some((0, 1, 1.0)));
-    let vector = b"%%MatrixMarket matrix array real general\n3 1\n1\n-2e-1\n3\n";
-    assert_eq!(market::read_vector(vector).expect("a vector"), [1.0, -0.2, 3.0]);
-    let sparse = b"%%MatrixMarket matrix coordinate real general\n3 1 1\n2 1 7\n";
-    assert_eq!(market::read_vector(sparse).expect("a vector"), [0.0, 7.0, 0.0]);
-    for (text, line, word) in [
-        ("1 1 1\n", 1, "header"),
-        ("%%MatrixMarket matrix coordinate complex general\n1 1 1\n", 1, "complex"),
-        ("%%MatrixMarket matrix coordinate real general\n2 2 1\n1 x 3\n", 3, "\"x\""),
-        ("%%MatrixMarket matrix coordinate real general\n2 2 1\n%\n3 1 3\n", 4, "outside"),
-        ("%%MatrixMarket matrix coordinate real general\n2 2 2\n1 1 3\n", 3, "promises"),
-        ("%%MatrixMarket matrix coordinate real general\n2 2 1\n1 1 nan\n", 3, "finite"),
-    ] {
-        let Err(RelaxError::Market { line: at, what }) = market::read_matrix(text.as_bytes()) else {
-            panic!("{text:?} is read")
-        };
-        assert!(at == line && what.contains(word), "line {at}: {what}");
-    }
 }
 
 /// A random symmetric, strictly diagonally dominant matrix.

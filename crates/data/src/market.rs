@@ -1,27 +1,81 @@
-//! MatrixMarket files: coordinate and array, real, integer and pattern, general, symmetric and
-//! skew-symmetric; gzip is seen through.
-
-use std::io::Read;
+use std::path::Path;
 use std::str::FromStr;
 
-use flate2::read::MultiGzDecoder;
+use crate::{DataError, file};
 
-use crate::{Csr, RelaxError};
+/// A sparse matrix as it stands in a MatrixMarket file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Market {
+    /// Rows; the header's word, which nothing else need bear out.
+    pub rows: usize,
+    /// Columns, likewise.
+    pub columns: usize,
+    /// Entries `(row, column, value)` in the order of the file, counted from 0, finite; mirror images of a
+    /// symmetric matrix are among them, each behind its own. Repeated places are to be added.
+    pub triplets: Vec<(usize, usize, f64)>,
+}
 
-fn fail<T>(line: usize, what: impl Into<String>) -> Result<T, RelaxError> {
-    Err(RelaxError::Market { line, what: what.into() })
+impl Market {
+    /// The matrix as a vector of its one column; `file` names it in errors.
+    ///
+    /// # Errors
+    /// More columns than one, and a length that the entries do not bear out.
+    pub fn into_vector(self, file: &Path) -> Result<Vec<f64>, DataError> {
+        let Self { rows, columns, triplets } = self;
+        let wrong = |what| Err(DataError::Market { file: file.into(), line: 2, what });
+        if columns != 1 {
+            return wrong(format!(
+                "{columns} columns where a right-hand side has one; give one vector per file"
+            ));
+        }
+        // A header alone does not claim memory.
+        if rows > 1 << 24 && rows / 1000 > triplets.len() {
+            return wrong(format!("{rows} rows of which {} have an entry; check the sizes", triplets.len()));
+        }
+        let mut vector = vec![0.0; rows];
+        triplets.into_iter().for_each(|(i, _, value)| vector[i] += value);
+        Ok(vector)
+    }
+}
+
+/// Reads a MatrixMarket file: coordinate or array; real, integer or pattern (a pattern has ones); general,
+/// symmetric or skew-symmetric.
+///
+/// # Errors
+/// Unreadable files, and what is no such file, with the line.
+pub fn read_market(file: &Path) -> Result<Market, DataError> {
+    let text = file::text(file)?;
+    let parsed = Header::parse(&text).and_then(|market| {
+        let (rows, columns) = (market.rows, market.cols);
+        Ok(Market { rows, columns, triplets: market.triplets()? })
+    });
+    parsed.map_err(|(line, what)| DataError::Market { file: file.into(), line, what })
+}
+
+/// A vector as the text of a MatrixMarket array; each number is the shortest that is read back to the same bits.
+pub fn vector_text(x: &[f64]) -> String {
+    let mut text = format!("%%MatrixMarket matrix array real general\n{} 1\n", x.len());
+    for x in x {
+        text += &format!("{x:?}\n");
+    }
+    text
+}
+
+/// Line, from 1, and what is wrong with it.
+type Fault = (usize, String);
+
+fn fail<T>(line: usize, what: impl Into<String>) -> Result<T, Fault> {
+    Err((line, what.into()))
 }
 
 /// A file's header, and its data lines with their numbers.
-struct Market<'a> {
+struct Header<'a> {
     array: bool,
     pattern: bool,
     symmetry: Symmetry,
     rows: usize,
     cols: usize,
     lines: Vec<(usize, &'a str)>,
-    /// Lines of the file.
-    end: usize,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -31,15 +85,15 @@ enum Symmetry {
     Skew,
 }
 
-fn number<T: FromStr>(line: usize, what: &str, word: Option<&str>) -> Result<T, RelaxError> {
+fn number<T: FromStr>(line: usize, what: &str, word: Option<&str>) -> Result<T, Fault> {
     match word {
         None => fail(line, format!("{what} is missing")),
         Some(word) => word.parse().or_else(|_| fail(line, format!("{what} is {word:?}, which is no number"))),
     }
 }
 
-impl<'a> Market<'a> {
-    fn parse(text: &'a str) -> Result<Self, RelaxError> {
+impl<'a> Header<'a> {
+    fn parse(text: &'a str) -> Result<Self, Fault> {
         let header = text.lines().next().unwrap_or_default().to_lowercase();
         let words: Vec<&str> = header.split_whitespace().collect();
         let [magic, "matrix", format, field, symmetry] = words[..] else {
@@ -98,13 +152,13 @@ impl<'a> Market<'a> {
             return fail(line, format!("{} entries where line {at} promises {entries}", lines.len()));
         }
         if symmetry != Symmetry::General && rows != cols {
-            return Err(RelaxError::NotSquare { rows, cols });
+            return fail(at, format!("{rows} rows and {cols} columns; a symmetric matrix is square"));
         }
-        Ok(Self { array, pattern, symmetry, rows, cols, lines, end })
+        Ok(Self { array, pattern, symmetry, rows, cols, lines })
     }
 
     /// All entries, with mirror images.
-    fn triplets(&self) -> Result<Vec<(usize, usize, f64)>, RelaxError> {
+    fn triplets(&self) -> Result<Vec<(usize, usize, f64)>, Fault> {
         let mut all = Vec::with_capacity(2 * self.lines.len());
         let place = self.array_places();
         for (k, &(line, text)) in self.lines.iter().enumerate() {
@@ -145,6 +199,7 @@ impl<'a> Market<'a> {
         let (rows, symmetry) = (self.rows, self.symmetry);
         let skip = usize::from(symmetry == Symmetry::Skew);
         let firsts: Vec<usize> = match symmetry {
+            _ if !self.array => Vec::new(),
             Symmetry::General => Vec::new(),
             _ => (0..rows).scan(0, |sum, j| Some(std::mem::replace(sum, *sum + rows - j - skip))).collect(),
         };
@@ -156,45 +211,4 @@ impl<'a> Market<'a> {
             }
         }
     }
-}
-
-/// The text of a file's bytes, unpacked if they start as gzip does.
-fn text(bytes: &[u8]) -> Result<String, RelaxError> {
-    let mut unpacked = Vec::new();
-    let bytes = if bytes.starts_with(&[0x1f, 0x8b]) {
-        let done = MultiGzDecoder::new(bytes).read_to_end(&mut unpacked);
-        done.or_else(|e| fail(1, format!("the gzip stream is damaged: {e}; pack the file again")))?;
-        unpacked
-    } else {
-        bytes.to_vec()
-    };
-    String::from_utf8(bytes).or_else(|e| {
-        let offset = e.utf8_error().valid_up_to();
-        let line = e.as_bytes()[..offset].iter().filter(|&&b| b == b'\n').count() + 1;
-        fail(line, "the file is no text; MatrixMarket files are ASCII")
-    })
-}
-
-/// A square matrix from the bytes of a MatrixMarket file, coordinate or array. A pattern has ones.
-pub fn read_matrix(bytes: &[u8]) -> Result<Csr, RelaxError> {
-    let text = text(bytes)?;
-    let market = Market::parse(&text)?;
-    Csr::from_triplets(market.rows, market.cols, market.triplets()?)
-}
-
-/// A vector from the bytes of a MatrixMarket file with one column, array or coordinate.
-pub fn read_vector(bytes: &[u8]) -> Result<Vec<f64>, RelaxError> {
-    let text = text(bytes)?;
-    let market = Market::parse(&text)?;
-    if market.cols != 1 {
-        return fail(
-            market.end.min(2),
-            format!("{} columns where a right-hand side has one; give one vector per file", market.cols),
-        );
-    }
-    let mut vector = vec![0.0; market.rows];
-    for (i, _, value) in market.triplets()? {
-        vector[i] += value;
-    }
-    Ok(vector)
 }

@@ -1,0 +1,41 @@
+//! One system and how exactly it is solved, as several jobs ask for it.
+
+use std::path::Path;
+
+use thalweg_relax::{Csr, Matrix, Method, Solver, omega_grid};
+
+use super::files;
+use crate::{Context, Result};
+
+/// Matrix and right-hand side.
+pub(super) fn read(matrix: Option<&Path>, rhs: Option<&Path>) -> Result<(Csr, Vec<f64>)> {
+    let a = files::matrix(matrix.context("no matrix; set `matrix` to a MatrixMarket file")?)?;
+    let b = files::right_hand_side(rhs, a.rows())?;
+    Ok((a, b))
+}
+
+/// The solver, with the usual tolerance and cap.
+pub(super) fn solver(method: Method, omega: f64, tol: Option<f64>, cap: Option<usize>) -> Solver {
+    Solver { method, omega, tol: tol.unwrap_or(1e-8), cap: cap.unwrap_or(10_000) }
+}
+
+/// `FROM:TO:COUNT`, e.g. 1:1.95:20, or a list, e.g. 1,1.2,1.5.
+pub(super) fn parse_omegas(text: &str) -> Result<Vec<f64>, String> {
+    let wrong = || {
+        format!("{text:?} names no values of ω; use FROM:TO:COUNT, e.g. 1:1.95:20, or a list such as 1,1.5")
+    };
+    let omegas = if let [from, to, count] = text.split(':').collect::<Vec<_>>()[..] {
+        let number = |t: &str| t.parse::<f64>().map_err(|_| wrong());
+        let count: usize = count.parse().map_err(|_| wrong())?;
+        if !(1..=10_000).contains(&count) {
+            return Err(format!("{count} values of ω are not allowed; use 1 to 10000"));
+        }
+        omega_grid(number(from)?, number(to)?, count)
+    } else {
+        text.split(',').map(|t| t.parse::<f64>().map_err(|_| wrong())).collect::<Result<_, _>>()?
+    };
+    match omegas.iter().find(|o| !(**o > 0.0 && **o < 2.0)) {
+        Some(omega) => Err(format!("omega = {omega} is not allowed; use numbers in (0, 2)")),
+        None => Ok(omegas),
+    }
+}

@@ -1,0 +1,5 @@
+//! Other people's methods, each in a file of its name.
+
+mod fixed;
+
+pub use fixed::Fixed;

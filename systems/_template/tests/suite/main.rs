@@ -1,0 +1,4 @@
+//! All integration tests of the crate in one program, which compiles its generics once.
+
+mod oracles;
+mod properties;
