@@ -10,6 +10,7 @@ mod mfac;
 mod mkor;
 mod relax;
 mod sources;
+mod topo;
 
 use std::process::ExitCode;
 
@@ -32,6 +33,8 @@ enum System {
     Mkor(mkor::Claims),
     /// M-FAC: training, fine-tuning, one-shot and gradual pruning, scaling, memory bandwidth
     Mfac(mfac::Claims),
+    /// Acyclic graphs by topological swaps: scores, distances and times
+    Topo(topo::Claims),
     /// Learned relaxation: iterations, time, overhead, kernels
     Relax(relax::Claims),
 }
@@ -42,6 +45,7 @@ impl System {
             Self::Adahessian(claims) => claims.run(),
             Self::Mkor(claims) => claims.run(),
             Self::Mfac(claims) => claims.run(),
+            Self::Topo(claims) => claims.run(),
             Self::Relax(claims) => claims.run(),
         }
     }
