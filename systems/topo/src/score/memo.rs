@@ -1,16 +1,16 @@
 //! Node scores that are computed once.
 
 use std::collections::HashMap;
-use std::sync::RwLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{RwLock, RwLockReadGuard};
 
 use faer::Mat;
+use serde::{Deserialize, Serialize};
 
 use super::NodeScore;
 use crate::knowledge::Rules;
 
 /// A set of nodes as bits.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Set(Box<[u64]>);
 
 impl Set {
@@ -47,18 +47,20 @@ impl Set {
     }
 }
 
+/// Of one node, by predecessors.
+type Scores = HashMap<Set, f64>;
+
 /// A score under rules that computes each node's score on each set of predecessors once.
 pub(crate) struct Memo<'a> {
     score: &'a dyn NodeScore,
     rules: &'a Rules,
-    known: Vec<RwLock<HashMap<Set, f64>>>,
-    evaluations: AtomicU64,
+    known: Vec<RwLock<Scores>>,
 }
 
 impl<'a> Memo<'a> {
     pub fn new(score: &'a dyn NodeScore, rules: &'a Rules) -> Self {
         let known = (0..score.nodes()).map(|_| RwLock::default()).collect();
-        Self { score, rules, known, evaluations: AtomicU64::new(0) }
+        Self { score, rules, known }
     }
 
     pub fn inner(&self) -> &dyn NodeScore {
@@ -69,9 +71,19 @@ impl<'a> Memo<'a> {
         self.rules
     }
 
-    /// Different fits made so far.
+    /// Different node scores computed so far.
     pub fn evaluations(&self) -> u64 {
-        self.evaluations.load(Ordering::Relaxed)
+        self.known.iter().map(|known| read(known).len() as u64).sum()
+    }
+
+    /// All node scores.
+    pub fn save(&self) -> Vec<Scores> {
+        self.known.iter().map(|known| read(known).clone()).collect()
+    }
+
+    /// Takes back what [`Memo::save`] gave.
+    pub fn restore(&mut self, saved: Vec<Scores>) {
+        self.known = saved.into_iter().map(RwLock::new).collect();
     }
 
     fn split(&self, node: usize, before: &Set) -> (Vec<usize>, Vec<usize>) {
@@ -82,17 +94,13 @@ impl<'a> Memo<'a> {
 
     /// Score of a node behind these predecessors.
     pub fn node(&self, node: usize, before: &Set) -> f64 {
-        // A poisoned lock holds whole entries all the same.
         let known = &self.known[node];
-        if let Some(score) = known.read().unwrap_or_else(|e| e.into_inner()).get(before) {
+        if let Some(score) = read(known).get(before) {
             return *score;
         }
         let (allowed, required) = self.split(node, before);
         let score = self.score.score(node, &allowed, &required);
-        // Two threads may have come here at once; a score counts once all the same.
-        if known.write().unwrap_or_else(|e| e.into_inner()).insert(before.clone(), score).is_none() {
-            self.evaluations.fetch_add(1, Ordering::Relaxed);
-        }
+        known.write().unwrap_or_else(|e| e.into_inner()).insert(before.clone(), score);
         score
     }
 
@@ -131,4 +139,9 @@ impl<'a> Memo<'a> {
         }
         w
     }
+}
+
+/// A poisoned lock holds whole entries all the same.
+fn read(known: &RwLock<Scores>) -> RwLockReadGuard<'_, Scores> {
+    known.read().unwrap_or_else(|e| e.into_inner())
 }

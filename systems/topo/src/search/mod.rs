@@ -46,7 +46,20 @@ impl<'a> Orders<'a> {
     }
 }
 
-impl Problem for Orders<'_> {}
+/// Node scores are the cost of a search: a resumed one keeps them.
+impl Problem for Orders<'_> {
+    fn save(&self) -> Vec<u8> {
+        postcard::to_allocvec(&(self.memo.save(), self.counted)).unwrap_or_default()
+    }
+
+    fn restore(&mut self, saved: &[u8]) -> Result<(), MethodError> {
+        let saved = postcard::from_bytes(saved).map_err(|e| MethodError::Problem(Box::new(e)))?;
+        let (scores, counted): (Vec<_>, u64) = saved;
+        self.memo.restore(scores);
+        self.counted = counted;
+        Ok(())
+    }
+}
 
 /// A search under way from one start.
 #[derive(Clone, Debug, Serialize, Deserialize)]
