@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::process::exit;
+use std::sync::OnceLock;
 
 use thalweg::tasks::{Fault, TaskError};
 
@@ -32,30 +33,41 @@ pub fn status(e: &anyhow::Error) -> Status {
 
 /// Prints an error on one line, in the program's words: a field in backticks that is a flag of the verb
 /// reads as the flag.
-pub fn say(e: &anyhow::Error, verb: &Verb) {
+pub fn say(e: &anyhow::Error) {
     let word = if status(e) == Status::Interrupted { "note" } else { "error" };
     let resume = e.chain().find_map(|cause| match cause.downcast_ref() {
         Some(TaskError::Interrupted { folder: Some(folder) }) => Some(folder),
         _ => None,
     });
     let how = resume.map_or_else(String::new, |folder| {
-        format!("; continue with `thalweg {} --resume {}`", verb.name, folder.display())
+        format!("; continue with `thalweg {} --resume {}`", Verb::called().name, folder.display())
     });
     // A broken pipe is no error.
-    let _ = writeln!(io::stderr(), "{word}: {}{how}", verb.in_flags(&one_line(e)));
+    let _ = writeln!(io::stderr(), "{word}: {}{how}", in_flags(&one_line(e)));
 }
 
 /// The verb that was called, and its flags.
 #[derive(Clone, Debug, Default)]
 pub struct Verb {
     /// With its sub-commands, e.g. `dag fit`.
-    pub name: String,
+    name: String,
     flags: Vec<String>,
 }
 
+static CALLED: OnceLock<Verb> = OnceLock::new();
+
+/// A message of a task in the program's words: `` `field` `` as `--field`, where the verb has such a flag.
+pub fn in_flags(text: &str) -> String {
+    Verb::called().in_flags(text)
+}
+
 impl Verb {
-    /// The verb of a parsed command line.
-    pub fn of(mut command: &clap::Command, mut matches: &clap::ArgMatches) -> Self {
+    fn called() -> &'static Self {
+        CALLED.get_or_init(Self::default)
+    }
+
+    /// Keeps the verb of the parsed command line in mind.
+    pub fn call(mut command: &clap::Command, mut matches: &clap::ArgMatches) {
         let mut names = Vec::new();
         while let Some((name, inner)) = matches.subcommand() {
             let Some(next) = command.find_subcommand(name) else { break };
@@ -63,10 +75,9 @@ impl Verb {
             (command, matches) = (next, inner);
         }
         let flags = command.get_arguments().filter_map(|a| a.get_long()).map(String::from).collect();
-        Self { name: names.join(" "), flags }
+        let _ = CALLED.set(Self { name: names.join(" "), flags });
     }
 
-    /// `` `field` `` as `--field`, where the verb has such a flag.
     fn in_flags(&self, text: &str) -> String {
         let pieces: Vec<&str> = text.split('`').collect();
         let flag = |i: usize| {

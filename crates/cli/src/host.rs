@@ -37,7 +37,7 @@ struct Terminal;
 impl Watcher for Terminal {
     fn note(&self, text: &str) {
         // A broken pipe is no error.
-        let _ = writeln!(io::stderr(), "{text}");
+        let _ = writeln!(io::stderr(), "{}", exit::in_flags(text));
     }
 
     fn meter(&self, title: &str, total: Option<u64>) -> Option<Box<dyn Meter>> {

@@ -69,12 +69,12 @@ fn main() -> ExitCode {
             return ExitCode::from(if e.use_stderr() { Status::Usage } else { Status::Done } as u8);
         }
     };
-    let verb = exit::Verb::of(&command, &matches);
+    exit::Verb::call(&command, &matches);
     // Of several processes that `mpirun` started, all do the same; the first speaks and writes.
     let mut world = match comm::world() {
         Ok(world) => world,
         Err(e) => {
-            exit::say(&e.into(), &verb);
+            exit::say(&e.into());
             return ExitCode::from(Status::Usage as u8);
         }
     };
@@ -82,7 +82,7 @@ fn main() -> ExitCode {
     let status = done.as_ref().map_or_else(exit::status, |status| *status);
     ExitCode::from(world.end(status as u8, || {
         if let Err(e) = &done {
-            exit::say(e, &verb);
+            exit::say(e);
         }
     }))
 }

@@ -2,32 +2,23 @@ use crate::{Method, Outcome, Problem, Run, RunError, Seed, Stop};
 
 /// Who runs a method that was chosen by name: with stopping rules, observers and checkpoints of its own.
 /// Libraries that choose a method themselves take one, so that programs can watch, save and interrupt.
-pub trait Drive {
+/// All methods of the family end in an `X`; [`Method::current`] shows it on the way.
+pub trait Drive<X> {
     /// Makes the run.
     ///
     /// # Errors
     /// What the run fails with.
-    fn drive<M, P>(
-        &mut self,
-        method: &M,
-        problem: &mut P,
-        seed: Seed,
-    ) -> Result<Outcome<M::Solution>, RunError>
+    fn drive<M, P>(&mut self, method: &M, problem: &mut P, seed: Seed) -> Result<Outcome<X>, RunError>
     where
-        M: Method<P>,
+        M: Method<P, Solution = X>,
         P: Problem + ?Sized;
 }
 
 /// Stopping rules alone: no observer, no checkpoint.
-impl Drive for &[Stop] {
-    fn drive<M, P>(
-        &mut self,
-        method: &M,
-        problem: &mut P,
-        seed: Seed,
-    ) -> Result<Outcome<M::Solution>, RunError>
+impl<X> Drive<X> for &[Stop] {
+    fn drive<M, P>(&mut self, method: &M, problem: &mut P, seed: Seed) -> Result<Outcome<X>, RunError>
     where
-        M: Method<P>,
+        M: Method<P, Solution = X>,
         P: Problem + ?Sized,
     {
         self.iter().fold(Run::new(method, problem).seed(seed), |run, stop| run.stop(*stop)).run()

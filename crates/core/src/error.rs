@@ -1,5 +1,7 @@
 use thiserror::Error;
 
+use crate::StopReason;
+
 /// A hyper-parameter outside its legal range.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[error("{field} = {value} is not allowed; use {legal}")]
@@ -91,6 +93,10 @@ pub enum MethodError {
         /// Consecutive failures.
         times: u32,
     },
+    /// The problem was stopped in the middle of the step and the state is as before: its time is over, or an
+    /// interruption was asked for. The run ends for this reason; the step does not count.
+    #[error("the step was not finished: {0}")]
+    Stopped(StopReason),
     /// A failure of the problem itself.
     #[error(transparent)]
     Problem(Box<dyn std::error::Error + Send + Sync>),
@@ -110,9 +116,11 @@ impl MethodError {
 mod tests {
     use super::Invalid;
 
+    type Check = fn(f64) -> Result<(), Invalid>;
+
     #[test]
     fn bounds_belong_to_closed_ends_alone_and_nothing_takes_nan() {
-        let legal: [(&str, fn(f64) -> Result<(), Invalid>, [bool; 3]); 6] = [
+        let legal: [(&str, Check, [bool; 3]); 6] = [
             ("a number > 0", |x| Invalid::positive("x", x), [false, true, true]),
             ("a number ≥ 0", |x| Invalid::at_least_zero("x", x), [true, true, true]),
             ("a number in (0, 1)", |x| Invalid::in_open("x", x, 0.0, 1.0), [false, true, false]),

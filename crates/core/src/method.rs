@@ -59,6 +59,17 @@ pub trait Method<P: Problem + ?Sized>: Serialize {
     /// One iteration.
     fn step(&self, problem: &mut P, state: &mut Self::State) -> Result<Progress, MethodError>;
 
+    /// Evaluations that the next step and [`Method::finish`] will take together, where that is known:
+    /// [`crate::Stop::Evaluations`] ends a run that cannot afford them.
+    fn upcoming(&self, _state: &Self::State) -> u64 {
+        0
+    }
+
+    /// The solution so far, where the state holds it whole: for who looks on.
+    fn current<'s>(&self, _state: &'s Self::State) -> Option<&'s Self::Solution> {
+        None
+    }
+
     /// Turns the last state into the solution.
     fn finish(&self, problem: &mut P, state: Self::State) -> Result<Self::Solution, MethodError>;
 }

@@ -10,6 +10,8 @@ pub struct Tick<'a, S> {
     pub step: u64,
     /// Evaluations spent.
     pub evaluations: u64,
+    /// Evaluations that the next step and the end will take; [`crate::Method::upcoming`].
+    pub upcoming: u64,
     /// Time spent, also before a resume.
     pub elapsed: Duration,
     /// What the last step reported; the default before the first one.

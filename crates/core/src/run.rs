@@ -244,7 +244,7 @@ impl<'a, M: Method<P>, P: Problem + ?Sized> Run<'a, M, P> {
         let clock = Clock { before: header.elapsed, since: Instant::now() };
         let mut saved_at = clock.elapsed();
         self.save(&mut header, &state)?;
-        let tick = header.tick(&state);
+        let tick = header.tick(self.method, &state);
         for observer in &mut self.observers {
             observer.start(&tick).map_err(RunError::Observer)?;
         }
@@ -253,12 +253,21 @@ impl<'a, M: Method<P>, P: Problem + ?Sized> Run<'a, M, P> {
         while reason.is_none() {
             let step = header.step;
             let made = step_once(self.method, self.problem, step, &mut state);
-            header.progress = made.map_err(|source| RunError::Method { step, source })?;
+            header.progress = match made {
+                Ok(progress) => progress,
+                Err(MethodError::Stopped(why)) => {
+                    header.elapsed = clock.elapsed();
+                    self.save(&mut header, &state)?;
+                    reason = Some(why);
+                    break;
+                }
+                Err(source) => return Err(RunError::Method { step, source }),
+            };
             header.step += 1;
             header.evaluations += header.progress.evaluations;
             header.elapsed = clock.elapsed();
 
-            let mut tick = header.tick(&state);
+            let mut tick = header.tick(self.method, &state);
             for (n, callback) in &mut self.callbacks {
                 if tick.step.is_multiple_of(*n) {
                     let answer = callback(&mut tick, self.problem);
@@ -288,7 +297,7 @@ impl<'a, M: Method<P>, P: Problem + ?Sized> Run<'a, M, P> {
 
         header.elapsed = clock.elapsed();
         let stopped_because = reason.unwrap_or(StopReason::Condition);
-        let tick = header.tick(&state);
+        let tick = header.tick(self.method, &state);
         for observer in &mut self.observers {
             observer.end(&tick, stopped_because).map_err(RunError::Observer)?;
         }
@@ -315,6 +324,7 @@ impl<M: Method<P>, P: Problem + ?Sized> Run<'_, M, P> {
             match *stop {
                 Stop::Tolerance(tol) => Invalid::check(tol >= 0.0, "tolerance", tol, "a number ≥ 0")?,
                 Stop::Target(value) => Invalid::check(!value.is_nan(), "target", value, "a number")?,
+                Stop::Below { metric, value } => Invalid::check(!value.is_nan(), metric, value, "a number")?,
                 Stop::Still { within, .. } => {
                     Invalid::check(within >= 0.0, "still within", within, "a number ≥ 0")?
                 }
@@ -344,7 +354,8 @@ impl<M: Method<P>, P: Problem + ?Sized> Run<'_, M, P> {
         Ok(json!({ "method": method, "parameters": parameters, "run": run, "seed": seed }).to_string())
     }
 
-    /// The first rule that holds, agreed with whoever shares the problem.
+    /// The first rule that holds, before reasons of the method's own: a target that is reached is reached.
+    /// Agreed with whoever shares the problem.
     fn reason(
         &mut self,
         tick: &Tick<'_, M::State>,
@@ -357,7 +368,7 @@ impl<M: Method<P>, P: Problem + ?Sized> Run<'_, M, P> {
         let rule = || self.stops.iter().find_map(|s| s.check(tick)).or(nothing_moved);
         let asked = self.interrupt.as_ref().is_some_and(Interrupt::requested);
         let asked = || asked.then_some(StopReason::Interrupted);
-        let mine = converged.or(own).or_else(rule).or_else(asked).or_else(|| {
+        let mine = converged.or_else(rule).or(own).or_else(asked).or_else(|| {
             let holds = ended | self.conditions.iter_mut().any(|c| c(tick));
             holds.then_some(StopReason::Condition)
         });
@@ -395,10 +406,15 @@ impl Header {
         Self { configuration, seed, step: 0, evaluations: 0, elapsed, progress, ended: false, problem, still }
     }
 
-    fn tick<'a, S>(&self, state: &'a S) -> Tick<'a, S> {
+    fn tick<'a, M: Method<P>, P: Problem + ?Sized>(
+        &self,
+        method: &M,
+        state: &'a M::State,
+    ) -> Tick<'a, M::State> {
+        let upcoming = method.upcoming(state);
         let progress = self.progress.clone();
         let (step, evaluations, elapsed) = (self.step, self.evaluations, self.elapsed);
-        Tick { step, evaluations, elapsed, progress, state, noted: false }
+        Tick { step, evaluations, upcoming, elapsed, progress, state, noted: false }
     }
 }
 

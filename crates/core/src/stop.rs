@@ -13,7 +13,8 @@ use crate::{Progress, Tick};
 pub enum Stop {
     /// After this many steps.
     Steps(u64),
-    /// As soon as this many evaluations are spent.
+    /// As soon as this many evaluations are spent, or the next step would exceed them where the method knows
+    /// what it needs ([`crate::Method::upcoming`]).
     Evaluations(u64),
     /// After this time, at the next step boundary.
     Time(Duration),
@@ -21,6 +22,13 @@ pub enum Stop {
     Target(f64),
     /// As soon as a step sees ‖g‖∞ at or below this number.
     Tolerance(f64),
+    /// As soon as a step reports a metric below this number.
+    Below {
+        /// One of [`Progress::metrics`].
+        metric: &'static str,
+        /// Not NaN.
+        value: f64,
+    },
     /// When nothing moves: over `steps` steps the number stayed within `within` of what it was.
     Still {
         /// A metric of [`Progress::metrics`]; `None`: the objective value.
@@ -52,6 +60,8 @@ pub enum StopReason {
     Interrupted,
     /// The user's closure, given to [`crate::Run::stop_when`] or [`crate::Run::each`].
     Condition,
+    /// [`Stop::Below`].
+    Below,
     /// [`Stop::Still`].
     Still,
     /// The method ended itself; [`Progress::ended`] says why.
@@ -64,13 +74,19 @@ impl Stop {
         let seen = tick.step > 0;
         let (holds, reason) = match *self {
             Self::Steps(n) => (tick.step >= n, StopReason::Steps),
-            Self::Evaluations(n) => (tick.evaluations >= n, StopReason::Evaluations),
+            Self::Evaluations(n) => {
+                let spent = tick.evaluations >= n || tick.evaluations.saturating_add(tick.upcoming) > n;
+                (spent, StopReason::Evaluations)
+            }
             Self::Time(limit) => (tick.elapsed >= limit, StopReason::Time),
             Self::Target(value) => (seen && tick.progress.value <= value, StopReason::Target),
             Self::Tolerance(tol) => (
                 tick.progress.metric(Progress::GRAD_MAX).is_some_and(|g| seen && g <= tol),
                 StopReason::Tolerance,
             ),
+            Self::Below { metric, value } => {
+                (tick.progress.metric(metric).is_some_and(|m| seen && m < value), StopReason::Below)
+            }
             Self::Still { .. } => (false, StopReason::Still), // the driver remembers
         };
         holds.then_some(reason)
@@ -89,7 +105,8 @@ impl Stop {
             let Some(now) = now else { continue };
             memory.resize(memory.len().max(i + 1), (f64::NAN, tick.step));
             let (before, since) = &mut memory[i];
-            if now != *before && !((now - *before).abs() <= within) {
+            let near = now == *before || (now - *before).abs() <= within;
+            if !near {
                 (*before, *since) = (now, tick.step);
             }
             holds |= tick.step - *since >= steps;
@@ -109,6 +126,7 @@ impl fmt::Display for StopReason {
             Self::Converged => "the method converged",
             Self::Interrupted => "it was interrupted",
             Self::Condition => "the caller's condition held",
+            Self::Below => "a metric fell below its limit",
             Self::Still => "nothing moved any more",
             Self::Method => "the method ended itself",
         })

@@ -3,8 +3,8 @@
 //! [`Sgd`], [`Adam`], [`AdamW`], [`Lamb`], [`Muon`] and [`Lbfgs`] are plain structs of
 //! hyper-parameters that move any [`thalweg_core::Objective`], in single or double precision. The
 //! pieces: [`Schedule`], per-block overrides ([`Group`], [`rates`]), the guard against non-finite
-//! steps ([`Guard`]), pruning masks ([`Masked`]), test
-//! [`functions`].
+//! steps ([`Guard`]), pruning masks ([`Masked`]); test [`functions`]; functions of which only values are
+//! known ([`blackbox`]).
 //!
 //! ```
 //! use thalweg_core::{Run, Seed, Stop};
@@ -25,7 +25,9 @@
 #![forbid(unsafe_code)]
 
 mod adam;
+pub mod blackbox;
 mod descent;
+mod error;
 pub mod functions;
 mod group;
 mod guard;
@@ -38,6 +40,7 @@ mod sgd;
 
 pub use adam::{Adam, AdamState, AdamW};
 pub use descent::{Descent, Move, Pace, kill};
+pub use error::OptimError;
 pub use group::{Group, Rates, glob, known, rates};
 pub use guard::Guard;
 pub use lamb::Lamb;

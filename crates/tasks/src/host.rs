@@ -116,15 +116,10 @@ impl Driver<'_> {
     }
 }
 
-impl Drive for Driver<'_> {
-    fn drive<M, P>(
-        &mut self,
-        method: &M,
-        problem: &mut P,
-        seed: Seed,
-    ) -> Result<Outcome<M::Solution>, RunError>
+impl<X> Drive<X> for Driver<'_> {
+    fn drive<M, P>(&mut self, method: &M, problem: &mut P, seed: Seed) -> Result<Outcome<X>, RunError>
     where
-        M: Method<P>,
+        M: Method<P, Solution = X>,
         P: Problem + ?Sized,
     {
         let outcome = self.dress(Run::new(method, problem).seed(seed))?.run();

@@ -1,6 +1,7 @@
 use faer::Mat;
 use rand::Rng;
 use thalweg_core::{Real, Seed, normal};
+use thalweg_linalg::dense::{product, thin_q};
 
 /// `n` standard normal numbers.
 pub fn normals<T: Real>(rng: &mut impl Rng, n: usize) -> Vec<T> {
@@ -17,27 +18,27 @@ pub fn gaussian(rows: usize, columns: usize, seed: u64) -> Mat<f64> {
 
 /// A random orthogonal matrix.
 pub fn orthogonal(n: usize, seed: u64) -> Mat<f64> {
-    gaussian(n, n, seed).qr().compute_thin_Q()
+    thin_q(gaussian(n, n, seed))
 }
 
 /// A symmetric positive definite matrix: the covariance of 3n samples without structure.
 pub fn covariance(n: usize, seed: u64) -> Mat<f64> {
     let x = gaussian(3 * n, n, seed);
-    let s = x.transpose() * &x;
+    let s = product(x.transpose(), &x);
     Mat::from_fn(n, n, |i, j| s[(i, j)] / (3 * n) as f64)
 }
 
 #[cfg(test)]
 mod tests {
-    use faer::Side;
+    use thalweg_linalg::dense::{cholesky, product};
 
     use super::{covariance, orthogonal};
 
     #[test]
     fn matrices_are_what_they_are_called() {
         let q = orthogonal(6, 3);
-        let i = q.transpose() * &q;
+        let i = product(q.transpose(), &q);
         assert!((0..36).all(|k| (i[(k / 6, k % 6)] - f64::from(k / 6 == k % 6)).abs() < 1e-12));
-        assert!(covariance(6, 3).llt(Side::Lower).is_ok());
+        assert!(cholesky(covariance(6, 3)).is_some());
     }
 }

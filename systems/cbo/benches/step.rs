@@ -3,7 +3,9 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use thalweg_cbo::{Cbo, CboSwarm, Hopping, Noise, Search, Space, Swarm, alpha_for_ess, consensus};
+use thalweg_cbo::consensus::{alpha_for_ess, consensus};
+use thalweg_cbo::method::cbo::Noise;
+use thalweg_cbo::{Cbo, Hopping, Space, Swarm};
 use thalweg_core::{Seed, normal};
 
 const N: usize = 200;
@@ -33,14 +35,14 @@ fn bench(c: &mut Criterion) {
         ("eigenframe", Noise::Eigenframe),
     ] {
         let cbo = Cbo { particles: N, noise_ratio: 0.1, noise, ..Cbo::default() };
-        let start = CboSwarm::new(cbo, space.clone(), Seed(1));
+        let start = cbo.swarm(&space, Seed(1));
         c.bench_function(&format!("ten steps with {name} noise"), |b| {
             b.iter(|| black_box(ten(&mut start.clone(), &mut values)));
         });
     }
     let hopping = Hopping { particles: N, ..Hopping::default() };
     c.bench_function("ten hops", |b| {
-        b.iter(|| black_box(ten(&mut *hopping.swarm(&space, Seed(1)), &mut values)));
+        b.iter(|| black_box(ten(&mut hopping.swarm(&space, Seed(1)), &mut values)));
     });
 
     let mut points = vec![0.0; N * DIM];

@@ -1,3 +1,5 @@
+//! Inverse temperature α of the consensus.
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -1,5 +1,7 @@
 //! The consensus point: a mean weighted by exp(−αf), exact in floating point.
 
+use thalweg_optim::blackbox::lowest;
+
 /// Where a cloud agrees to be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Consensus {
@@ -79,12 +81,6 @@ pub fn alpha_for_ess(values: &[f64], ess: f64) -> f64 {
         if size(middle.exp()) > ess { small = middle } else { large = middle }
     }
     (0.5 * (small + large)).exp()
-}
-
-/// Index of the smallest value that is not NaN or +∞.
-pub(crate) fn lowest(values: &[f64]) -> Option<usize> {
-    let usable = values.iter().enumerate().filter(|v| *v.1 < f64::INFINITY);
-    usable.min_by(|a, b| a.1.total_cmp(b.1)).map(|v| v.0)
 }
 
 fn weight(f: f64, low: f64, alpha: f64) -> f64 {

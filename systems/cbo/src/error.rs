@@ -1,3 +1,4 @@
+use thalweg_core::{Invalid, MethodError};
 use thiserror::Error;
 
 /// Why a search could not be made. Each says what is wrong and what to do.
@@ -5,12 +6,12 @@ use thiserror::Error;
 pub enum CboError {
     /// Nothing but failures.
     #[error(
-        "no finite objective value in {evals} evaluations, for instance at {point}{cause}; check the function \
+        "no finite objective value in {evaluations} evaluations, for instance at {point}{cause}; check the function \
          there, or give it a box in which it has values"
     )]
     NoFinite {
         /// Evaluations made.
-        evals: u64,
+        evaluations: u64,
         /// One of the points, in words.
         point: String,
         /// What the function said, if anything.
@@ -18,7 +19,7 @@ pub enum CboError {
     },
     /// The budget does not even pay for the first cloud.
     #[error(
-        "max-evals = {budget} is less than one cloud of {needed} points and the final consensus; allow more or use fewer particles"
+        "max_evaluations = {budget} is less than one cloud of {needed} points and the final consensus; allow more or use fewer particles"
     )]
     Budget {
         /// Evaluations allowed.
@@ -37,7 +38,7 @@ pub enum CboError {
         hi: f64,
     },
     /// Nowhere to start.
-    #[error("there is neither a box nor a start; give --box LO:HI, or a start with its spread")]
+    #[error("there is neither a box nor a start; give one of them")]
     NoStart,
     /// A cloud without spread never moves.
     #[error(
@@ -55,33 +56,18 @@ pub enum CboError {
         /// Needed.
         needed: usize,
     },
-    /// No such test function.
-    #[error("there is no function `{name}`; use one of {known}")]
-    Function {
-        /// Name asked for.
-        name: String,
-        /// Names known.
-        known: String,
-    },
-    /// The objective's program cannot be used.
-    #[error("the objective `{program}` cannot be run: {cause}")]
-    Program {
-        /// Command line.
-        program: String,
-        /// What the system said, and what to do.
-        cause: String,
-    },
-    /// A swarm that cannot be saved or restored.
-    #[error(
-        "the saved search cannot be used ({cause}); resume it with the program that wrote it, or start afresh"
-    )]
-    Saved {
-        /// The encoder's answer.
-        cause: String,
-    },
     /// A hyper-parameter outside its range.
     #[error(transparent)]
-    Invalid(#[from] thalweg_core::Invalid),
+    Invalid(#[from] Invalid),
+}
+
+impl From<CboError> for MethodError {
+    fn from(e: CboError) -> Self {
+        match e {
+            CboError::Invalid(e) => Self::Invalid(e),
+            e => Self::Problem(Box::new(e)),
+        }
+    }
 }
 
 impl CboError {

@@ -3,17 +3,17 @@
 
 use thalweg_core::{Seed, normal};
 
-use crate::{Consensus, consensus};
+use crate::consensus::{Consensus, consensus};
 
 /// Consensus and soft minimum of the cloud N(`mean`, `std`²) on (a/2)(x − x*)² with `a` ≥ 0, in one
 /// dimension; both hold per dimension (the soft minima add).
 ///
 /// Consensus (m/s² + αa x*) / (1/s² + αa), soft minimum
 /// log(1 + αas²)/(2α) + (a/2)(m − x*)²/(1 + αas²).
-pub fn quadratic(a: f64, minimiser: f64, mean: f64, std: f64, alpha: f64) -> (f64, f64) {
+pub fn quadratic(a: f64, minimizer: f64, mean: f64, std: f64, alpha: f64) -> (f64, f64) {
     let (precision, stretch) = (1.0 / (std * std), 1.0 + alpha * a * std * std);
-    let point = (mean * precision + alpha * a * minimiser) / (precision + alpha * a);
-    let offset = 0.5 * a * (mean - minimiser).powi(2) / stretch;
+    let point = (mean * precision + alpha * a * minimizer) / (precision + alpha * a);
+    let offset = 0.5 * a * (mean - minimizer).powi(2) / stretch;
     (point, stretch.ln() / (2.0 * alpha) + offset)
 }
 

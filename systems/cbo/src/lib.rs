@@ -7,59 +7,67 @@
 //! perturbation; the bridge is [`Hopping`], which is a Monte-Carlo proximal step.
 //!
 //! ```
-//! use thalweg_cbo::{Cbo, Limits, Search, Space, TestFunction};
-//! use thalweg_core::Seed;
+//! use thalweg_cbo::{Cbo, SearchProblem, Space};
+//! use thalweg_core::{Run, Seed, Stop};
+//! use thalweg_optim::functions::by_name;
 //!
-//! let f = TestFunction::named("rastrigin", 3)?.shifted(vec![0.5, -1.0, 2.0])?;
-//! let space = Space::cube(3, -5.12, 5.12);
-//! let limits = Limits { target: Some(1e-6), ..Limits::default() };
-//! let answer = Cbo::default().minimize(&space, &f, &limits, Seed(1))?;
+//! let f = by_name("rastrigin", 3)?.shifted(vec![0.5, -1.0, 2.0])?;
+//! let mut problem = SearchProblem::new(&Space::cube(3, -5.12, 5.12), &f);
+//! let method = Cbo::default();
+//! let run = Run::new(&method, &mut problem).seed(Seed(1)).stop(Stop::Target(1e-6));
+//! let outcome = run.stop(Stop::Evaluations(100_000)).run()?;
+//! let answer = outcome.solution;
 //! assert!(answer.best_f <= 1e-6 && (answer.best_x[0] - 0.5).abs() < 1e-3);
 //!
 //! // Any closure is a function; it may fail anywhere.
 //! let f = |x: &[f64]| if x[0] < 0.0 { f64::NAN } else { (x[0] - 1.0).powi(2) };
-//! let answer = Cbo::default().minimize(&Space::cube(1, -3.0, 3.0), &f, &limits, Seed(1))?;
+//! let mut problem = SearchProblem::new(&Space::cube(1, -3.0, 3.0), &f);
+//! let answer = Run::new(&method, &mut problem).stop(Stop::Target(1e-6)).run()?.solution;
 //! assert!(answer.best_f <= 1e-6 && answer.failures > 0);
-//! # Ok::<(), thalweg_cbo::CboError>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! **Where to read:** `consensus` the weighted mean, `cbo` the dynamics, `hopping` and `adaptive` its
-//! cousins, `auto` the search without settings, `search` the loop, `constraint` penalties,
-//! `schedule` settings that follow the iteration, `laplace` and `lab` the paper's
-//! theory, `external` objectives that are programs.
+//! **The algorithm.** With values f(Xⁱ) of N particles,
+//!
+//! ```text
+//! c  = Σ wᵢ Xⁱ / Σ wᵢ,  wᵢ = exp(−α f(Xⁱ))           the consensus; α = ∞: the best particle
+//! Xⁱ ← Xⁱ − λΔt (Xⁱ − c) + σ√Δt (Xⁱ − c) ⊙ ξ         drift and noise, ξ standard normal
+//! ```
+//!
+//! **Which method?** [`Auto`] needs no settings: it never needs more than about twice the evaluations of the
+//! better of its two parts. [`Cbo`] for separable, strongly multimodal functions; [`Adaptive`] (CMA-ES) for
+//! smooth or rotated ones; [`Hopping`] to see the proximal step. Their budget is exact: [`Stop::Evaluations`]
+//! includes the report of the final consensus.
+//!
+//! **When not?** Where there is a gradient and one valley, any method of `thalweg_optim` is faster by orders of
+//! magnitude.
+//!
+//! **Where to read:** [`consensus`] the weighted mean, [`method`] the dynamics, [`search`] the loop and its
+//! state, [`space`] where particles may be, [`runs`] many runs and their statistics, [`laplace`] and [`theory`]
+//! the paper's theory, [`baselines`] what it is compared with. Black boxes, constraints and programs are
+//! [`thalweg_optim::blackbox`], test functions [`thalweg_optim::functions`].
+//!
+//! [`Stop::Evaluations`]: thalweg_core::Stop::Evaluations
 #![forbid(unsafe_code)]
 
-mod adaptive;
-mod alpha;
-mod auto;
-mod blackbox;
-mod cbo;
-mod consensus;
-mod constraint;
-mod eigen;
+pub mod alpha;
+pub mod baselines;
+pub mod consensus;
 mod error;
-mod external;
-pub mod functions;
-mod hopping;
-pub mod lab;
+mod frame;
 pub mod laplace;
-mod runs;
-mod schedule;
-mod search;
-mod space;
+pub mod method;
+pub mod runs;
+pub mod search;
+pub mod space;
+pub mod theory;
 
-pub use adaptive::Adaptive;
-pub use alpha::Alpha;
-pub use auto::Auto;
-pub use blackbox::{Batch, BlackBox};
-pub use cbo::{Batches, Cbo, CboSwarm, GradientDrift, Memory, Noise};
-pub use consensus::{Consensus, alpha_for_ess, consensus, soft_minimum};
-pub use constraint::{Constrained, Constraints, Penalty};
 pub use error::CboError;
-pub use external::{Call, External};
-pub use functions::TestFunction;
-pub use hopping::Hopping;
-pub use runs::{Runs, rate_interval};
-pub use schedule::Scheduled;
-pub use search::{Answer, Course, Facts, Limits, Record, Saved, Search, Step, StopCause, Swarm, search};
-pub use space::{Space, Start, Surface, Walls};
+pub use method::adaptive::Adaptive;
+pub use method::auto::Auto;
+pub use method::cbo::Cbo;
+pub use method::hopping::Hopping;
+pub use method::{Algorithm, Swarm};
+pub use runs::Runs;
+pub use search::{Answer, SearchProblem};
+pub use space::Space;

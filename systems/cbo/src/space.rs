@@ -10,10 +10,10 @@ use thalweg_linalg::vector::dot_in_turn as dot;
 
 use crate::CboError;
 
-/// What happens at the walls of the box.
+/// What happens at the boundary of the box.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Walls {
+pub enum Boundary {
     /// Mirror the particle back.
     #[default]
     Reflect,
@@ -71,7 +71,7 @@ pub struct Space {
     /// Lower and upper ends, `[dim]`; none: unbounded.
     pub bounds: Option<Vec<(f64, f64)>>,
     /// What happens at the ends.
-    pub walls: Walls,
+    pub boundary: Boundary,
     /// Where the first cloud is.
     pub start: Start,
     /// What holds the particles.
@@ -79,21 +79,21 @@ pub struct Space {
 }
 
 impl Space {
-    /// The box [lo, hi]^dim with reflecting walls and a uniform start.
+    /// The box [lo, hi]^dim with a boundary that reflects and a uniform start.
     pub fn cube(dim: usize, lo: f64, hi: f64) -> Self {
         Self::in_box(vec![(lo, hi); dim])
     }
 
-    /// A box with reflecting walls and a uniform start.
+    /// A box with a boundary that reflects and a uniform start.
     pub fn in_box(bounds: Vec<(f64, f64)>) -> Self {
-        let (walls, surface) = Default::default();
-        Self { dim: bounds.len(), bounds: Some(bounds), walls, start: Start::Uniform, surface }
+        let (boundary, surface) = Default::default();
+        Self { dim: bounds.len(), bounds: Some(bounds), boundary, start: Start::Uniform, surface }
     }
 
     /// All of space, starting from N(`mean`, `std`² I).
     pub fn around(mean: Vec<f64>, std: f64) -> Self {
-        let (walls, surface) = Default::default();
-        Self { dim: mean.len(), bounds: None, walls, start: Start::Normal { mean, std }, surface }
+        let (boundary, surface) = Default::default();
+        Self { dim: mean.len(), bounds: None, boundary, start: Start::Normal { mean, std }, surface }
     }
 
     /// Names what is wrong.
@@ -171,11 +171,11 @@ impl Space {
             |b: &Vec<(f64, f64)>| x.iter().zip(b).fold(true, |ok, (x, b)| ok & (*x >= b.0) & (*x <= b.1));
         if let Some(bounds) = self.bounds.as_ref().filter(|b| !inside(b)) {
             for (x, &(lo, hi)) in x.iter_mut().zip(bounds).filter(|(x, b)| **x < b.0 || **x > b.1) {
-                match self.walls {
-                    Walls::Reflect => *x = reflect(*x, lo, hi),
-                    Walls::Clip => *x = x.clamp(lo, hi),
-                    Walls::Resample => *x = rng.random_range(lo..=hi),
-                    Walls::Open => {}
+                match self.boundary {
+                    Boundary::Reflect => *x = reflect(*x, lo, hi),
+                    Boundary::Clip => *x = x.clamp(lo, hi),
+                    Boundary::Resample => *x = rng.random_range(lo..=hi),
+                    Boundary::Open => {}
                 }
             }
         }
@@ -184,14 +184,14 @@ impl Space {
         }
     }
 
-    /// Moves a point onto the surface, and into the box if it has walls: what is reported.
+    /// Moves a point onto the surface, and into the box unless its boundary is open: what is reported.
     pub fn project(&self, x: &mut [f64]) {
-        if let (Some(bounds), true) = (&self.bounds, self.walls != Walls::Open) {
+        if let (Some(bounds), true) = (&self.bounds, self.boundary != Boundary::Open) {
             x.iter_mut().zip(bounds).for_each(|(x, b)| *x = x.clamp(b.0, b.1));
         }
         match &self.surface {
             Surface::None => {}
-            Surface::Sphere => normalise(x),
+            Surface::Sphere => normalize(x),
             Surface::Plane { normal, offset } => {
                 let square: f64 = normal.iter().map(|n| n * n).sum();
                 let excess = (dot(normal, x) - offset) / square;
@@ -224,7 +224,7 @@ fn reflect(x: f64, lo: f64, hi: f64) -> f64 {
     if inside.is_finite() { (lo + inside).clamp(lo, hi) } else { 0.5 * (lo + hi) }
 }
 
-fn normalise(x: &mut [f64]) {
+fn normalize(x: &mut [f64]) {
     let length = dot(x, x).sqrt();
     if length > 0.0 {
         x.iter_mut().for_each(|x| *x /= length);

@@ -3,13 +3,13 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use thalweg_core::{Seed, normal};
+use thalweg_core::Seed;
 use thalweg_lipsdp::{Activation, Affine, Bound, LipSdp, Mat, Network};
+use thalweg_testing::normals;
 
 fn network(activation: &str, widths: &[usize]) -> Network {
     let layer = |(i, w): (usize, &[usize])| {
-        let mut data = vec![0.0; w[0] * w[1]];
-        normal(&mut Seed(1).stream("bench", i as u64), &mut data);
+        let data: Vec<f64> = normals(&mut Seed(1).stream("bench", i as u64), w[0] * w[1]);
         let scale = 1.0 / (w[0] as f64).sqrt();
         Affine::linear(Mat::from_fn(w[1], w[0], |r, c| scale * data[r * w[0] + c]))
     };

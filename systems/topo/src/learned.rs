@@ -11,7 +11,7 @@ use crate::method::{Score, Topo};
 use crate::metrics::varsortability;
 use crate::prepared::Prepared;
 use crate::score::{Bic, Logistic, Memo};
-use crate::search::Best;
+use crate::search::SearchResult;
 use crate::{Sample, TopoError};
 
 /// A learned graph.
@@ -60,17 +60,17 @@ pub struct Polished {
 }
 
 impl Learned {
-    /// Of the best order of a search and its weights.
+    /// Of what a search found.
     pub(crate) fn of(
         topo: &Topo,
         prepared: &Prepared,
-        best: Best,
-        weights: Mat<f64>,
+        best: SearchResult,
         mut warnings: Vec<String>,
     ) -> Result<Self, TopoError> {
         let Prepared { sample, s, score, .. } = prepared;
+        let SearchResult { order, score: value, weights, trace, ends } = best;
         let d = sample.d();
-        let graph = graph(topo, prepared, &best.order, &weights);
+        let graph = graph(topo, prepared, &order, &weights);
         let cpdag = Cpdag::of(&graph).ok_or_else(|| TopoError::Cyclic("the learned graph".into()))?;
         warnings.extend(units(topo, &graph, s));
         if let Score::Logistic(p) = topo.score
@@ -86,12 +86,12 @@ impl Learned {
             _ => Vec::new(),
         };
         Ok(Self {
-            score: best.score,
-            kkt_violation: kkt_violation(&**score, &weights, &best.order),
+            score: value,
+            kkt_violation: kkt_violation(&**score, &weights, &order),
             intercepts: if linear { (0..d).map(intercept).collect() } else { Vec::new() },
-            order: best.order,
-            trace: best.trace,
-            starts: best.ends,
+            order,
+            trace,
+            starts: ends,
             evaluations: 0,
             weights,
             graph,

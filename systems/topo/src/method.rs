@@ -10,7 +10,7 @@ use crate::knowledge::{Knowledge, Rules};
 use crate::learned::{Learned, Polished};
 use crate::prepared::Prepared;
 use crate::score::{Memo, Mlp, NodeScore, Penalty};
-use crate::search::{Best, Candidates, Gaussian, Orders, Published, SearchResult};
+use crate::search::{Candidates, Gaussian, Orders, Published, SearchResult};
 use crate::start::random_order;
 use crate::walks::Walks;
 use crate::{Sample, TopoError};
@@ -198,7 +198,7 @@ impl Topo {
         &self,
         sample: &Sample,
         options: &FitOptions,
-        drive: &mut impl Drive,
+        drive: &mut impl Drive<SearchResult>,
     ) -> Result<Learned, TopoError> {
         let prepared = Prepared::new(self, sample, options.knowledge)?;
         let mut warnings = Vec::new();
@@ -229,7 +229,7 @@ impl Topo {
         w: &Mat<f64>,
         sample: &Sample,
         options: &FitOptions,
-        drive: &mut impl Drive,
+        drive: &mut impl Drive<SearchResult>,
     ) -> Result<Polished, TopoError> {
         let prepared = Prepared::new(self, sample, options.knowledge)?;
         let d = sample.d();
@@ -266,8 +266,8 @@ impl Topo {
             _ => Memo::new(&*prepared.score, &prepared.rules).along(&order).iter().sum(),
         };
         let score = prepared.score.total(sum);
-        let best = Best { order, score, trace: vec![score], ends: vec![score] };
-        let learned = Learned::of(self, &prepared, best, weights, Vec::new())?;
+        let best = SearchResult { order, score, weights, trace: vec![score], ends: vec![score] };
+        let learned = Learned::of(self, &prepared, best, Vec::new())?;
         Ok(Learned { evaluations, ..learned })
     }
 
@@ -289,8 +289,7 @@ impl Topo {
         let rules = Rules::free(d);
         let starts = starts(first, self.restarts.unwrap_or(0), seed, &rules);
         let mut orders = Orders::new(Memo::new(score, &rules), None, starts);
-        let Best { order, score, trace, .. } = (&mut { TO_THE_END }).drive(self, &mut orders, seed)?.solution;
-        Ok(SearchResult { score, weights: orders.memo.weights(&order), order, trace })
+        Ok({ TO_THE_END }.drive(self, &mut orders, seed)?.solution)
     }
 
     /// Searches from an order and so many random ones.
@@ -299,7 +298,7 @@ impl Topo {
         prepared: &Prepared,
         (first, restarts): (Vec<usize>, usize),
         seed: Seed,
-        drive: &mut impl Drive,
+        drive: &mut impl Drive<SearchResult>,
         warnings: Vec<String>,
     ) -> Result<Learned, TopoError> {
         let Prepared { s, rules, score, .. } = prepared;
@@ -308,8 +307,7 @@ impl Topo {
         let starts = starts(first, restarts, seed, rules);
         let mut orders = Orders::new(Memo::new(&**score, rules), gaussian, starts);
         let outcome = drive.drive(self, &mut orders, seed)?;
-        let weights = orders.memo.weights(&outcome.solution.order);
-        let learned = Learned::of(self, prepared, outcome.solution, weights, warnings)?;
+        let learned = Learned::of(self, prepared, outcome.solution, warnings)?;
         Ok(Learned { evaluations: outcome.evaluations, stopped_because: outcome.stopped_because, ..learned })
     }
 

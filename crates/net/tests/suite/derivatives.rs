@@ -3,6 +3,7 @@
 
 use thalweg_core::{Seed, normal};
 use thalweg_net::{Act, Directions, Graph, Mode, Op, Pass};
+use thalweg_testing::normals;
 
 use crate::common::{Case, dot, near};
 
@@ -153,8 +154,7 @@ fn jacobian_products_agree() {
         let along = Directions { theta: &[&dt], x: &[&dx] };
         pass.run(&c.net, &c.theta, &c.buffers, &c.x, along, Mode::train()).unwrap();
         let jv = pass.output_tangent(0).unwrap().to_vec();
-        let mut w = vec![0.0; jv.len()];
-        normal(&mut Seed(2).stream("w", 0), &mut w);
+        let w: Vec<f64> = normals(&mut Seed(2).stream("w", 0), jv.len());
         let mut g = vec![0.0; c.theta.len()];
         let at = c.net.graph().nodes.len();
         let gx = pass.vjp(&c.net, &c.theta, &c.buffers, &c.x, Mode::train(), at, &w, Some(&mut g)).unwrap();

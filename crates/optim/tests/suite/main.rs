@@ -2,6 +2,7 @@
 
 mod common;
 mod curvature;
+mod functions;
 mod reports;
 mod same_bits;
 mod schedule;

@@ -257,7 +257,7 @@ fn masked_weights_stay_exactly_zero() {
     check(Muon::default(), "muon");
     check(thalweg_optim::Lbfgs::default(), "lbfgs");
     let mut problem = blocks::<f32>(0.0);
-    let error = Masked::new(&mut problem, vec![true; 3]).err().expect("the mask is too short").to_string();
+    let error = Masked::new(&mut problem, vec![true; 3]).expect_err("the mask is too short").to_string();
     assert!(error.contains("the mask has 3 elements"), "{error}");
 }
 

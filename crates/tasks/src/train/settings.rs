@@ -126,8 +126,8 @@ pub struct Settings {
     /// Record the curvature's norm in each layer (adahessian)
     #[arg(long, help_heading = "Of the method", num_args = 0, default_missing_value = "true")]
     pub diagnostics: Option<bool>,
-    /// Any field of a method: `lr=0.1`, or `sgd.lr=0.1` for one of several
-    #[arg(long, help_heading = "Of the method", value_name = "FIELD=VALUE")]
+    /// Fields of methods: `lr=0.1`, or `sgd.lr=0.1` for one of several.
+    #[arg(skip)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub set: Vec<String>,
 

@@ -6,7 +6,8 @@ use thalweg_bilevel::{
     Batch, Bilevel, BilevelError, Continuation, Difference, DoubleLoop, Grad, Oracle, Set, SingleLoop,
     Solution, check, hypergradient, limit, lower, optimistic, penalty, report,
 };
-use thalweg_core::{Method, Problem, Run, RunError, Seed, Stop};
+use thalweg_core::{Method, Run, RunError, Seed, Stop};
+use thalweg_testing::same_bits;
 
 fn toy(name: &str) -> Toy {
     Toy::named(name).unwrap()
@@ -355,30 +356,11 @@ fn full_batches_are_deterministic() {
     near(&found.x, &[x[0] - alpha * f_x[0], x[1] - alpha * f_x[1]], 1e-15);
 }
 
-/// Resumed runs end in the same bits.
 #[test]
-fn resumed_runs_are_the_same() {
-    let folder = std::env::temp_dir().join(format!("thalweg-bilevel-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let file = folder.join("checkpoint.bin");
+fn threads_and_resumes_do_not_change_a_bit() {
     let problem = toy("least-squares").noisy(0.2);
     let method = SingleLoop { batch: 3, ..SingleLoop::default() };
-    let run = |steps: u64, file: Option<&std::path::Path>, resume: bool| {
-        let mut oracle = Oracle::new(&problem).unwrap();
-        let saver =
-            file.map(|f| thalweg_core::Checkpointer { path: f.into(), every: thalweg_core::Every::Steps(5) });
-        let mut run = Run::new(&method, &mut oracle).seed(Seed(3)).stop(Stop::Steps(steps)).checkpoint(saver);
-        if resume {
-            run = run.resume(file.unwrap()).unwrap();
-        }
-        let outcome = run.run().unwrap();
-        (outcome.solution, outcome.evaluations, oracle.save())
-    };
-    let whole = run(40, None, false);
-    run(20, Some(&file), false);
-    let resumed = run(40, Some(&file), true);
-    assert_eq!(whole, resumed);
-    std::fs::remove_dir_all(folder).unwrap();
+    same_bits(&method, || Oracle::new(&problem).unwrap(), 40, [20]);
 }
 
 /// `check` finds nothing wrong with the smooth toys, and a wrong gradient.

@@ -278,7 +278,10 @@ fn quadratics_know_their_hyper_objective() {
 
 /// Training and test file of a name.
 fn regularisation(name: &str, lo: f64, hi: f64) -> Option<Regularisation> {
-    let files = [shared_data(&format!("bilevel/{name}.train.svm.bz2"))?, shared_data(&format!("bilevel/{name}.test.svm.bz2"))?];
+    let files = [
+        shared_data(&format!("bilevel/{name}.train.svm.bz2"))?,
+        shared_data(&format!("bilevel/{name}.test.svm.bz2"))?,
+    ];
     let [(train, a), (test, b)] = read_svmlight(files)
         .unwrap()
         .map(|s| (Sparse::new(s.indptr, s.indices, s.values, s.columns).unwrap(), s.labels));

@@ -1,10 +1,16 @@
 //! Closed forms, invariances and a naive version.
 
-use thalweg_cbo::{
-    Alpha, Auto, Cbo, CboSwarm, Hopping, Limits, Noise, Search, Space, StopCause, Surface, Swarm,
-    TestFunction, alpha_for_ess, consensus, functions, laplace,
-};
-use thalweg_core::{Seed, normal};
+use thalweg_cbo::alpha::Alpha;
+use thalweg_cbo::consensus::{alpha_for_ess, consensus};
+use thalweg_cbo::method::cbo::{CboSwarm, Memory, Noise};
+use thalweg_cbo::search::Ended;
+use thalweg_cbo::space::Surface;
+use thalweg_cbo::{Algorithm, Answer, Auto, Cbo, Space, Swarm, laplace};
+use thalweg_core::{Seed, Stop, StopReason, normal};
+use thalweg_optim::blackbox::BlackBox;
+use thalweg_optim::functions::by_name as function;
+
+use crate::{by_name, search};
 
 fn close(a: f64, b: f64, tol: f64) {
     assert!((a - b).abs() <= tol, "{a} is not {b} to {tol}");
@@ -196,38 +202,16 @@ fn freezing_has_the_law_of_hopping() {
 #[test]
 fn memory_never_forgets_the_better() {
     let space = Space::cube(2, -5.12, 5.12);
-    let f = TestFunction::named("rastrigin", 2).unwrap();
+    let f = function("rastrigin", 2).unwrap();
     for beta in [None, Some(1e9)] {
-        let memory = Some(thalweg_cbo::Memory { beta, ..Default::default() });
-        let cbo = Cbo { memory, ..Cbo::default() };
-        let limits = Limits { max_evals: 20_000, target: Some(1e-6), ..Limits::default() };
-        let answer = cbo.minimize(&space, &f, &limits, Seed(1)).unwrap();
-        assert_eq!(answer.stop, StopCause::Target, "{beta:?}: {answer:?}");
+        let cbo = Cbo { memory: Some(Memory { beta, ..Memory::default() }), ..Cbo::default() };
+        let end = search(&cbo, &space, &f, &[Stop::Evaluations(20_000), Stop::Target(1e-6)], 1);
+        assert_eq!(end.stopped_because, StopReason::Target, "{beta:?}: {end:?}");
     }
 }
 
-#[test]
-fn minima_of_the_functions() {
-    for name in functions::names() {
-        let f = TestFunction::named(name, 2).unwrap();
-        assert_eq!(f.value(f.minimiser()), 0.0, "{name}");
-        let shifted = f.shifted(vec![0.3, -0.2]).unwrap().rotated(vec![0.6, -0.8, 0.8, 0.6]).unwrap();
-        assert!(shifted.value(&[0.3, -0.2]).abs() < 1e-15, "{name}");
-    }
-    let canyon = TestFunction::named("grandcanyon3noisy", 2).unwrap();
-    close(canyon.value(&[8.0, 8.0]), 39.0125366354, 1e-9);
-    close(canyon.value(&[1.0, 1.0]), 23.3868304899, 1e-9);
-    close(canyon.value(&[4.0, 2.0]), 10.6875, 1e-12);
-}
-
-fn sixty(
-    method: &dyn Search,
-    space: &Space,
-    f: &dyn thalweg_cbo::BlackBox,
-    target: f64,
-) -> thalweg_cbo::Answer {
-    let limits = Limits { max_evals: 60_000, target: Some(target), ..Limits::default() };
-    method.minimize(space, f, &limits, Seed(2)).unwrap()
+fn sixty(method: &Cbo, space: &Space, f: &dyn BlackBox, target: f64) -> Answer {
+    search(method, space, f, &[Stop::Evaluations(60_000), Stop::Target(target)], 2).solution
 }
 
 #[test]
@@ -253,10 +237,15 @@ fn surfaces_hold_the_answer() {
     close(answer.best_f, 3.0, 1e-3);
 }
 
+/// CBO, `auto` and hopping.
+fn all() -> [Algorithm; 3] {
+    ["cbo", "auto", "ch"].map(|name| Algorithm::named(name, Default::default()).unwrap())
+}
+
 #[test]
 fn bad_functions_are_survived() {
     let space = Space::cube(2, -3.0, 3.0);
-    let limits = Limits { max_evals: 5_000, target: Some(1e-2), ..Limits::default() };
+    let stops = [Stop::Evaluations(5_000), Stop::Target(1e-2)];
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let nasty = |x: &[f64]| match x[0] {
@@ -265,34 +254,37 @@ fn bad_functions_are_survived() {
         x if x < 0.0 => f64::INFINITY,
         _ => (x[0] - 1.0).powi(2) + x[1] * x[1],
     };
-    let methods = [&Cbo::default() as &dyn Search, &Auto::default(), &Hopping::default()];
-    let answers = methods.map(|m| m.minimize(&space, &nasty, &limits, Seed(1)));
+    let ends = all().map(|m| by_name(&m, &space, &nasty, &stops, 1));
     std::panic::set_hook(hook);
-    for answer in answers.map(Result::unwrap) {
+    for end in ends {
+        let answer = end.unwrap().solution;
         assert!(answer.best_f <= 1e-2 && answer.failures > 0, "{answer:?}");
     }
     let never = |_: &[f64]| f64::NAN;
-    let error = Auto::default().minimize(&space, &never, &limits, Seed(1)).unwrap_err().to_string();
+    let error = by_name(&all()[1], &space, &never, &stops, 1).unwrap_err().to_string();
     assert!(error.contains("no finite objective value") && error.contains('['), "{error}");
     let deep = |x: &[f64]| if x[0] > 2.0 { f64::NEG_INFINITY } else { -x[0] };
-    let answer = Cbo::default().minimize(&space, &deep, &limits, Seed(1)).unwrap();
-    assert_eq!(answer.stop, StopCause::Unbounded);
+    let end = search(&Cbo::default(), &space, &deep, &stops, 1);
+    assert_eq!((end.stopped_because, end.solution.ended), (StopReason::Target, Some(Ended::Unbounded)));
+    let end = search(&Cbo::default(), &space, &deep, &stops[..1], 1);
+    assert!(end.stopped_because == StopReason::Method && end.why().contains("−∞"), "{end:?}");
 }
 
 #[test]
 fn one_unknown_and_small_budgets() {
     let f = |x: &[f64]| (x[0] - 0.5).powi(2);
-    let limits = |max_evals| Limits { max_evals, ..Limits::default() };
+    let stops = [Stop::Evaluations(3000)];
     let space = Space::cube(1, -2.0, 2.0);
-    for method in [&Cbo::default() as &dyn Search, &Auto::default(), &Hopping::default()] {
-        let answer = method.minimize(&space, &f, &limits(3000), Seed(1)).unwrap();
-        assert!(answer.best_f < 1e-4 && answer.evals <= 3000, "{answer:?}");
+    for method in all() {
+        let answer = by_name(&method, &space, &f, &stops, 1).unwrap().solution;
+        assert!(answer.best_f < 1e-4 && answer.evaluations <= 3000, "{answer:?}");
     }
-    assert!(Cbo::default().minimize(&space, &f, &limits(20), Seed(1)).is_err());
+    let cbo = &all()[0];
+    assert!(cbo.check_budget(&space, 20).is_err());
     let point = Space::around(vec![1.0], 0.0);
-    assert!(Cbo::default().minimize(&point, &f, &limits(3000), Seed(1)).is_err());
+    assert!(by_name(cbo, &point, &f, &stops, 1).is_err() && cbo.check(&point).is_err());
     let reversed = Space::cube(1, 2.0, -2.0);
-    let error = Cbo::default().minimize(&reversed, &f, &limits(3000), Seed(1)).unwrap_err().to_string();
+    let error = by_name(cbo, &reversed, &f, &stops, 1).unwrap_err().to_string();
     assert!(error.contains("coordinate 0"), "{error}");
 }
 
@@ -300,12 +292,9 @@ fn one_unknown_and_small_budgets() {
 fn any_number_of_threads_gives_the_same_bits() {
     let slow = |x: &[f64]| (0..2000).fold(x[0] * x[0] + x[1] * x[1], |v, k| v + 1e-12 * f64::from(k).sin());
     let run = |threads| {
-        let limits = Limits { max_evals: 6_000, ..Limits::default() };
-        thalweg_testing::on_threads(threads, || {
-            let answer =
-                Auto::default().minimize(&Space::cube(2, -4.0, 5.0), &slow, &limits, Seed(5)).unwrap();
-            (answer.best_x, answer.best_f, answer.evals, answer.consensus)
-        })
+        let (auto, stops) = (Auto::default(), [Stop::Evaluations(6_000)]);
+        let space = Space::cube(2, -4.0, 5.0);
+        thalweg_testing::on_threads(threads, || search(&auto, &space, &slow, &stops, 5).solution)
     };
     let one = run(1);
     assert!(run(2) == one && run(8) == one);

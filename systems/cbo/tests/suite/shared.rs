@@ -1,44 +1,49 @@
 //! The benchmark's shifted functions and the published phase diagram.
 
 use rayon::prelude::*;
-use thalweg_cbo::{Alpha, Auto, Cbo, Limits, Noise, Runs, Search, Space, TestFunction};
-use thalweg_core::Seed;
+use thalweg_cbo::alpha::Alpha;
+use thalweg_cbo::method::cbo::Noise;
+use thalweg_cbo::{Algorithm, Auto, Cbo, Runs, Space};
+use thalweg_core::{Seed, Stop};
+use thalweg_optim::functions::{TestFunction, by_name as function};
 use thalweg_testing::shared_data;
+
+use crate::{by_name, search};
 
 fn shifts(name: &str) -> Option<Vec<TestFunction>> {
     let mut reader = csv::Reader::from_path(shared_data("cbo/shifts_d10.csv")?).unwrap();
     let rows = reader.records().map(Result::unwrap).filter(|r| &r[0] == name);
     let one = |row: csv::StringRecord| {
         let shift = row.iter().skip(3).map(|x| x.parse().unwrap()).collect();
-        TestFunction::named(name, 10).unwrap().shifted(shift).unwrap()
+        function(name, 10).unwrap().shifted(shift).unwrap()
     };
     Some(rows.map(one).collect())
 }
 
-fn runs(method: &dyn Search, all: &[TestFunction], max_evals: u64) -> Runs {
-    let limits = Limits { max_evals, target: Some(1e-3), ..Limits::default() };
+fn runs(method: &Algorithm, all: &[TestFunction]) -> Runs {
+    let stops = [Stop::Evaluations(200_000), Stop::Target(1e-3)];
     Runs::make(all.len() as u64, Seed(1), |k, seed| {
         let f = &all[k as usize];
-        method.minimize(&Space::cube(10, -f.half_width(), f.half_width()), f, &limits, seed)
+        by_name(method, &Space::cube(10, -f.half_width(), f.half_width()), f, &stops, seed.0)
     })
     .unwrap()
 }
 
 #[test]
 fn classic_functions_in_ten_dimensions() {
-    let cbo = Cbo { particles: 200, ..Cbo::default() };
+    let cbo = Algorithm::Cbo(Cbo { particles: 200, ..Cbo::default() });
     for (name, ert) in [("sphere", 17_300.0), ("rastrigin", 40_620.0), ("ackley", 35_500.0)] {
         let Some(all) = shifts(name) else { return };
-        let found = runs(&cbo, &all, 200_000);
+        let found = runs(&cbo, &all);
         assert!(found.successes >= 7, "{name}: {} of 10", found.successes);
         // Of the runs that succeed, since one that fails spends the whole budget.
-        let hits = found.answers.iter().filter(|a| a.best_f <= 1e-3);
-        let ours = hits.map(|a| a.evals as f64).sum::<f64>() / found.successes as f64;
+        let hits = found.outcomes.iter().map(|o| &o.solution).filter(|a| a.best_f <= 1e-3);
+        let ours = hits.map(|a| a.evaluations as f64).sum::<f64>() / found.successes as f64;
         assert!(ours < 1.8 * ert && ours > ert / 1.8, "{name}: {ours}");
     }
     // `auto` is never much worse than the better of its parts.
     for (name, limit) in [("sphere", 3_000.0), ("rosen", 20_000.0), ("rastrigin", 122_000.0)] {
-        let found = runs(&Auto::default(), &shifts(name).unwrap(), 200_000);
+        let found = runs(&Algorithm::Auto(Auto::default()), &shifts(name).unwrap());
         assert!(found.ert.is_some_and(|e| e < limit), "{name}: {:?}", found.ert);
     }
 }
@@ -49,7 +54,7 @@ fn success_rates_of_truncated_noise() {
         return;
     }
     // Cells of the published table at which few steps decide.
-    let f = TestFunction::named("rastrigin25", 4).unwrap();
+    let f = function("rastrigin25", 4).unwrap();
     for (sigma, cap, rate) in [(0.9, Some(1.0), 1.0), (1.2, None, 0.02)] {
         let cbo = Cbo {
             particles: 100,
@@ -61,11 +66,8 @@ fn success_rates_of_truncated_noise() {
             ..Cbo::default()
         };
         let space = Space::around(vec![1.0; 4], 2000f64.sqrt());
-        let limits = Limits { max_evals: 510_000, max_iters: Some(5000), ..Limits::default() };
-        let hit = |k| {
-            let answer = cbo.minimize(&space, &f, &limits, Seed(k)).unwrap();
-            usize::from(answer.consensus_f < 0.1)
-        };
+        let stops = [Stop::Evaluations(510_000), Stop::Steps(5000)];
+        let hit = |k| usize::from(search(&cbo, &space, &f, &stops, k).solution.consensus_f < 0.1);
         let hits: usize = (0..20).into_par_iter().map(hit).sum();
         assert!((hits as f64 / 20.0 - rate).abs() < 0.2, "σ = {sigma}, M = {cap:?}: {hits} of 20");
     }

@@ -5,6 +5,7 @@ use thalweg_convex_relu::{
     RobustProgram, Samples, Solver, feasible_dual, robust_patterns,
 };
 use thalweg_core::Seed;
+use thalweg_testing::normals;
 
 fn samples() -> Samples {
     Samples::new(vec![1.0, -1.0], 1).unwrap()
@@ -82,8 +83,7 @@ fn in_boxes_too_wide_for_others_the_pattern_of_a_linear_model_is_left() {
 
 #[test]
 fn eps_zero_is_the_plain_program_and_values_rise_with_eps() {
-    let mut x = vec![0.0; 8 * 2];
-    thalweg_core::normal(&mut Seed(5).stream("x", 0), &mut x);
+    let x: Vec<f64> = normals(&mut Seed(5).stream("x", 0), 8 * 2);
     let samples = Samples::new(x, 2).unwrap();
     let y: Vec<f64> = samples.rows().map(|x| if x[0] + 0.3 * x[1] > 0.0 { 1.0 } else { -1.0 }).collect();
     for loss in Loss::ALL {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use thalweg_convex_relu::{
-    Admm, AdmmPaper, Algorithm, BlockProgram, DenseProgram, Geometry, Loss, Network, Patterns,
-    Program, Rbcd, Samples, Scp, Solver, Training, count, exact, feasible_dual, grow, merge, path, reduce,
-    sampling_bound, unit_vectors,
+    Admm, AdmmPaper, Algorithm, BlockProgram, DenseProgram, Geometry, Loss, Network, Patterns, Program, Rbcd,
+    Samples, Scp, Solver, Training, count, exact, feasible_dual, grow, merge, path, reduce, sampling_bound,
+    unit_vectors,
 };
-use thalweg_core::{Objective, Run, Seed, Stop, normal};
+use thalweg_core::{Objective, Run, Seed, Stop};
 use thalweg_optim::Adam;
 use thalweg_testing::{close, normals, on_threads, same_bits};
 
@@ -108,8 +108,7 @@ proptest! {
         let certified = exact(&program).unwrap();
         let optimum = certified.certificate.objective;
         prop_assert!(certified.certificate.dual_bound <= optimum * (1.0 + 1e-9));
-        let mut theta = vec![0.0; 14];
-        normal(&mut Seed(seed).stream("theta", 0), &mut theta);
+        let mut theta: Vec<f64> = normals(&mut Seed(seed).stream("theta", 0), 14);
         theta.iter_mut().for_each(|t| *t *= size);
         let (theta, bound) = feasible_dual(&program, &theta, &mut Vec::new()).unwrap();
         prop_assert!(bound <= optimum * (1.0 + 1e-6), "{bound} {optimum}");

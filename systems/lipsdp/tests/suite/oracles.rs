@@ -1,8 +1,8 @@
 //! What the specification lists as correctness oracles, each against an independent computation.
 
-use thalweg_core::{Seed, normal};
+use thalweg_core::Seed;
 use thalweg_lipsdp::*;
-use thalweg_testing::{gaussian, orthogonal};
+use thalweg_testing::{gaussian, normals, orthogonal};
 
 use crate::common::*;
 
@@ -263,8 +263,7 @@ fn certified_accuracy_is_below_attacked_accuracy() {
     let net = random(&act("maxmin"), &[5, 8, 8, 3], 8);
     let samples: Vec<Vec<f64>> = (0..60)
         .map(|i| {
-            let mut x = vec![0.0; 5];
-            normal(&mut Seed(4).stream("samples", i), &mut x);
+            let x: Vec<f64> = normals(&mut Seed(4).stream("samples", i), 5);
             x
         })
         .collect();

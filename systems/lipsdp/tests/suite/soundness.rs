@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 use rayon::prelude::*;
-use thalweg_core::{Seed, normal};
+use thalweg_core::Seed;
 use thalweg_lipsdp::*;
-use thalweg_testing::gaussian;
+use thalweg_testing::{gaussian, normals};
 
 use crate::common::*;
 
@@ -78,8 +78,7 @@ fn no_certificate_is_below_a_sampled_bound() {
 /// One pair of runs, through the activation itself.
 fn secant(act: &Activation, width: usize, seed: u64) -> Option<(Vec<f64>, Vec<f64>)> {
     let net = Network::new(width, vec![Block::Activation(act.clone())]).unwrap();
-    let mut z = vec![0.0; 2 * width];
-    normal(&mut Seed(seed).stream("pair", 0), &mut z);
+    let z: Vec<f64> = normals(&mut Seed(seed).stream("pair", 0), 2 * width);
     let (a, b) = z.split_at(width);
     let (x, y) = (net.forward(a)?, net.forward(b)?);
     let minus = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<_>>();

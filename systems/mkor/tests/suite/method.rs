@@ -9,9 +9,7 @@ use thalweg_mkor::{
 use thalweg_optim::{Adam, AdamW, Lamb, Muon, Sgd};
 use thalweg_testing::{bits, close, on_threads};
 
-use crate::common::{
-    Given, Op, Tiny, descent, inverse, linear, mkor, momentum, refusal, run, times, wave,
-};
+use crate::common::{Given, Op, Tiny, descent, inverse, linear, mkor, momentum, refusal, run, times, wave};
 
 fn step<P: Layered, M: Method<P>>(method: &M, problem: &mut P, state: &mut M::State, t: u64) -> Progress {
     problem.begin_step(t).unwrap();

@@ -2,13 +2,14 @@
 
 use faer::Mat;
 use proptest::prelude::*;
-use thalweg_core::{Problem, Run, Seed, Stop, normal};
+use thalweg_core::{Problem, Run, Seed, Stop};
 use thalweg_linalg::dense::{Lu, lambda_min, product};
 use thalweg_relax::{
     Arm, Axis, Csr, Heat, Interval, JointModel, Matrix, Method, Order, Pilot, Policy, Reason, RelaxError,
     Sequence, Shift, Shifted, Solver, Steer, Stencil, Surrogates, Workspace, inverse_gap_weighting,
     least_squares, log_grid, omega_grid, theory, tsallis_probabilities,
 };
+use thalweg_testing::normals;
 
 fn close(a: f64, b: f64, tol: f64) {
     assert!((a - b).abs() <= tol * b.abs().max(1e-300), "{a} is not {b}");
@@ -327,8 +328,7 @@ fn failures_of_a_solve() {
 
 /// A random symmetric, strictly diagonally dominant matrix.
 fn random_spd(n: usize, seed: u64) -> Csr {
-    let mut values = vec![0.0; n * n];
-    normal(&mut Seed(seed).stream("matrix", 0), &mut values);
+    let values: Vec<f64> = normals(&mut Seed(seed).stream("matrix", 0), n * n);
     let off = |i: usize, j: usize| {
         if (i + 2 * j).is_multiple_of(3) || i + 1 == j { values[i * n + j] } else { 0.0 }
     };
@@ -375,8 +375,7 @@ fn naive_sor(a: &Mat<f64>, b: &[f64], omega: f64, tol: f64) -> (usize, Vec<f64>)
 }
 
 fn vector(n: usize, seed: u64) -> Vec<f64> {
-    let mut v = vec![0.0; n];
-    normal(&mut Seed(seed).stream("vector", 0), &mut v);
+    let v: Vec<f64> = normals(&mut Seed(seed).stream("vector", 0), n);
     v
 }
 

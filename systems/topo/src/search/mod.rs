@@ -88,24 +88,15 @@ impl Walk {
     }
 }
 
-/// What a search over a score of the user's own found.
+/// What the best of all walks found.
 #[derive(Clone, Debug)]
 pub struct SearchResult {
-    /// The score.
-    pub score: f64,
     /// The order.
-    pub order: Vec<usize>,
-    /// Its best weights.
-    pub weights: Mat<f64>,
-    /// Scores after each round.
-    pub trace: Vec<f64>,
-}
-
-/// What the best of all walks found.
-pub(crate) struct Best {
     pub order: Vec<usize>,
     /// Its score.
     pub score: f64,
+    /// Its best weights: `[(from, to)]`.
+    pub weights: Mat<f64>,
     /// Scores after each round, the start's first; falling.
     pub trace: Vec<f64>,
     /// Where each walk ended.
@@ -115,7 +106,7 @@ pub(crate) struct Best {
 /// One step is a round of every walk that goes on; where nodes take turns, one turn.
 impl Method<Orders<'_>> for Topo {
     type State = Vec<Walk>;
-    type Solution = Best;
+    type Solution = SearchResult;
 
     fn name(&self) -> &'static str {
         "topo"
@@ -150,7 +141,7 @@ impl Method<Orders<'_>> for Topo {
         })
     }
 
-    fn finish(&self, orders: &mut Orders, walks: Vec<Walk>) -> Result<Best, MethodError> {
+    fn finish(&self, orders: &mut Orders, walks: Vec<Walk>) -> Result<SearchResult, MethodError> {
         // A walk that was stopped within a round is where its last move led.
         let sum = |walk: &Walk| match walk.moves {
             0 => orders.plain(walk.sum()),
@@ -161,9 +152,10 @@ impl Method<Orders<'_>> for Topo {
         let best = best.ok_or(MethodError::Empty)?; // no start, no walk
         let total = |sum: f64| orders.memo.inner().total(sum);
         let Walk { order, trace, .. } = &walks[best];
-        Ok(Best {
+        Ok(SearchResult {
             order: order.clone(),
             score: total(sums[best]),
+            weights: orders.memo.weights(order),
             trace: trace.iter().map(|sum| total(orders.plain(*sum))).collect(),
             ends: sums.into_iter().map(total).collect(),
         })

@@ -1,9 +1,9 @@
 //! What the specification lists as correctness oracles, each against an independent computation.
 
 use proptest::prelude::*;
-use thalweg_core::{Interrupt, Seed, Stop, StopReason, normal};
+use thalweg_core::{Interrupt, Seed, Stop, StopReason};
 use thalweg_linalg::dense::{Lu, product, solve};
-use thalweg_testing::on_threads;
+use thalweg_testing::{normals, on_threads};
 use thalweg_topo::baselines::{Dagma, Notears};
 use thalweg_topo::factor::Move;
 use thalweg_topo::graph::{edges, positions, topological_order};
@@ -297,8 +297,7 @@ fn a_stopped_search_gives_its_best_so_far() {
 #[test]
 fn bad_data_are_named() {
     let data = |f: &dyn Fn(usize, usize) -> f64| Mat::from_fn(30, 4, f);
-    let mut z = vec![0.0; 120];
-    normal(&mut Seed(1).stream("bad", 0), &mut z);
+    let z: Vec<f64> = normals(&mut Seed(1).stream("bad", 0), 120);
     let noise = |i: usize, j: usize| z[4 * i + j];
     let of = |x: Mat<f64>| {
         Sample::unnamed(x).and_then(|s| Topo::default().fit(&s, &FitOptions::default())).unwrap_err()

@@ -3,10 +3,14 @@
 
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use thalweg_core::{Invalid, Seed, normal};
+use thalweg_core::{Invalid, Method, MethodError, Progress, Seed, normal};
 
-use crate::search::{pack, unpack};
-use crate::{Alpha, CboError, Facts, Search, Space, Swarm, consensus};
+use super::Diagnostics;
+use crate::alpha::Alpha;
+use crate::consensus::consensus;
+use crate::search::State;
+use crate::space::Start;
+use crate::{Answer, CboError, SearchProblem, Space, Swarm};
 
 /// Consensus hopping (CH) of *Gradient is All You Need?*, arXiv:2306.09778.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,33 +43,75 @@ impl Default for Hopping {
     }
 }
 
-impl Search for Hopping {
-    fn validate(&self, _: &Space) -> Result<(), CboError> {
-        Invalid::count("particles", self.particles)?;
-        Invalid::positive("width", self.width.unwrap_or(1.0))?;
-        Invalid::share("width_factor", self.width_factor)?;
-        Invalid::count("width_every", self.width_every)?;
-        Invalid::at_least_zero("width_min", self.width_min)?;
-        Ok(self.alpha.validate()?)
+impl Hopping {
+    /// Names the bad field of the method or the space.
+    ///
+    /// # Errors
+    /// A field outside its range.
+    pub fn check(&self, space: &Space) -> Result<(), CboError> {
+        self.validate()?;
+        space.validate()
     }
 
-    fn swarm(&self, space: &Space, seed: Seed) -> Box<dyn Swarm + '_> {
+    /// The cloud before its first step. The settings must be valid.
+    pub fn swarm(&self, space: &Space, seed: Seed) -> HoppingSwarm {
         let mut rng = seed.stream("hopping", 0);
         let mut c = vec![0.0; space.dim];
         space.sample(&mut rng, &mut c);
-        if let crate::Start::Normal { mean, .. } = &space.start {
+        if let Start::Normal { mean, .. } = &space.start {
             c.copy_from_slice(mean);
             space.project(&mut c);
         }
         let mean_side = space.widths().iter().sum::<f64>() / space.dim as f64;
         let width = self.width.unwrap_or(if mean_side > 0.0 { 0.1 * mean_side } else { 1.0 });
-        let (space, facts) = (space.clone(), Facts::default());
-        Box::new(Hopper { settings: self.clone(), space, rng, width, c, cloud: Vec::new(), step: 0, facts })
+        let (space, diagnostics) = (space.clone(), Diagnostics::default());
+        HoppingSwarm { settings: self.clone(), space, rng, width, c, cloud: Vec::new(), step: 0, diagnostics }
     }
 }
 
-#[derive(Serialize, Deserialize)]
-struct Hopper {
+impl Method<SearchProblem<'_>> for Hopping {
+    type State = State<HoppingSwarm>;
+    type Solution = Answer;
+
+    fn name(&self) -> &'static str {
+        "ch"
+    }
+
+    fn validate(&self) -> Result<(), Invalid> {
+        Invalid::count("particles", self.particles)?;
+        Invalid::positive("width", self.width.unwrap_or(1.0))?;
+        Invalid::share("width_factor", self.width_factor)?;
+        Invalid::count("width_every", self.width_every)?;
+        Invalid::at_least_zero("width_min", self.width_min)?;
+        self.alpha.validate()
+    }
+
+    fn init(&self, problem: &mut SearchProblem<'_>, seed: Seed) -> Result<Self::State, MethodError> {
+        self.check(problem.space())?;
+        let swarm = self.swarm(problem.space(), seed);
+        Ok(State::new(problem, swarm))
+    }
+
+    fn step(
+        &self,
+        problem: &mut SearchProblem<'_>,
+        state: &mut Self::State,
+    ) -> Result<Progress, MethodError> {
+        state.step(problem)
+    }
+
+    fn upcoming(&self, state: &Self::State) -> u64 {
+        state.upcoming()
+    }
+
+    fn finish(&self, problem: &mut SearchProblem<'_>, state: Self::State) -> Result<Answer, MethodError> {
+        state.finish(problem)
+    }
+}
+
+/// The cloud of [`Hopping`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HoppingSwarm {
     settings: Hopping,
     space: Space,
     rng: ChaCha8Rng,
@@ -73,10 +119,14 @@ struct Hopper {
     c: Vec<f64>,
     cloud: Vec<f64>,
     step: u64,
-    facts: Facts,
+    diagnostics: Diagnostics,
 }
 
-impl Swarm for Hopper {
+impl Swarm for HoppingSwarm {
+    fn next(&self) -> usize {
+        self.settings.particles
+    }
+
     fn ask(&mut self) -> &[f64] {
         self.cloud.resize(self.settings.particles * self.space.dim, 0.0);
         normal(&mut self.rng, &mut self.cloud);
@@ -91,7 +141,7 @@ impl Swarm for Hopper {
         let alpha = self.settings.alpha.at(values);
         if let Some(found) = consensus(&self.cloud, self.space.dim, values, alpha) {
             self.c = found.point;
-            self.facts = Facts { ess: found.ess, alpha, noise: self.width };
+            self.diagnostics = Diagnostics { ess: found.ess, alpha, noise: self.width };
         }
         self.step += 1;
         if self.step.is_multiple_of(self.settings.width_every) {
@@ -107,16 +157,7 @@ impl Swarm for Hopper {
         self.width
     }
 
-    fn facts(&self) -> Facts {
-        self.facts
-    }
-
-    fn save(&self) -> Result<Vec<u8>, CboError> {
-        pack(self)
-    }
-
-    fn restore(&mut self, saved: &[u8]) -> Result<(), CboError> {
-        *self = unpack(saved)?;
-        Ok(())
+    fn diagnostics(&self) -> Diagnostics {
+        self.diagnostics
     }
 }

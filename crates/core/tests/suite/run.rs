@@ -180,7 +180,7 @@ fn victim() {
 fn a_run_killed_at_random_moments_ends_in_the_same_bits() {
     let spawn = |folder: &Path| {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "victim"]).env("THALWEG_KILL_TEST", folder);
+        command.args(["--exact", "run::victim"]).env("THALWEG_KILL_TEST", folder);
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     };
     let (calm, rough) = (tempdir().unwrap(), tempdir().unwrap());
@@ -478,12 +478,7 @@ fn the_recorder_writes_null_for_what_is_not_a_number() {
         tick.note("broken", f64::NAN);
         Ok(ControlFlow::Continue(()))
     };
-    toy_run(&mut p)
-        .stop(Stop::Steps(1))
-        .each(1, note)
-        .observe(Recorder::new(&path, 0))
-        .run()
-        .unwrap();
+    toy_run(&mut p).stop(Stop::Steps(1)).each(1, note).observe(Recorder::new(&path, 0)).run().unwrap();
     let records = records(&path);
     assert_eq!((&records[0]["broken"], &records[0]["step"]), (&serde_json::Value::Null, &1.into()));
 }
@@ -503,4 +498,70 @@ fn nothing_moves_is_a_rule_that_a_resumed_run_keeps() {
     assert_eq!((resumed.steps, resumed.stopped_because), (whole.steps, StopReason::Still));
     let never = Stop::Still { metric: None, within: -1.0, steps: 4 };
     assert!(toy_run(&mut Bowl::default()).stop(never).run().unwrap_err().to_string().contains("within"));
+}
+
+/// [`Toy`] that says what it needs; where the fourth step follows three others in one process, its problem
+/// is stopped in the middle of it.
+#[derive(Serialize)]
+struct Hurried;
+
+impl Method<Bowl> for Hurried {
+    type State = ToyState;
+    type Solution = (Vec<f64>, f64);
+    fn name(&self) -> &'static str {
+        "hurried"
+    }
+    fn validate(&self) -> Result<(), Invalid> {
+        Ok(())
+    }
+    fn init(&self, p: &mut Bowl, seed: Seed) -> Result<ToyState, MethodError> {
+        TOY.init(p, seed)
+    }
+    fn step(&self, p: &mut Bowl, s: &mut ToyState) -> Result<Progress, MethodError> {
+        match (p.batch, p.dynamic) {
+            (3, 3) => Err(MethodError::Stopped(StopReason::Time)),
+            _ => TOY.step(p, s),
+        }
+    }
+    fn upcoming(&self, _: &ToyState) -> u64 {
+        3
+    }
+    fn finish(&self, p: &mut Bowl, s: ToyState) -> Result<Self::Solution, MethodError> {
+        TOY.finish(p, s)
+    }
+}
+
+#[test]
+fn a_step_stopped_in_its_middle_does_not_count() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("checkpoint");
+    let saver = Checkpointer { path: path.clone(), every: Every::Steps(100) };
+    let mut p = Bowl::default();
+    let cut = Run::new(&Hurried, &mut p).seed(Seed(1)).checkpoint(saver).stop(Stop::Steps(STEPS));
+    let cut = cut.run().unwrap();
+    assert_eq!((cut.steps, cut.evaluations, cut.stopped_because), (3, 6, StopReason::Time));
+    let mut p = Bowl::default();
+    let whole = Run::new(&Hurried, &mut p).seed(Seed(1)).stop(Stop::Steps(STEPS)).resume(&path).unwrap();
+    let whole = whole.run().unwrap();
+    let plain = Run::new(&TOY, &mut Bowl::default()).seed(Seed(1)).stop(Stop::Steps(STEPS)).run().unwrap();
+    assert_eq!((whole.steps, bits(&whole.solution)), (STEPS, bits(&plain.solution)));
+}
+
+#[test]
+fn a_budget_pays_for_the_next_step_and_the_end() {
+    // Steps of 2 evaluations, 1 more for the end: after the second step 3 more would be 7.
+    let run = |n| Run::new(&Hurried, &mut Bowl::default()).stop(Stop::Evaluations(n)).run().unwrap();
+    for (budget, steps) in [(2, 0), (3, 1), (4, 1), (5, 2), (6, 2)] {
+        let end = run(budget);
+        assert_eq!((end.steps, end.stopped_because), (steps, StopReason::Evaluations), "{budget}");
+    }
+}
+
+#[test]
+fn a_metric_below_its_limit_ends_a_run() {
+    let small = Stop::Below { metric: "grad_max", value: 2.0 };
+    let end = toy_run(&mut Bowl::default()).stop(small).run().unwrap();
+    assert!(end.stopped_because == StopReason::Below && end.progress.metric("grad_max") < Some(2.0));
+    let never = Stop::Below { metric: "grad_max", value: f64::NAN };
+    assert!(toy_run(&mut Bowl::default()).stop(never).run().unwrap_err().to_string().contains("grad_max"));
 }

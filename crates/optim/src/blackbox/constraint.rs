@@ -8,9 +8,9 @@
 //! ours: by a factor after each iteration whose leading particle (at α = ∞ the consensus) is infeasible.
 
 use serde::{Deserialize, Serialize};
-use thalweg_core::Invalid;
+use thalweg_core::{Invalid, StopReason};
 
-use crate::BlackBox;
+use super::BlackBox;
 
 /// What a violation costs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,13 +34,14 @@ impl Default for Penalty {
 
 impl Penalty {
     /// Names the bad field, its value and its legal range.
+    ///
+    /// # Errors
+    /// A field outside its range.
     pub fn validate(&self) -> Result<(), Invalid> {
-        let finite = |legal, name, value: f64, range| {
-            Invalid::check(legal && value.is_finite(), &format!("penalty.{name}"), value, range)
-        };
-        finite(self.weight > 0.0, "weight", self.weight, "a number > 0")?;
-        finite(self.growth >= 1.0, "growth", self.growth, "a number ≥ 1")?;
-        finite(self.tolerance >= 0.0, "tolerance", self.tolerance, "a number ≥ 0")
+        let growth = self.growth;
+        Invalid::positive("penalty.weight", self.weight)?;
+        Invalid::check(growth >= 1.0 && growth.is_finite(), "penalty.growth", growth, "a number ≥ 1")?;
+        Invalid::at_least_zero("penalty.tolerance", self.tolerance)
     }
 
     /// The weight after an infeasible iteration; it stays where sums with it are still finite.
@@ -99,15 +100,14 @@ type Function<'a> = Box<dyn Fn(&[f64]) -> f64 + Sync + 'a>;
 /// anything else this is the function plus its penalty at the first weight.
 ///
 /// ```
-/// use thalweg_cbo::{Cbo, Constrained, Limits, Penalty, Search, Space};
-/// use thalweg_core::Seed;
+/// use thalweg_optim::blackbox::{BlackBox, Constrained, Penalty};
 ///
-/// // The point of the disc |x| ≤ 1 with the least x₀ + x₁.
+/// // x₀ + x₁ in the disc |x| ≤ 1.
 /// let f = Constrained::new(|x: &[f64]| x[0] + x[1], Penalty::default())
 ///     .at_most_zero(|x| x[0] * x[0] + x[1] * x[1] - 1.0);
-/// let answer = Cbo::default().minimize(&Space::cube(2, -3.0, 3.0), &f, &Limits::default(), Seed(1))?;
-/// assert!(answer.best_feasible && (answer.best_f + 2f64.sqrt()).abs() < 1e-3);
-/// # Ok::<(), thalweg_cbo::CboError>(())
+/// let mut values = [0.0; 2];
+/// f.values(&[0.5, 0.5, 1.0, 1.0], 2, &mut values);
+/// assert_eq!(values, [1.0, 3.0]);
 /// ```
 pub struct Constrained<'a, F> {
     f: F,
@@ -161,6 +161,10 @@ impl<F: BlackBox> BlackBox for Constrained<'_, F> {
         for (g, out) in all.zip(constraints.chunks_exact_mut(values.len())) {
             g.as_ref().values(points, dim, out);
         }
+    }
+
+    fn stopped(&self) -> Option<StopReason> {
+        self.f.stopped()
     }
 
     fn complaint(&self) -> Option<String> {

@@ -5,12 +5,13 @@
 
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use thalweg_core::{Invalid, Seed, normal};
+use thalweg_core::{Invalid, Method, MethodError, Progress, Seed, normal};
 use thalweg_linalg::vector::dot_in_turn as dot;
 
-use crate::eigen::Frame;
-use crate::search::{pack, unpack};
-use crate::{CboError, Facts, Search, Space, StopCause, Swarm};
+use super::Diagnostics;
+use crate::frame::Frame;
+use crate::search::{Ended, State};
+use crate::{Answer, CboError, SearchProblem, Space, Swarm};
 
 /// Hopping with adapted covariance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,8 +34,17 @@ impl Adaptive {
         if self.particles > 0 { self.particles } else { 4 + (3.0 * (dim as f64).ln()) as usize }
     }
 
-    /// The cloud around a point of the start.
-    pub(crate) fn somewhere(&self, space: &Space, seed: Seed) -> AdaptiveSwarm {
+    /// Names the bad field of the method or the space.
+    ///
+    /// # Errors
+    /// A field outside its range.
+    pub fn check(&self, space: &Space) -> Result<(), CboError> {
+        self.validate()?;
+        space.validate()
+    }
+
+    /// The cloud before its first step, around a point of the start. The settings must be valid.
+    pub fn swarm(&self, space: &Space, seed: Seed) -> AdaptiveSwarm {
         let mut rng = seed.stream("adaptive", 0);
         let mut mean = vec![0.0; space.dim];
         space.sample(&mut rng, &mut mean);
@@ -47,20 +57,46 @@ impl Adaptive {
     }
 }
 
-impl Search for Adaptive {
-    fn validate(&self, _: &Space) -> Result<(), CboError> {
-        let legal = self.particles == 0 || self.particles > 3;
-        Invalid::check(legal, "particles", self.particles, "at least 4, or 0 for 4 + 3 ln d")?;
-        Ok(Invalid::positive("width", self.width)?)
+impl Method<SearchProblem<'_>> for Adaptive {
+    type State = State<AdaptiveSwarm>;
+    type Solution = Answer;
+
+    fn name(&self) -> &'static str {
+        "adaptive"
     }
 
-    fn swarm(&self, space: &Space, seed: Seed) -> Box<dyn Swarm + '_> {
-        Box::new(self.somewhere(space, seed))
+    fn validate(&self) -> Result<(), Invalid> {
+        let legal = self.particles == 0 || self.particles > 3;
+        Invalid::check(legal, "particles", self.particles, "at least 4, or 0 for 4 + 3 ln d")?;
+        Invalid::positive("width", self.width)
+    }
+
+    fn init(&self, problem: &mut SearchProblem<'_>, seed: Seed) -> Result<Self::State, MethodError> {
+        self.check(problem.space())?;
+        let swarm = self.swarm(problem.space(), seed);
+        Ok(State::new(problem, swarm))
+    }
+
+    fn step(
+        &self,
+        problem: &mut SearchProblem<'_>,
+        state: &mut Self::State,
+    ) -> Result<Progress, MethodError> {
+        state.step(problem)
+    }
+
+    fn upcoming(&self, state: &Self::State) -> u64 {
+        state.upcoming()
+    }
+
+    fn finish(&self, problem: &mut SearchProblem<'_>, state: Self::State) -> Result<Answer, MethodError> {
+        state.finish(problem)
     }
 }
 
-#[derive(Serialize, Deserialize)]
-pub(crate) struct AdaptiveSwarm {
+/// The cloud of [`Adaptive`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AdaptiveSwarm {
     space: Space,
     rng: ChaCha8Rng,
     /// Sides of the box: the unit of each coordinate of `mean`, `path_*` and `covariance`.
@@ -78,7 +114,7 @@ pub(crate) struct AdaptiveSwarm {
     framed: u64,
     /// Best values of the latest generations.
     recent: Vec<f64>,
-    over: Option<StopCause>,
+    over: Option<Ended>,
 }
 
 impl AdaptiveSwarm {
@@ -120,12 +156,16 @@ impl AdaptiveSwarm {
         let long = self.step as f64 > 100.0 + 50.0 * (d + 3.0).powi(2) / (self.n as f64).sqrt();
         let small = self.sigma * self.frame.values.iter().fold(0.0, |m: f64, v| m.max(*v)).sqrt() < 1e-12;
         if flat || long || small || !self.sigma.is_finite() {
-            self.over = Some(if small { StopCause::Collapsed } else { StopCause::Stalled });
+            self.over = Some(if small { Ended::Collapsed } else { Ended::Stalled });
         }
     }
 }
 
 impl Swarm for AdaptiveSwarm {
+    fn next(&self) -> usize {
+        self.n
+    }
+
     fn ask(&mut self) -> &[f64] {
         let dim = self.space.dim;
         self.cloud.resize(self.n * dim, 0.0);
@@ -208,7 +248,7 @@ impl Swarm for AdaptiveSwarm {
             self.framed = self.step;
             match Frame::of(&self.covariance, dim) {
                 Some(frame) if frame.values.iter().all(|v| *v > 0.0) => self.frame = frame,
-                _ => self.over = Some(StopCause::Stalled), // numerically degenerate
+                _ => self.over = Some(Ended::Stalled), // numerically degenerate
             }
         }
         self.check_end(values[first], values[last]);
@@ -223,20 +263,11 @@ impl Swarm for AdaptiveSwarm {
         self.sigma * (0..self.space.dim).map(variance).fold(0.0, f64::max)
     }
 
-    fn facts(&self) -> Facts {
-        Facts { noise: self.sigma, ..Facts::default() }
+    fn diagnostics(&self) -> Diagnostics {
+        Diagnostics { noise: self.sigma, ..Diagnostics::default() }
     }
 
-    fn over(&self) -> Option<StopCause> {
+    fn over(&self) -> Option<Ended> {
         self.over
-    }
-
-    fn save(&self) -> Result<Vec<u8>, CboError> {
-        pack(self)
-    }
-
-    fn restore(&mut self, saved: &[u8]) -> Result<(), CboError> {
-        *self = unpack(saved)?;
-        Ok(())
     }
 }

@@ -1,9 +1,35 @@
+//! Functions of which only values are known, evaluated in batches: closures, whole batches, programs; with
+//! constraints by penalties; counted and ranked for the methods that search by them ([`Evaluator`]).
+//!
+//! ```
+//! use thalweg_optim::blackbox::{BlackBox, Constrained, Evaluator, Penalty};
+//!
+//! // Any closure is a black box; it may fail anywhere.
+//! let f = |x: &[f64]| if x[0] < 0.0 { f64::NAN } else { x[0] };
+//! let f = Constrained::new(f, Penalty::default()).at_most_zero(|x| 1.0 - x[0]);
+//! let mut evaluator = Evaluator::new(&f, 1);
+//! let mut seen = Vec::new();
+//! evaluator.evaluate(&[-1.0, 0.5, 1.5], &mut seen)?;
+//! assert!(seen[0].is_nan() && seen[1] == 1.0 && seen[2] == 1.5);
+//! assert_eq!((evaluator.evaluations(), evaluator.failures()), (3, 1));
+//! assert_eq!((evaluator.incumbent().f, evaluator.incumbent().feasible()), (1.5, true));
+//! # Ok::<(), thalweg_core::MethodError>(())
+//! ```
+
+mod command;
+mod constraint;
+mod evaluator;
+mod process;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
+use thalweg_core::StopReason;
 
-use crate::Constraints;
+pub use command::{Call, External};
+pub use constraint::{Constrained, Constraints, Penalty};
+pub use evaluator::{Evaluator, Incumbent, lowest};
 
 /// A function of which only values are known. Closures `|x: &[f64]| value` are one.
 pub trait BlackBox: Sync {
@@ -27,6 +53,12 @@ pub trait BlackBox: Sync {
     fn constrained(&self, points: &[f64], dim: usize, values: &mut [f64], constraints: &mut [f64]) {
         self.values(points, dim, values);
         constraints.fill(0.0);
+    }
+
+    /// Why evaluations are left out from now on, if they are: the time is over, or an interruption was asked
+    /// for. Values of a batch that has just ended are void then.
+    fn stopped(&self) -> Option<StopReason> {
+        None
     }
 
     /// What the first failure said.

@@ -1,17 +1,16 @@
 //! Objectives that are programs: one call per point, or a long-lived process that answers line by
 //! line. What crashes, hangs or says no number is a failure of its point alone.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use thalweg_core::interrupt;
+use thalweg_core::{Interrupt, StopReason};
 
-use crate::{BlackBox, CboError, Constraints};
+use super::process::{Failure, Patience, Worker, once};
+use super::{BlackBox, Constraints};
+use crate::OptimError;
 
 /// How the program is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,21 +29,22 @@ pub struct External {
     workers: usize,
     patience: Duration,
     deadline: Option<Instant>,
+    interrupt: Interrupt,
     constraints: Option<Constraints>,
     idle: Mutex<Vec<Worker>>,
     timeouts: AtomicU64,
     complaint: Mutex<Option<String>>,
 }
 
-/// Between looks at the clock and at Ctrl-C.
-const SLICE: Duration = Duration::from_millis(50);
-
 impl External {
     /// `workers` calls at a time, each of at most `patience`. A process is started at once, so that a
     /// wrong name is an error here and not a failure later.
-    pub fn new(call: Call, workers: usize, patience: Duration) -> Result<Self, CboError> {
+    ///
+    /// # Errors
+    /// A command line without `{x}` or without a program, or a process that cannot be started.
+    pub fn new(call: Call, workers: usize, patience: Duration) -> Result<Self, OptimError> {
         let bad = |program: &str, cause: &str| {
-            Err(CboError::Program { program: program.into(), cause: cause.into() })
+            Err(OptimError::Program { program: program.into(), cause: cause.into() })
         };
         match &call {
             Call::Once(line) if !line.contains("{x}") => {
@@ -55,12 +55,13 @@ impl External {
             }
             _ => {}
         }
-        let (deadline, constraints, idle, timeouts, complaint) = Default::default();
+        let (deadline, interrupt, constraints, idle, timeouts, complaint) = Default::default();
         let external = Self {
             call,
             workers: workers.max(1),
             patience,
             deadline,
+            interrupt,
             constraints,
             idle,
             timeouts,
@@ -68,7 +69,7 @@ impl External {
         };
         if let Call::Process(line) = &external.call {
             let worker = Worker::start(line)
-                .map_err(|e| CboError::Program { program: line.clone(), cause: e.to_string() })?;
+                .map_err(|e| OptimError::Program { program: line.clone(), cause: e.to_string() })?;
             lock(&external.idle).push(worker);
         }
         Ok(external)
@@ -77,6 +78,12 @@ impl External {
     /// No call goes on after this moment.
     pub fn until(mut self, deadline: Option<Instant>) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// No call goes on after this token asks to stop.
+    pub fn interrupt(mut self, token: Interrupt) -> Self {
+        self.interrupt = token;
         self
     }
 
@@ -90,16 +97,16 @@ impl External {
     /// or the user has interrupted.
     fn numbers(&self, x: &[f64], deadline: Option<Instant>, out: &mut [f64]) {
         out.fill(f64::NAN);
-        if interrupt::requested() || deadline.is_some_and(|d| d <= Instant::now()) {
+        if self.interrupt.requested() || deadline.is_some_and(|d| d <= Instant::now()) {
             return;
         }
         let line = x.iter().map(f64::to_string).collect::<Vec<_>>().join(" ");
         let began = Instant::now();
         let end = began + self.patience;
-        let end = deadline.map_or(end, |d| d.min(end));
+        let patience = Patience { end: deadline.map_or(end, |d| d.min(end)), interrupt: &self.interrupt };
         let answer = match &self.call {
-            Call::Once(command) => once(&command.replace("{x}", &line), end),
-            Call::Process(command) => self.process(command, &line, end),
+            Call::Once(command) => once(&command.replace("{x}", &line), &patience),
+            Call::Process(command) => self.process(command, &line, &patience),
         };
         let failure = match answer {
             Ok(text) => match text.split_whitespace().map(str::parse).collect::<Result<Vec<f64>, _>>() {
@@ -142,14 +149,14 @@ impl External {
         said
     }
 
-    fn process(&self, command: &str, line: &str, end: Instant) -> Result<String, Failure> {
+    fn process(&self, command: &str, line: &str, patience: &Patience<'_>) -> Result<String, Failure> {
         let idle = lock(&self.idle).pop();
         let mut worker = match idle {
             Some(worker) => worker,
             None => Worker::start(command).map_err(|e| Failure::Said(e.to_string()))?,
         };
         // A worker that failed is not asked again; dropping it ends it.
-        let answer = worker.ask(line, end)?;
+        let answer = worker.ask(line, patience)?;
         lock(&self.idle).push(worker);
         Ok(answer)
     }
@@ -178,6 +185,14 @@ impl BlackBox for External {
         }
     }
 
+    fn stopped(&self) -> Option<StopReason> {
+        match self.deadline {
+            _ if self.interrupt.requested() => Some(StopReason::Interrupted),
+            Some(deadline) if deadline <= Instant::now() => Some(StopReason::Time),
+            _ => None,
+        }
+    }
+
     fn complaint(&self) -> Option<String> {
         lock(&self.complaint).clone()
     }
@@ -187,111 +202,6 @@ impl BlackBox for External {
     }
 }
 
-enum Failure {
-    Timeout,
-    Said(String),
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A shell command in a process group of its own, which can be ended as a whole.
-fn shell(line: &str, input: Stdio) -> std::io::Result<Child> {
-    let mut command = Command::new("sh");
-    command.arg("-c").arg(line).stdin(input).stdout(Stdio::piped()).stderr(Stdio::null());
-    #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    command.spawn()
-}
-
-/// Ends a child and what it has started.
-fn end_group(child: &mut Child) {
-    #[cfg(unix)]
-    let _ = Command::new("sh")
-        .arg("-c")
-        .arg(format!("kill -KILL -{}", child.id()))
-        .stderr(Stdio::null())
-        .status();
-    let _ = child.kill();
-    let _ = child.wait();
-}
-
-/// The next thing a reader sends, unless the time is over or the user interrupts.
-fn wait(receiver: &Receiver<String>, end: Instant) -> Result<String, Failure> {
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        match receiver.recv_timeout(left.min(SLICE)) {
-            Ok(text) => return Ok(text),
-            Err(RecvTimeoutError::Disconnected) => {
-                return Err(Failure::Said("it ended without an answer".into()));
-            }
-            Err(RecvTimeoutError::Timeout) if left <= SLICE => return Err(Failure::Timeout),
-            Err(RecvTimeoutError::Timeout) if interrupt::requested() => {
-                return Err(Failure::Said("interrupted".into()));
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-        }
-    }
-}
-
-fn once(line: &str, end: Instant) -> Result<String, Failure> {
-    let mut child = shell(line, Stdio::null()).map_err(|e| Failure::Said(e.to_string()))?;
-    let (sender, receiver) = channel();
-    if let Some(mut out) = child.stdout.take() {
-        thread::spawn(move || {
-            let mut text = String::new();
-            if out.read_to_string(&mut text).is_ok() {
-                let _ = sender.send(text); // nobody waits any more after a time-out
-            }
-        });
-    }
-    let answer = wait(&receiver, end);
-    if answer.is_err() {
-        end_group(&mut child);
-        return answer;
-    }
-    match child.wait() {
-        Ok(status) if status.success() => answer,
-        Ok(status) => Err(Failure::Said(format!("it ended with {status}"))),
-        Err(e) => Err(Failure::Said(e.to_string())),
-    }
-}
-
-/// A long-lived process with a thread that reads its lines.
-struct Worker {
-    child: Child,
-    input: ChildStdin,
-    lines: Receiver<String>,
-}
-
-impl Worker {
-    fn start(line: &str) -> std::io::Result<Self> {
-        let mut child = shell(line, Stdio::piped())?;
-        let (Some(input), Some(out)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(std::io::Error::other("it has no standard input and output"));
-        };
-        let (sender, lines) = channel();
-        thread::spawn(move || {
-            for line in BufReader::new(out).lines() {
-                let Ok(line) = line else { break };
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
-        });
-        Ok(Self { child, input, lines })
-    }
-
-    fn ask(&mut self, line: &str, end: Instant) -> Result<String, Failure> {
-        let said = |e: std::io::Error| Failure::Said(format!("it does not take the point: {e}"));
-        writeln!(self.input, "{line}").and_then(|()| self.input.flush()).map_err(said)?;
-        wait(&self.lines, end)
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        end_group(&mut self.child);
-    }
 }

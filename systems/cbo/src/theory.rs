@@ -1,5 +1,5 @@
-//! The paper's laboratory: gradient descent, Langevin and the proximal scheme beside consensus
-//! hopping, and the parts in which a hop differs from a gradient step.
+//! The paper's theorem: the proximal scheme that hopping approximates, and the parts in which a hop differs
+//! from a gradient step.
 
 use rayon::prelude::*;
 use thalweg_core::{Run, RunError, Seed, Stop, normal};
@@ -28,26 +28,11 @@ pub fn gradient(f: Map<'_>, x: &[f64]) -> Vec<f64> {
         .collect()
 }
 
-/// x ← x − Δt ∇f(x) + heat/log(k + 1) √Δt ξ, k = 1, 2, …: gradient descent, and with `heat` > 0
-/// annealed Langevin. The path with its start, `steps + 1` points.
-pub fn langevin(f: Map<'_>, start: &[f64], steps: u64, dt: f64, heat: f64, seed: Seed) -> Vec<Vec<f64>> {
-    let (mut rng, mut xi) = (seed.stream("langevin", 0), vec![0.0; start.len()]);
-    let mut path = vec![start.to_vec()];
-    let mut x = start.to_vec();
-    for k in 1..=steps {
-        let slope = gradient(f, &x);
-        if heat > 0.0 {
-            normal(&mut rng, &mut xi);
-        }
-        let noise = heat / ((k + 1) as f64).ln() * dt.sqrt();
-        x.iter_mut().zip(&slope).zip(&xi).for_each(|((x, g), xi)| *x += noise * xi - dt * g);
-        path.push(x.clone());
-    }
-    path
-}
-
 /// The proximal (minimising-movement) step argmin f(y) + |y − x|²/(2τ), by L-BFGS from x, from the
 /// gradient step and from points around.
+///
+/// # Errors
+/// A run of L-BFGS that fails.
 pub fn proximal(f: Map<'_>, x: &[f64], tau: f64) -> Result<Vec<f64>, RunError> {
     let value = |y: &[f64]| f(y) + y.iter().zip(x).map(|(y, x)| (y - x).powi(2)).sum::<f64>() / (2.0 * tau);
     let explicit: Vec<f64> = x.iter().zip(gradient(f, x)).map(|(x, g)| x - tau * g).collect();
@@ -91,7 +76,10 @@ pub struct Perturbation {
     pub total: f64,
 }
 
-/// The parts at `x`, as Euclidean lengths.
+/// The parts at `x`, as Euclidean lengths; none where `f` has no value around.
+///
+/// # Errors
+/// A run of L-BFGS that fails.
 pub fn perturbation(
     f: Map<'_>,
     x: &[f64],

@@ -3,13 +3,14 @@
 
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use thalweg_core::Seed;
+use thalweg_core::{Invalid, Method, MethodError, Progress, Seed};
+use thalweg_optim::blackbox::lowest;
 
-use crate::adaptive::{Adaptive, AdaptiveSwarm};
-use crate::cbo::CboSwarm;
-use crate::consensus::lowest;
-use crate::search::{pack, unpack};
-use crate::{Cbo, CboError, Facts, Noise, Search, Space, Swarm};
+use super::Diagnostics;
+use super::adaptive::{Adaptive, AdaptiveSwarm};
+use super::cbo::{Cbo, CboSwarm, Noise};
+use crate::search::State;
+use crate::{Answer, CboError, SearchProblem, Space, Swarm};
 
 /// A search without settings: CBO beside adaptive hopping, each restarted with twice the particles
 /// whenever its cloud has collapsed. CBO alternates coordinate-wise and eigenframe noise, and each of
@@ -21,12 +22,21 @@ pub struct Auto {
     pub particles: usize,
 }
 
-impl Search for Auto {
-    fn validate(&self, space: &Space) -> Result<(), CboError> {
-        Cbo { particles: self.particles, ..Cbo::default() }.validate(space)
+impl Auto {
+    /// As [`Cbo::check`] of the first cloud.
+    ///
+    /// # Errors
+    /// A field outside its range; a start without spread.
+    pub fn check(&self, space: &Space) -> Result<(), CboError> {
+        self.first().check(space)
     }
 
-    fn swarm(&self, space: &Space, seed: Seed) -> Box<dyn Swarm + '_> {
+    fn first(&self) -> Cbo {
+        Cbo { particles: self.particles, ..Cbo::default() }
+    }
+
+    /// The clouds before their first step. The settings must be valid.
+    pub fn swarm(&self, space: &Space, seed: Seed) -> AutoSwarm {
         let arm = |kind, index| {
             let mut rng = seed.stream("auto", index);
             let phase = Phase::start(kind, self.particles, 0, space, &mut rng);
@@ -37,18 +47,53 @@ impl Search for Auto {
         let c = arms[1].phase.swarm().consensus().to_vec();
         let first = self.particles;
         let (space, best, asked) = (space.clone(), f64::INFINITY, Vec::new());
-        Box::new(AutoSwarm { first, space, arms, turn: 0, asked, best, holder: (1, 0), c })
+        AutoSwarm { first, space, arms, turn: 0, asked, best, holder: (1, 0), c }
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
+impl Method<SearchProblem<'_>> for Auto {
+    type State = State<AutoSwarm>;
+    type Solution = Answer;
+
+    fn name(&self) -> &'static str {
+        "auto"
+    }
+
+    fn validate(&self) -> Result<(), Invalid> {
+        self.first().validate()
+    }
+
+    fn init(&self, problem: &mut SearchProblem<'_>, seed: Seed) -> Result<Self::State, MethodError> {
+        self.check(problem.space())?;
+        let swarm = self.swarm(problem.space(), seed);
+        Ok(State::new(problem, swarm))
+    }
+
+    fn step(
+        &self,
+        problem: &mut SearchProblem<'_>,
+        state: &mut Self::State,
+    ) -> Result<Progress, MethodError> {
+        state.step(problem)
+    }
+
+    fn upcoming(&self, state: &Self::State) -> u64 {
+        state.upcoming()
+    }
+
+    fn finish(&self, problem: &mut SearchProblem<'_>, state: Self::State) -> Result<Answer, MethodError> {
+        state.finish(problem)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 enum Kind {
     Hop,
     Cbo,
 }
 
 /// What an arm is doing.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Phase {
     Cbo(Box<CboSwarm>),
     Hop(Box<AdaptiveSwarm>),
@@ -65,7 +110,7 @@ impl Phase {
             Kind::Hop => {
                 let adaptive = Adaptive::default();
                 let particles = double(adaptive.count(space.dim));
-                Self::Hop(Box::new(Adaptive { particles, ..adaptive }.somewhere(space, seed)))
+                Self::Hop(Box::new(Adaptive { particles, ..adaptive }.swarm(space, seed)))
             }
             Kind::Cbo => {
                 let cbo = Cbo { particles: first, ..Cbo::default() };
@@ -91,7 +136,7 @@ impl Phase {
     }
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Arm {
     kind: Kind,
     rng: ChaCha8Rng,
@@ -143,8 +188,9 @@ impl Arm {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-struct AutoSwarm {
+/// The two clouds of [`Auto`], which take turns.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AutoSwarm {
     first: usize,
     space: Space,
     arms: [Arm; 2],
@@ -156,9 +202,20 @@ struct AutoSwarm {
     c: Vec<f64>,
 }
 
+impl AutoSwarm {
+    /// The arm that has spent less, CBO at first.
+    fn whose_turn(&self) -> usize {
+        usize::from(self.arms[1].spent <= self.arms[0].spent)
+    }
+}
+
 impl Swarm for AutoSwarm {
+    fn next(&self) -> usize {
+        self.arms[self.whose_turn()].phase.swarm().next()
+    }
+
     fn ask(&mut self) -> &[f64] {
-        self.turn = usize::from(self.arms[1].spent <= self.arms[0].spent);
+        self.turn = self.whose_turn();
         self.asked.clear();
         self.asked.extend_from_slice(self.arms[self.turn].phase.swarm_mut().ask());
         &self.asked
@@ -185,8 +242,8 @@ impl Swarm for AutoSwarm {
         self.arms[self.holder.0].phase.swarm().spread()
     }
 
-    fn facts(&self) -> Facts {
-        self.arms[self.turn].phase.swarm().facts()
+    fn diagnostics(&self) -> Diagnostics {
+        self.arms[self.turn].phase.swarm().diagnostics()
     }
 
     fn restarts(&self) -> u64 {
@@ -199,14 +256,5 @@ impl Swarm for AutoSwarm {
             arm.best = f64::INFINITY;
             arm.phase.swarm_mut().forget();
         }
-    }
-
-    fn save(&self) -> Result<Vec<u8>, CboError> {
-        pack(self)
-    }
-
-    fn restore(&mut self, saved: &[u8]) -> Result<(), CboError> {
-        *self = unpack(saved)?;
-        Ok(())
     }
 }

@@ -4,13 +4,17 @@
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use thalweg_core::{Invalid, Seed, normal};
+use thalweg_core::{Invalid, Method, MethodError, Progress, Seed, normal};
 use thalweg_linalg::vector::dot_in_turn as dot;
 use thalweg_optim::Schedule;
 
-use crate::eigen::Frame;
-use crate::search::{pack, unpack};
-use crate::{Alpha, CboError, Facts, Search, Space, StopCause, Surface, Swarm, consensus};
+use super::Diagnostics;
+use crate::alpha::Alpha;
+use crate::consensus::consensus;
+use crate::frame::Frame;
+use crate::search::{Ended, State};
+use crate::space::{Start, Surface};
+use crate::{Answer, CboError, SearchProblem, Space, Swarm};
 
 /// How the noise depends on the offset D = X − c from the consensus.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,7 +58,7 @@ pub struct GradientDrift {
     /// Learning rate η.
     pub eta: f64,
     /// Half the distance of central differences, 2d evaluations per particle; none: the function
-    /// gives its gradient ([`crate::BlackBox::gradients`]).
+    /// gives its gradient ([`thalweg_optim::blackbox::BlackBox::gradients`]).
     pub difference: Option<f64>,
 }
 
@@ -185,10 +189,41 @@ impl Cbo {
         let growth = |z: &[f64]| 0.5 * ((keep + s * z[0]).powi(2) + s * s * dot(&z[1..], &z[1..])).ln();
         (square, xi.chunks_exact(d).map(growth).sum::<f64>() / n as f64)
     }
+
+    /// Names the bad field of the method or the space, or what of the two does not fit.
+    ///
+    /// # Errors
+    /// A field outside its range; a start without spread that nothing widens.
+    pub fn check(&self, space: &Space) -> Result<(), CboError> {
+        space.validate()?;
+        self.validate()?;
+        if let Some(b) = self.batches {
+            let n = self.count(space.dim);
+            let whole = b.size > 0 && b.size <= n && n.is_multiple_of(b.size);
+            Invalid::check(whole, "batches.size", b.size, &format!("a divisor of the {n} particles"))?;
+        }
+        let point = matches!(space.start, Start::Normal { std: 0.0, .. });
+        if point && self.delta == 0.0 {
+            return Err(CboError::NoSpread);
+        }
+        Ok(())
+    }
+
+    /// The cloud before its first step. The settings must be valid in this space.
+    pub fn swarm(&self, space: &Space, seed: Seed) -> CboSwarm {
+        CboSwarm::new(self.clone(), space.clone(), seed)
+    }
 }
 
-impl Search for Cbo {
-    fn validate(&self, space: &Space) -> Result<(), CboError> {
+impl Method<SearchProblem<'_>> for Cbo {
+    type State = State<CboSwarm>;
+    type Solution = Answer;
+
+    fn name(&self) -> &'static str {
+        "cbo"
+    }
+
+    fn validate(&self) -> Result<(), Invalid> {
         Invalid::check(
             self.particles != 1,
             "particles",
@@ -222,26 +257,37 @@ impl Search for Cbo {
             Invalid::positive("gradient.difference", g.difference.unwrap_or(1.0))?;
         }
         if let Some(b) = self.batches {
-            let n = self.count(space.dim);
-            let whole = b.size > 0 && b.size <= n && n.is_multiple_of(b.size);
-            Invalid::check(whole, "batches.size", b.size, &format!("a divisor of the {n} particles"))?;
             let alone = self.memory.is_none() && self.gradient.is_none();
             Invalid::check(alone, "batches", b.size, "batches without memory and gradient drift")?;
-        }
-        let point = matches!(space.start, crate::Start::Normal { std: 0.0, .. });
-        if point && self.delta == 0.0 {
-            return Err(CboError::NoSpread);
         }
         Ok(())
     }
 
-    fn swarm(&self, space: &Space, seed: Seed) -> Box<dyn Swarm + '_> {
-        Box::new(CboSwarm::new(self.clone(), space.clone(), seed))
+    fn init(&self, problem: &mut SearchProblem<'_>, seed: Seed) -> Result<Self::State, MethodError> {
+        self.check(problem.space())?;
+        let swarm = self.swarm(problem.space(), seed);
+        Ok(State::new(problem, swarm))
+    }
+
+    fn step(
+        &self,
+        problem: &mut SearchProblem<'_>,
+        state: &mut Self::State,
+    ) -> Result<Progress, MethodError> {
+        state.step(problem)
+    }
+
+    fn upcoming(&self, state: &Self::State) -> u64 {
+        state.upcoming()
+    }
+
+    fn finish(&self, problem: &mut SearchProblem<'_>, state: Self::State) -> Result<Answer, MethodError> {
+        state.finish(problem)
     }
 }
 
 /// The cloud of [`Cbo`]. Its settings may be changed between steps.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CboSwarm {
     /// The hyper-parameters.
     pub settings: Cbo,
@@ -262,7 +308,7 @@ pub struct CboSwarm {
     c: Vec<f64>,
     step: u64,
     variance: f64,
-    facts: Facts,
+    diagnostics: Diagnostics,
 }
 
 impl CboSwarm {
@@ -287,7 +333,7 @@ impl CboSwarm {
         let c = x[..dim].to_vec();
         let mut covariance = vec![0.0; dim * dim];
         covariance.iter_mut().step_by(dim + 1).for_each(|v| *v = 1.0 / dim as f64);
-        let (frame, facts) = (Frame::axes(dim), Facts::default());
+        let (frame, diagnostics) = (Frame::axes(dim), Diagnostics::default());
         let (asked, gradients, memory, at) = Default::default();
         let (step, variance) = (0, f64::NAN);
         Self {
@@ -305,7 +351,7 @@ impl CboSwarm {
             c,
             step,
             variance,
-            facts,
+            diagnostics,
         }
     }
 
@@ -478,6 +524,14 @@ impl CboSwarm {
 }
 
 impl Swarm for CboSwarm {
+    fn next(&self) -> usize {
+        let differences = match self.settings.gradient {
+            Some(GradientDrift { difference: Some(_), .. }) => 2 * self.x.len(),
+            _ => 0,
+        };
+        self.settings.batches.map_or(self.n(), |b| b.size) + differences
+    }
+
     fn ask(&mut self) -> &[f64] {
         let dim = self.space.dim;
         let difference = self.settings.gradient.and_then(|g| g.difference);
@@ -532,13 +586,13 @@ impl Swarm for CboSwarm {
         };
         let (alpha, s) = (self.alpha(weighed), self.ratio());
         let Some(found) = consensus(points, dim, weighed, alpha) else {
-            // Nothing is known of this place: look elsewhere.
+            // No finite value: resample all particles.
             self.x.chunks_exact_mut(dim).for_each(|x| self.space.sample(&mut self.rng, x));
             return;
         };
         let moved = found.point.iter().zip(&self.c).fold(0.0, |m: f64, (a, b)| m.max((a - b).abs()));
         self.c = found.point;
-        self.facts = Facts { ess: found.ess, alpha, noise: s };
+        self.diagnostics = Diagnostics { ess: found.ess, alpha, noise: s };
         if self.settings.noise == Noise::Eigenframe {
             self.turn_frame(values);
         }
@@ -579,29 +633,20 @@ impl Swarm for CboSwarm {
         most.into_iter().fold(0.0, f64::max)
     }
 
-    fn facts(&self) -> Facts {
-        self.facts
+    fn diagnostics(&self) -> Diagnostics {
+        self.diagnostics
     }
 
-    fn over(&self) -> Option<StopCause> {
+    fn over(&self) -> Option<Ended> {
         let dead = self.settings.delta == 0.0 && self.settings.gradient.is_none();
         let met = || self.x.chunks_exact(self.space.dim).all(|x| x == self.c);
-        (dead && self.step > 0 && met()).then_some(StopCause::Collapsed)
+        (dead && self.step > 0 && met()).then_some(Ended::Collapsed)
     }
 
     fn forget(&mut self) {
         if let Some((_, values)) = &mut self.memory {
             values.fill(f64::INFINITY);
         }
-    }
-
-    fn save(&self) -> Result<Vec<u8>, CboError> {
-        pack(self)
-    }
-
-    fn restore(&mut self, saved: &[u8]) -> Result<(), CboError> {
-        *self = unpack(saved)?;
-        Ok(())
     }
 }
 

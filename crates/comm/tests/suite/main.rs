@@ -1,0 +1,3 @@
+//! All integration tests of the crate in one program; jobs of several processes have their own.
+
+mod local;
