@@ -45,6 +45,9 @@ impl Sample {
     }
 
     /// As [`Sample::new`], with the names X0, X1, …
+    ///
+    /// # Errors
+    /// As [`Sample::new`].
     pub fn unnamed(x: Mat<f64>) -> Result<Self, TopoError> {
         Self::new((0..x.ncols()).map(|j| format!("X{j}")).collect(), x)
     }

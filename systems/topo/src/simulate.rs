@@ -155,6 +155,9 @@ impl Simulation {
     }
 
     /// A random graph of the family with weights from U(±[0.5, 2]).
+    ///
+    /// # Errors
+    /// More edges per node than there are nodes.
     pub fn weights(&self, seed: Seed) -> Result<Mat<f64>, TopoError> {
         let d = self.dim;
         let mut rng = seed.stream("topo-graph", 0);
