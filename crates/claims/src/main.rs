@@ -11,6 +11,7 @@ mod mfac;
 mod mkor;
 mod relax;
 mod sources;
+mod topo;
 
 use std::process::ExitCode;
 
@@ -35,6 +36,8 @@ enum System {
     Mfac(mfac::Claims),
     /// Bilevel optimisation: toys, rates, regularisation, hyper-cleaning, quadratics
     Bilevel(bilevel::Claims),
+    /// Acyclic graphs by topological swaps: scores, distances and times
+    Topo(topo::Claims),
     /// Learned relaxation: iterations, time, overhead, kernels
     Relax(relax::Claims),
 }
@@ -46,6 +49,7 @@ impl System {
             Self::Mkor(claims) => claims.run(),
             Self::Mfac(claims) => claims.run(),
             Self::Bilevel(claims) => claims.run(),
+            Self::Topo(claims) => claims.run(),
             Self::Relax(claims) => claims.run(),
         }
     }

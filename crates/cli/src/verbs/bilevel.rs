@@ -32,13 +32,17 @@ clean_label, given_label. Without a split: the embedded digits, some training la
         run: Box<RunFlags>,
     },
     /// Choose a ridge weight for every feature of a logistic regression
-    #[command(name = "regularisation", alias = "regularization", after_help = "Examples:
+    #[command(
+        name = "regularisation",
+        alias = "regularization",
+        after_help = "Examples:
   thalweg bilevel regularisation --time 10s
   thalweg bilevel regularisation --method implicit --box -8:2 --out r/ --json
   thalweg bilevel regularisation --train ijcnn1.train.svm.bz2 --test ijcnn1.test.svm.bz2 --box -10:2 --json
 
 The lower level minimises mean log-loss on the training file plus ½Σ exp(x_j)·y_j²; the upper level is the loss on
-the test file. It is not convex in x: where x starts matters. Without files, the embedded digits.")]
+the test file. It is not convex in x: where x starts matters. Without files, the embedded digits."
+    )]
     Regularization {
         #[command(flatten)]
         settings: regularization::Settings,
