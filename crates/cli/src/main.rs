@@ -36,6 +36,8 @@ enum Verb {
     Prune(Box<prune::Prune>),
     /// Score a saved model on data.
     Evaluate(evaluate::Evaluate),
+    /// Learn directed acyclic graphs from data, improve and compare them.
+    Dag(dag::Dag),
     /// Solve linear systems; learn the relaxation factor across a sequence of them.
     Linsolve(linsolve::Linsolve),
     /// Minimize a test function or a program, by gradients or by values alone.
@@ -53,6 +55,7 @@ impl Verb {
             _ if world.size() > 1 => anyhow::bail!("only `train` runs in several processes; start it alone"),
             Self::Prune(verb) => verb.run(),
             Self::Evaluate(verb) => verb.run(),
+            Self::Dag(verb) => verb.run(),
             Self::Linsolve(verb) => verb.run(),
             Self::Minimize(verb) => verb.run(),
             Self::Bilevel(verb) => verb.run(),

@@ -9,10 +9,10 @@
 //! use thalweg::adahessian::AdaHessian;
 //! use thalweg::core::Seed;
 //! use thalweg::net::{Init, Net, initial, named};
-//! use thalweg::train::{Examples, Plan, Sampling, Training, run, score, standardise};
+//! use thalweg::train::{Examples, Plan, Sampling, Training, run, score, standardize};
 //!
 //! let (train, test) = thalweg::data::digits();
-//! let preprocess = standardise(&train);
+//! let preprocess = standardize(&train);
 //! let (train, test) = (Examples::set(train, &preprocess)?, Examples::set(test, &preprocess)?);
 //!
 //! let net = Net::new(named("mlp:64-32-10", train.shape(), 10)?)?;
@@ -52,6 +52,8 @@ pub use thalweg_relax as relax;
 pub use thalweg_topo as topo;
 
 pub use thalweg_tasks as tasks;
+#[cfg(feature = "topo")]
+pub use thalweg_tasks::dag;
 #[cfg(feature = "relax")]
 pub use thalweg_tasks::linsolve;
 #[cfg(feature = "cbo")]

@@ -8,7 +8,9 @@ use clap::Args;
 use serde_json::json;
 use thalweg::plot::Report;
 use thalweg::tasks::folder::{REPORT, SUMMARY};
-use thalweg::tasks::{Finding, Folder, Host, Opening, TaskError, bilevel, linsolve, minimize, prune, train};
+use thalweg::tasks::{
+    Finding, Folder, Host, Opening, TaskError, bilevel, dag, linsolve, minimize, prune, train,
+};
 
 use crate::args::Common;
 use crate::exit::Status;
@@ -36,6 +38,7 @@ const STOPS: &[Stop] = &[
     ("adahessian", minimize::tour::trajectories),
     ("mkor", train::tour::mkor),
     ("mfac", prune::tour::mfac),
+    ("topo", dag::tour::topo),
     ("relax", linsolve::tour::heat),
     ("cbo", minimize::tour::rugged),
     ("bilevel", bilevel::tour::cleaning),
