@@ -193,6 +193,8 @@ fn functions_are_minimised() {
     }
     let picture = fs::read_to_string(place.path().join("min/trajectories.svg")).unwrap();
     assert!(picture.starts_with("<svg") || picture.starts_with("<?xml"));
+    let saved = fs::read_to_string(place.path().join("min/summary.json")).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&saved).unwrap()["methods"], list);
     let one = json(place.path(), "minimize --function rastrigin --start=0.1,-0.1 --method sgd --json");
     assert!(one["best_f"].as_f64() < Some(1e-6), "{one}");
 }

@@ -232,7 +232,7 @@ fn a_killed_search_ends_in_the_same_bits() {
             assert_eq!(end, whole, "{line}: other bits after {kills} kills");
             let history = |run: &Path| fs::read(run.join("history.csv")).unwrap();
             assert!(history(&place_of_run) == history(&place.path().join("whole")), "{line}");
-            assert!(!place_of_run.join("checkpoints").exists());
+            assert!(!place_of_run.join("checkpoint.bin").exists() && !place_of_run.join("run-0").exists());
             // A finished search just reports.
             assert_eq!(
                 found(succeed(place.path(), &format!("minimize --json --resume {name}")).as_bytes()),
@@ -276,12 +276,16 @@ fn ctrl_c_stops_a_search_after_a_checkpoint() {
     // A damaged checkpoint is named.
     let slow = "minimize --function sphere --dim 2 --time 0s --out s --quiet";
     succeed(place.path(), slow);
-    let file = place.path().join("s/checkpoints/0.bin");
+    let file = place.path().join("s/checkpoint.bin");
     let mut bytes = fs::read(&file).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&file, bytes).unwrap();
     let output = run(place.path(), "minimize --resume s --quiet");
     assert_eq!(output.status.code(), Some(2));
-    assert!(errors(&output).contains("0.bin") && errors(&output).contains("checksum"), "{}", errors(&output));
+    assert!(
+        errors(&output).contains("checkpoint.bin") && errors(&output).contains("checksum"),
+        "{}",
+        errors(&output)
+    );
 }

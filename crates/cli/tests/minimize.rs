@@ -27,8 +27,11 @@ fn searches_find_the_minimum_of_a_rugged_function() {
     }
     let hop = "minimize --function sphere --dim 3 --method ch --max-evals 40000 --target 1e-3 --json";
     assert_eq!(json(place.path(), hop)["successes"], 1);
-    let none =
-        json(place.path(), "minimize --function rastrigin --dim 10 --max-evals 500 --target 1e-9 --json");
+    // A target that no run reaches is said by the exit status too.
+    let line = "minimize --function rastrigin --dim 10 --max-evaluations 500 --target 1e-9 --json";
+    let missed = run(place.path(), line);
+    assert_eq!(missed.status.code(), Some(3), "{}", errors(&missed));
+    let none: serde_json::Value = serde_json::from_slice(&missed.stdout).expect("JSON");
     assert!(none["ert"].is_null() && none["successes"] == 0 && none["stop"] == "evaluations", "{none}");
     assert!(none["evals"].as_u64() <= Some(500), "{none}");
 }
@@ -44,7 +47,7 @@ fn shifts_and_rotations_come_from_files() {
     assert!((x - 0.5).abs() < 1e-3 || (x - 2.0).abs() < 1e-3, "{found}");
     let history = fs::read_to_string(place.path().join("r/history.csv")).expect("a history");
     assert!(history.starts_with("run,iteration,") && history.lines().count() > 20);
-    for file in ["convergence.svg", "report.html", "summary.json"] {
+    for file in ["config.toml", "convergence.svg", "metrics.jsonl", "report.html", "summary.json"] {
         assert!(place.path().join("r").join(file).is_file(), "{file}");
     }
     let Some(shifts) = shared_data("cbo/shifts_d10.csv") else { return };
@@ -106,7 +109,7 @@ fn bad_input_is_named() {
         ("--function sphere --dim 2 --box 5:-5", &["coordinate 0"]),
         ("--function sphere --dim 2 --box 5", &["LO:HI"]),
         ("--function sphere --dim 2 --runs 0", &["runs"]),
-        ("--function sphere --dim 2 --max-evals 10 --method cbo", &["max-evals", "10"]),
+        ("--function sphere --dim 2 --max-evals 10 --method cbo", &["max_evaluations", "10"]),
         ("--function sphere --dim 2 --method cbo --set lambda=-1", &["lambda"]),
         ("--function sphere --dim 2 --method cbo --set speed=1", &["speed"]),
         ("--function sphere --dim 2 --method cbo --set alpha=cold", &["alpha", "cold"]),
@@ -115,7 +118,7 @@ fn bad_input_is_named() {
         ("--function sphere --dim 2 --shift bad.csv", &["bad.csv", "line 2", "x"]),
         ("--function sphere --dim 3 --shift bad.csv", &["bad.csv", "3"]),
         ("--function sphere --dim 2 --shift nowhere.csv", &["nowhere.csv"]),
-        ("--function sphere --dim 2 --walls soft", &["walls", "reflect"]),
+        ("--function sphere --dim 2 --walls soft", &["boundary", "soft", "reflect"]),
         ("--function sphere --dim 2 --surface torus", &["surface", "sphere"]),
         ("--function grandcanyon3 --dim 3", &["dim", "2"]),
         ("--command prog --dim 2 --box 0:1", &["{x}"]),
@@ -129,7 +132,12 @@ fn bad_input_is_named() {
         ("--function sphere --dim 2 --method cbo --set alpha_schedule=soon", &["schedule", "soon"]),
         ("--function sphere --dim 2 --checkpoint-every 0", &["checkpoint-every"]),
         ("--resume nowhere", &["nowhere", "--out"]),
-        ("--function rosenbrock --start=-1,1 --checkpoint-every 5", &["--checkpoint-every"]),
+        ("--function rosenbrock --start=-1,1 --xtol 1", &["--xtol", "auto"]),
+        ("--function sphere --method adam --boundary clip", &["--boundary", "adam"]),
+        ("--function alpine --method adam", &["alpine", "differentiable", "auto"]),
+        ("--function sphere --method mkor", &["mkor", "layers", "lbfgs"]),
+        ("--function sphere --compare adam,cbo", &["--compare", "gradients"]),
+        ("--command prog{x} --start=1,2 --method adam", &["gradients", "--method", "auto"]),
         ("--config typo.toml", &["typo.toml", "dimension"]),
     ] {
         let output = run(place.path(), &format!("minimize --quiet {line}"));
@@ -195,7 +203,35 @@ fn schedules_and_settings_come_from_files_too() {
     // The configuration in the folder repeats the run.
     let again = json(place.path(), "minimize --config r/config.toml --json --quiet");
     assert_eq!((&again["best_x"], &again["evals"]), (&found["best_x"], &found["evals"]));
+    // A setting may be given under its older name, in the file and beside it.
+    let fewer = json(place.path(), "minimize --config s.toml --max-evaluations 500 --json --quiet");
+    assert!(fewer["evals"].as_u64() <= Some(500), "{fewer}");
+    let fewer = json(place.path(), "minimize --config r/config.toml --set max-evals=500 --json --quiet");
+    assert!(fewer["evals"].as_u64() <= Some(500), "{fewer}");
     // A flag for another objective replaces the file's.
     let other = run(place.path(), "minimize --config s.toml --process cat --quiet");
     assert!(errors(&other).contains("box"), "{}", errors(&other));
+}
+
+#[test]
+fn a_time_limit_leaves_the_best_so_far_and_a_folder_is_replaced_only_when_asked() {
+    let place = folder(&[]);
+    let line = "minimize --function rastrigin --dim 10 --method auto --max-evals 2000000 --seed 1";
+    let cut = run(place.path(), &format!("{line} --time 100ms --out r --json"));
+    assert!(cut.status.success() && errors(&cut).contains("--resume"), "{}", errors(&cut));
+    let found: serde_json::Value = serde_json::from_slice(&cut.stdout).expect("JSON");
+    assert!(found["stop"] == "time" && found["best_f"].is_f64(), "{found}");
+    let again = run(place.path(), &format!("{line} --out r --quiet"));
+    assert!(again.status.code() == Some(2) && errors(&again).contains("--overwrite"), "{}", errors(&again));
+    let short = "minimize --function sphere --runs 3 --max-evals 300 --out r --overwrite --quiet";
+    succeed(place.path(), short);
+    let text = fs::read_to_string(place.path().join("r/summary.json")).expect("a summary");
+    let summary: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert!(summary.is_object() && summary["runs"] == 3, "{summary}");
+    let mut files: Vec<_> =
+        fs::read_dir(place.path().join("r")).unwrap().map(|f| f.unwrap().file_name()).collect();
+    files.sort();
+    let all =
+        ["config.toml", "convergence.svg", "history.csv", "metrics.jsonl", "report.html", "summary.json"];
+    assert_eq!(files, all, "nothing is left behind");
 }

@@ -55,7 +55,8 @@ pub struct Settings {
     /// Surface that holds the points: sphere, plane:OFFSET (of the sum of the coordinates) or stiefel:ROWSxCOLS
     #[arg(long, value_name = "WHAT")]
     pub surface: Option<String>,
-    /// Start, e.g. -1.2,1; with a spread, the centre of the first cloud [default with gradients: a random point of the box]
+    /// Start, e.g. -1.2,1; with a spread, the centre of the first cloud [default with gradients: halfway
+    /// from the middle of the box to a corner]
     #[arg(long, value_delimiter = ',', allow_hyphen_values = true, value_name = "X,X,…")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub start: Vec<f64>,
@@ -72,7 +73,8 @@ pub struct Settings {
     /// Stop at ‖g‖∞ ≤ this [default: 1e-8]
     #[arg(long)]
     pub tol: Option<f64>,
-    /// Learning rate [default: adahessian 1, adam and adamw 0.2, lamb 0.02, sgd 0.0005]
+    /// Learning rate [default: adahessian 1, adam and adamw 0.2, lamb 0.02, sgd 0.0005, on the
+    /// ellipsoid 5e-7]
     #[arg(long, allow_negative_numbers = true)]
     pub lr: Option<f64>,
     /// Evaluations per run [default: 100000]

@@ -29,7 +29,7 @@ pub fn trajectories(host: &Host) -> Result<Finding> {
             seed: Seed(1),
             settings: &Settings::default(),
         };
-        let one = |method: &&str| walk.run(&descent(method, Map::new())?, &f, &start);
+        let one = |method: &&str| walk.run(&descent(method, function, Map::new())?, &f, &start);
         let all = ["sgd", "adam", "adahessian"].iter().map(one).collect::<Result<Vec<_>>>()?;
         for t in &all {
             table.row(cells(function, t));

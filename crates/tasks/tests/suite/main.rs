@@ -1,4 +1,6 @@
-//! Training from the library: results, resumed runs, several ranks.
+//! Jobs from the library: results, resumed runs, several ranks.
 
+#[cfg(feature = "cbo")]
+mod minimize;
 mod parallel;
 mod training;
