@@ -102,10 +102,7 @@ fn rate(method: &str, function: &str) -> f64 {
 }
 
 /// The method of that name, at a rate that suits the function but for `fields`.
-///
-/// # Errors
-/// No such method, no such field.
-pub fn descent(name: &str, function: &str, fields: Map<String, Value>) -> Result<Descent> {
+pub(super) fn descent(name: &str, function: &str, fields: Map<String, Value>) -> Result<Descent> {
     let mut all = Map::new();
     if name != "lbfgs" {
         all.insert("lr".into(), rate(name, function).into());
@@ -115,7 +112,7 @@ pub fn descent(name: &str, function: &str, fields: Map<String, Value>) -> Result
 }
 
 /// How a path is made: where it goes on, who looks on, what ends it.
-pub struct Walk<'a> {
+pub(super) struct Walk<'a> {
     /// Who looks on.
     pub host: &'a Host,
     /// Where it is recorded and saved.
@@ -130,11 +127,7 @@ pub struct Walk<'a> {
 
 impl Walk<'_> {
     /// Minimizes `f` from `start`.
-    ///
-    /// # Errors
-    /// A function that is not differentiable, a start that is not finite, what the run fails with.
     pub fn run(&self, descent: &Descent, f: &TestFunction, start: &[f64]) -> Result<Trajectory> {
-        check_function(f, descent.name())?;
         let mut problem = Function::new(f.clone(), start.to_vec());
         each_descent!(descent, method => self.walk(method, &mut problem, start))
     }
@@ -203,6 +196,7 @@ pub(super) fn descend(settings: &Settings, folder: Option<&Folder>, host: &Host)
     let set: Map<String, Value> = set.collect();
     let descents =
         names.iter().map(|name| descent(name, f.name(), set.clone())).collect::<Result<Vec<_>>>()?;
+    names.iter().try_for_each(|name| check_function(&f, name))?;
     let many = settings.compare.is_some();
     let effective = Settings {
         method: (!many).then(|| names[0].clone()),

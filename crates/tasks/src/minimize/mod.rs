@@ -12,9 +12,8 @@ pub mod tour;
 use serde::Serialize;
 use thalweg_plot::Table;
 
-pub use descent::{Descent, Trajectory, Walk, descent};
+pub use descent::{Descent, Trajectory};
 pub use objective::{Side, rows};
-pub use report::picture;
 pub use search::Summary;
 pub use settings::Settings;
 

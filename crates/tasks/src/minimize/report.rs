@@ -64,7 +64,7 @@ fn convergence(histories: &Histories, target: Option<f64>) -> Figure {
 }
 
 /// The paths over the level sets of a function of two unknowns.
-pub fn picture(f: &TestFunction, all: &[Trajectory]) -> Figure {
+pub(super) fn picture(f: &TestFunction, all: &[Trajectory]) -> Figure {
     let points = || all.iter().flat_map(|t| &t.path).filter(|p| p.0.abs() < 10.0 && p.1.abs() < 10.0);
     let span = |of: fn(&(f64, f64)) -> f64| {
         let (low, high) = points()
@@ -84,7 +84,7 @@ pub fn picture(f: &TestFunction, all: &[Trajectory]) -> Figure {
 }
 
 /// Paths, a line each.
-pub fn table(all: &[Trajectory]) -> Table {
+pub(super) fn table(all: &[Trajectory]) -> Table {
     let mut table = Table::new(["method", "f", "x", "steps", "evaluations", "stopped by"]);
     for t in all {
         let (f, steps, evals) = (format!("{:.3e}", t.best_f), t.steps.to_string(), t.evals.to_string());

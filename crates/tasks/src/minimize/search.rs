@@ -1,7 +1,7 @@
 //! Searches by values alone: runs in parallel and their statistics.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -69,7 +69,8 @@ const MAX_EVALUATIONS: u64 = 100_000;
 
 /// Searches as the settings say.
 pub(super) fn search(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Result<Summary> {
-    if let Some(done) = folder.and_then(Folder::finished) {
+    if let Some((folder, done)) = folder.and_then(|folder| Some((folder, folder.finished()?))) {
+        folder.drop_numbered(RUN, &[HISTORY]); // where the end was cut short
         return Ok(done);
     }
     let runs = settings.runs.unwrap_or(1);
@@ -88,15 +89,15 @@ pub(super) fn search(settings: &Settings, folder: Option<&Folder>, host: &Host) 
         folder.begin(&effective, &[HISTORY, CONVERGENCE])?;
     }
     let places = places(folder, runs)?;
-    let all = All { settings: &effective, algorithm, objective, space, places, host };
     let clock = Instant::now();
+    let all = All { settings: &effective, algorithm, objective, space, places, host, clock };
     let interrupted = || TaskError::Interrupted { folder: folder.map(|f| f.path().into()) };
     let made = all.search(runs);
     if made.is_err() && host.interrupt.requested() {
         return Err(interrupted()); // before there was anything to say
     }
     let (made, histories) = made?;
-    let summary = all.summary(&made, clock.elapsed().as_secs_f64())?;
+    let summary = all.summary(&made)?;
     let cut = made.outcomes.iter().map(|o| o.stopped_because).find(is_cut);
     if let Some(folder) = folder {
         all.write(folder, &summary, &made, &histories)?;
@@ -163,13 +164,13 @@ impl Settings {
         Ok(algorithm)
     }
 
-    /// What ends a run, the first that holds.
-    fn stops(&self, host: &Host) -> Vec<Stop> {
+    /// What ends a run, the first that holds, when there is so much `time` left.
+    fn stops(&self, time: Option<Duration>) -> Vec<Stop> {
         let evaluations = Stop::Evaluations(self.max_evaluations.unwrap_or(MAX_EVALUATIONS));
         let below = |metric, value: Option<f64>| value.map(|value| Stop::Below { metric, value });
         let rules = [self.target.map(Stop::Target), self.steps.map(Stop::Steps)];
         let still = [below(MOVED, self.xtol), below(SPREAD, self.dtol)];
-        let rest = [Some(evaluations), host.time.map(Stop::Time)];
+        let rest = [Some(evaluations), time.map(Stop::Time)];
         rules.into_iter().chain(still).chain(rest).flatten().collect()
     }
 }
@@ -183,6 +184,8 @@ struct All<'a> {
     /// The folder of each run; none without a folder.
     places: Vec<Folder>,
     host: &'a Host,
+    /// Since when.
+    clock: Instant,
 }
 
 impl All<'_> {
@@ -216,7 +219,7 @@ impl All<'_> {
         let host = if alone { self.host.clone() } else { self.host.quiet() };
         let host = Host { time: None, ..host }; // among the rules, behind the target
         let mut driver = host.driver(self.algorithm.name(), folder);
-        driver.stops = self.settings.stops(self.host);
+        driver.stops = self.settings.stops(self.host.time.map(|t| t.saturating_sub(self.clock.elapsed())));
         driver.every = self.settings.every();
         driver.configuration = json!({ "search": self.settings.shared()?, "run": k });
         let mut recorded = Recorded { driver, history: folder.map(|folder| History::new(k, folder)) };
@@ -225,7 +228,7 @@ impl All<'_> {
         Ok((outcome, recorded.history.map(History::into_records).unwrap_or_default()))
     }
 
-    fn summary(&self, made: &Runs, seconds: f64) -> Result<Summary> {
+    fn summary(&self, made: &Runs) -> Result<Summary> {
         let outcome = made.best().context("no run was made")?;
         let program = match &self.objective {
             Objective::Program(program) => Some(program.as_ref() as &dyn BlackBox),
@@ -253,7 +256,7 @@ impl All<'_> {
             timeouts: program.map_or(0, |p| p.timeouts()),
             complaint: program.and_then(|p| p.complaint()),
             restarts: answers.map(|a| a.restarts).sum(),
-            seconds: elapsed.fold(seconds, f64::max),
+            seconds: elapsed.fold(self.clock.elapsed().as_secs_f64(), f64::max),
         })
     }
 

@@ -10,7 +10,9 @@ use thalweg_optim::Lbfgs;
 use thalweg_optim::functions::{Function, TestFunction, by_name};
 use thalweg_plot::{Figure, Table};
 
-use super::{Settings, Trajectory, Walk, descent, picture};
+use super::descent::{Walk, descent};
+use super::report::picture;
+use super::{Settings, Trajectory};
 use crate::{Context, Finding, Host, Result};
 
 /// AdaHessian's paths beside those of its rivals.
