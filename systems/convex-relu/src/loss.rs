@@ -82,6 +82,9 @@ impl Loss {
     }
 
     /// Refuses targets that the loss does not know.
+    ///
+    /// # Errors
+    /// Targets that are not finite; for hinge and bce other ones than ±1, and one class alone.
     pub fn check(self, y: &[f64]) -> Result<(), ConvexError> {
         if let Some(row) = y.iter().position(|y| !y.is_finite()) {
             return Err(ConvexError::NotFinite { what: "targets", row, column: 0, value: y[row] });

@@ -1,3 +1,5 @@
+//! Activation patterns of a data set.
+
 use std::collections::HashSet;
 
 use thalweg_core::{Seed, normal};

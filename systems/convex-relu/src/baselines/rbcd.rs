@@ -1,12 +1,15 @@
+//! The published ADMM with random block coordinate descent.
+
 use faer::{Mat, MatMut};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Method, MethodError, Problem, Progress, Seed};
 use thalweg_linalg::dense::{Cholesky, product};
 
-use crate::paper::{PaperState, check_plain, check_settings};
+use super::paper::{PaperState, check_settings};
+use crate::certificate::Certified;
 use crate::samples::{add, dot};
-use crate::{Certified, ConvexError, Loss, Program};
+use crate::{ConvexError, Loss, Program};
 
 /// The paper's ADMM with the u-update by random block coordinate descent: quadratic cost, no factor
 /// larger than d, any differentiable loss. Each block (u_i, z_i) takes the minimiser of its
@@ -54,7 +57,7 @@ impl BlockProgram {
     /// The hinge loss, several outputs, a linear part.
     pub fn new(program: Program, rho: f64) -> Result<Self, ConvexError> {
         Invalid::positive("rho", rho)?;
-        check_plain("rbcd", &program)?;
+        program.check_plain("rbcd")?;
         if program.loss() == Loss::Hinge {
             let what = "the hinge loss, which has no gradient";
             return Err(ConvexError::Unsupported { method: "rbcd", what, instead: "admm" });
