@@ -4,6 +4,7 @@
 
 mod adahessian;
 mod claim;
+mod convex_relu;
 mod cost;
 mod measure;
 mod mfac;
@@ -32,6 +33,8 @@ enum System {
     Mkor(mkor::Claims),
     /// M-FAC: training, fine-tuning, one-shot and gradual pruning, scaling, memory bandwidth
     Mfac(mfac::Claims),
+    /// Convex two-layer ReLU networks: certified solves, scaling, sampling, gradients, robustness, images
+    ConvexRelu(convex_relu::Claims),
     /// Learned relaxation: iterations, time, overhead, kernels
     Relax(relax::Claims),
 }
@@ -42,6 +45,7 @@ impl System {
             Self::Adahessian(claims) => claims.run(),
             Self::Mkor(claims) => claims.run(),
             Self::Mfac(claims) => claims.run(),
+            Self::ConvexRelu(claims) => claims.run(),
             Self::Relax(claims) => claims.run(),
         }
     }

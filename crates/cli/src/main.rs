@@ -36,6 +36,8 @@ enum Verb {
     Prune(Box<prune::Prune>),
     /// Score a saved model on data.
     Evaluate(evaluate::Evaluate),
+    /// A model whose training is a convex program, with a certified optimum.
+    Fit(fit::Fit),
     /// Solve linear systems; learn the relaxation factor across a sequence of them.
     Linsolve(linsolve::Linsolve),
     /// Every system against its baselines on embedded data, into one report.
@@ -49,6 +51,7 @@ impl Verb {
             _ if world.size() > 1 => anyhow::bail!("only `train` runs in several processes; start it alone"),
             Self::Prune(verb) => verb.run(),
             Self::Evaluate(verb) => verb.run(),
+            Self::Fit(verb) => verb.run(),
             Self::Linsolve(verb) => verb.run(),
             Self::Tour(verb) => verb.run(),
         }

@@ -101,6 +101,8 @@ below! {
     thalweg_comm::CommError,
     thalweg_data::DataError,
     thalweg_net::NetError,
+    #[cfg(feature = "convex-relu")]
+    thalweg_convex_relu::ConvexError,
     #[cfg(feature = "mfac")]
     thalweg_mfac::MfacError,
     #[cfg(feature = "relax")]

@@ -8,6 +8,8 @@
 mod error;
 pub mod evaluate;
 mod finding;
+#[cfg(feature = "convex-relu")]
+pub mod fit;
 pub mod folder;
 mod host;
 #[cfg(feature = "relax")]

@@ -19,7 +19,7 @@ impl Loss {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Squared, Self::Hinge, Self::Bce];
 
-    /// Name on the command line.
+    /// Name in settings.
     pub fn name(self) -> &'static str {
         match self {
             Self::Squared => "squared",

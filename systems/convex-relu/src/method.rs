@@ -98,6 +98,18 @@ impl ConvexRelu {
         self.solver.validate()
     }
 
+    /// Refuses programs that these settings do not solve, before any work.
+    ///
+    /// # Errors
+    /// Settings out of range, what the method does not solve.
+    pub fn check(&self, program: &Program) -> Result<(), ConvexError> {
+        self.validate()?;
+        match self.eps {
+            Some(_) => program.check_plain("adversarial training"),
+            None => self.solver.check(program),
+        }
+    }
+
     /// Fits `targets`, `[n]` or `[n, outputs]` column-major, on samples that bring their own constant
     /// feature if a bias is wanted ([`crate::scaling::Scaling`] adds one). Several outputs are fitted jointly with
     /// one norm per pattern; [`ConvexRelu::one_vs_all`] fits them separately.
@@ -153,7 +165,7 @@ impl ConvexRelu {
         mut program: Program,
         drive: &mut impl Drive<Certified>,
     ) -> Result<Fit, ConvexError> {
-        self.validate()?;
+        self.check(&program)?;
         if let Some(eps) = &self.eps {
             return self.fit_robust(RobustProgram::new(&program, eps.clone())?);
         }

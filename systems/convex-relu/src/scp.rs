@@ -71,6 +71,15 @@ pub fn unit_vectors(count: usize, d: usize, seed: Seed) -> Vec<Vec<f64>> {
 }
 
 impl Scp {
+    /// Names the bad field, its value and its legal range.
+    ///
+    /// # Errors
+    /// The first field out of range.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        Invalid::positive("beta", self.beta)?;
+        Invalid::at_least_zero("tol", self.tol)
+    }
+
     /// Solves for the neurons `directions`, each `[d]`.
     ///
     /// # Errors
@@ -81,8 +90,7 @@ impl Scp {
         y: &[f64],
         directions: &[Vec<f64>],
     ) -> Result<Sampled, ConvexError> {
-        Invalid::positive("beta", self.beta)?;
-        Invalid::at_least_zero("tol", self.tol)?;
+        self.validate()?;
         Invalid::count("neurons", directions.len())?;
         ConvexError::check("targets", y.len(), samples.n())?;
         directions

@@ -75,6 +75,19 @@ impl Solver {
         Invalid::positive("rho", self.rho.unwrap_or(1.0))
     }
 
+    /// Refuses programs that the algorithm does not solve, before any work.
+    ///
+    /// # Errors
+    /// Settings out of range, what the algorithm does not solve.
+    pub fn check(&self, program: &Program) -> Result<(), ConvexError> {
+        self.validate()?;
+        match self.method(program) {
+            Algorithm::AdmmPaper => DenseProgram::check(program),
+            Algorithm::Rbcd => BlockProgram::check(program),
+            Algorithm::Admm | Algorithm::Exact => Ok(()),
+        }
+    }
+
     /// The algorithm for this program.
     pub fn method(&self, program: &Program) -> Algorithm {
         let small = entries(program) <= SMALL && program.outputs() == 1;

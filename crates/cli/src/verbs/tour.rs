@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 use thalweg::plot::Report;
 use thalweg::tasks::folder::{REPORT, SUMMARY};
-use thalweg::tasks::{Finding, Folder, Host, Opening, TaskError, linsolve, prune, train};
+use thalweg::tasks::{Finding, Folder, Host, Opening, TaskError, fit, linsolve, prune, train};
 
 use crate::args::Common;
 use crate::exit::Status;
@@ -35,6 +35,7 @@ const STOPS: &[Stop] = &[
     ("adahessian", train::tour::diagonal),
     ("mkor", train::tour::mkor),
     ("mfac", prune::tour::mfac),
+    ("convex-relu", fit::tour::certified_gap),
     ("relax", linsolve::tour::heat),
 ];
 

@@ -46,6 +46,17 @@ impl DenseProgram {
     /// Another loss than the squared one, several outputs, a linear part, too large for memory.
     pub fn new(program: Program, rho: f64) -> Result<Self, ConvexError> {
         Invalid::positive("rho", rho)?;
+        Self::check(&program)?;
+        let what = "matrix I + FᵀF/ρ + GᵀG";
+        let factor = Cholesky::new(system(&program, rho)).map_err(|_| ConvexError::Factor { what })?;
+        Ok(Self { program, rho, factor })
+    }
+
+    /// Refuses programs that the method does not solve.
+    ///
+    /// # Errors
+    /// As [`DenseProgram::new`].
+    pub fn check(program: &Program) -> Result<(), ConvexError> {
         program.check_plain("admm-paper")?;
         if program.loss() != Loss::Squared {
             let (what, instead) = ("this loss", "admm, or rbcd for bce");
@@ -57,9 +68,7 @@ impl DenseProgram {
             let instead = format!("admm, or at most {} patterns", (MEMORY / 16e-9).sqrt() as usize / (2 * d));
             return Err(ConvexError::Memory { method: "admm-paper", needed, limit: MEMORY, instead });
         }
-        let what = "matrix I + FᵀF/ρ + GᵀG";
-        let factor = Cholesky::new(system(&program, rho)).map_err(|_| ConvexError::Factor { what })?;
-        Ok(Self { program, rho, factor })
+        Ok(())
     }
 
     /// The program.

@@ -57,11 +57,7 @@ impl BlockProgram {
     /// The hinge loss, several outputs, a linear part.
     pub fn new(program: Program, rho: f64) -> Result<Self, ConvexError> {
         Invalid::positive("rho", rho)?;
-        program.check_plain("rbcd")?;
-        if program.loss() == Loss::Hinge {
-            let what = "the hinge loss, which has no gradient";
-            return Err(ConvexError::Unsupported { method: "rbcd", what, instead: "admm" });
-        }
+        Self::check(&program)?;
         let (samples, d) = (program.samples(), program.samples().d());
         let gram = product(samples.t(), samples.mat());
         let c = Mat::<f64>::identity(d, d) + &gram;
@@ -74,6 +70,19 @@ impl BlockProgram {
         let difference = (0..program.patterns().len()).map(block).collect::<Result<_, _>>()?;
         let sum = crate::program::gram(samples)?;
         Ok(Self { program, rho, gram, sum, difference })
+    }
+
+    /// Refuses programs that the method does not solve.
+    ///
+    /// # Errors
+    /// As [`BlockProgram::new`].
+    pub fn check(program: &Program) -> Result<(), ConvexError> {
+        program.check_plain("rbcd")?;
+        if program.loss() == Loss::Hinge {
+            let what = "the hinge loss, which has no gradient";
+            return Err(ConvexError::Unsupported { method: "rbcd", what, instead: "admm" });
+        }
+        Ok(())
     }
 
     /// The program.
