@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod adahessian;
+mod bilevel;
 mod claim;
 mod convex_relu;
 mod cost;
@@ -35,6 +36,8 @@ enum System {
     Mfac(mfac::Claims),
     /// Convex two-layer ReLU networks: certified solves, scaling, sampling, gradients, robustness, images
     ConvexRelu(convex_relu::Claims),
+    /// Bilevel optimisation: toys, rates, regularisation, hyper-cleaning, quadratics
+    Bilevel(bilevel::Claims),
     /// Learned relaxation: iterations, time, overhead, kernels
     Relax(relax::Claims),
 }
@@ -46,6 +49,7 @@ impl System {
             Self::Mkor(claims) => claims.run(),
             Self::Mfac(claims) => claims.run(),
             Self::ConvexRelu(claims) => claims.run(),
+            Self::Bilevel(claims) => claims.run(),
             Self::Relax(claims) => claims.run(),
         }
     }

@@ -3,10 +3,11 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use thalweg_bilevel::penalty::penalty;
 use thalweg_bilevel::tasks::classify::Examples;
 use thalweg_bilevel::tasks::cleaning::Cleaning;
 use thalweg_bilevel::tasks::regularisation::Regularisation;
-use thalweg_bilevel::{Batch, Bilevel, Grad, Oracle, Set, Sparse, penalty};
+use thalweg_bilevel::{Batch, Bilevel, Grad, Oracle, Set, Sparse};
 use thalweg_core::Seed;
 use thalweg_testing::normals;
 

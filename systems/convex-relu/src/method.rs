@@ -153,7 +153,7 @@ impl ConvexRelu {
     /// # Errors
     /// As [`ConvexRelu::fit`].
     pub fn fit_program(&self, program: Program) -> Result<Fit, ConvexError> {
-        self.fit_driven(program, &mut &[Stop::Steps(self.solver.max_steps)][..])
+        self.fit_driven(program, &mut Stop::Steps(self.solver.max_steps))
     }
 
     /// Fits a stated program, with the steps of iterative methods made by `drive`.

@@ -100,7 +100,7 @@ impl Solver {
     /// Settings out of range, what the algorithm does not solve, too large for memory, no solution of the
     /// interior point.
     pub fn solve(&self, program: &Program, seed: Seed) -> Result<Solved, ConvexError> {
-        self.solve_with(program, seed, &mut &[Stop::Steps(self.max_steps)][..])
+        self.solve_with(program, seed, &mut Stop::Steps(self.max_steps))
     }
 
     /// Solves, with the steps of iterative methods made by `drive`.

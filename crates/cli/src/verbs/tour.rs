@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 use thalweg::plot::Report;
 use thalweg::tasks::folder::{REPORT, SUMMARY};
-use thalweg::tasks::{Finding, Folder, Host, Opening, TaskError, fit, linsolve, prune, train};
+use thalweg::tasks::{Finding, Folder, Host, Opening, TaskError, bilevel, fit, linsolve, prune, train};
 
 use crate::args::Common;
 use crate::exit::Status;
@@ -37,6 +37,7 @@ const STOPS: &[Stop] = &[
     ("mfac", prune::tour::mfac),
     ("convex-relu", fit::tour::certified_gap),
     ("relax", linsolve::tour::heat),
+    ("bilevel", bilevel::tour::cleaning),
 ];
 
 impl Tour {

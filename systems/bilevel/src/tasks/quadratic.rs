@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Seed, normal};
 use thalweg_linalg::dense::{Cholesky, eigenvalues, product, thin_q};
 
-use crate::first::positive;
+use crate::method::sampled::positive;
 use crate::set::dot;
 use crate::tasks::regularisation::share;
 use crate::{Batch, Bilevel, BilevelError, Grad};

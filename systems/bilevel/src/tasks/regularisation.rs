@@ -16,7 +16,8 @@ use crate::{Batch, Bilevel, BilevelError, Grad, Set, Sparse};
 /// is not convex, so where x starts matters.
 ///
 /// ```
-/// use thalweg_bilevel::{Oracle, Sparse, lower, tasks::regularisation::Regularisation};
+/// use thalweg_bilevel::{Oracle, Sparse, tasks::regularisation::Regularisation};
+/// use thalweg_bilevel::penalty::lower;
 ///
 /// let rows = || Sparse::dense(&[1.0, 0.5, -0.2, 1.0, -1.0, 0.0], 2);
 /// let labels = [1.0, -1.0, -1.0];

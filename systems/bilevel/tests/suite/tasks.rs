@@ -2,11 +2,12 @@
 //! shared data.
 
 use faer::Mat;
+use thalweg_bilevel::penalty::lower;
 use thalweg_bilevel::tasks::classify::Examples;
 use thalweg_bilevel::tasks::cleaning::{Cleaning, corrupt, f1};
 use thalweg_bilevel::tasks::quadratic::{Quadratic, Spec};
 use thalweg_bilevel::tasks::regularisation::Regularisation;
-use thalweg_bilevel::{Batch, Bilevel, Grad, Oracle, Sparse, lower};
+use thalweg_bilevel::{Batch, Bilevel, Grad, Oracle, Sparse};
 use thalweg_core::Seed;
 use thalweg_data::{Part, Source, Targets, Values, load, read_split, read_svmlight};
 use thalweg_testing::{normals, on_threads, product, shared_data, slope};
