@@ -16,7 +16,7 @@ use thalweg::plot::{Figure, Table};
 
 use thalweg::tasks::bilevel::hyperclean::{self, Judged};
 use thalweg::tasks::bilevel::job::{Job, Trace, algorithm, no_observer, trace};
-use thalweg::tasks::bilevel::regularisation::{self, Evaluator, precise};
+use thalweg::tasks::bilevel::regularization::{self, Evaluator, precise};
 use thalweg::tasks::{Finding, Host, TaskError};
 use thalweg::train::compare::moments;
 
@@ -39,8 +39,8 @@ pub struct Claims {
 const ALL: &[Entry<Claims>] = &[
     ("toys", |_| toys()),
     ("rates", |b| rates(&b.options)),
-    ("regularisation", |b| regularised(&b.options, &IJCNN)),
-    ("text", |b| regularised(&b.options, &REUTERS)),
+    ("regularisation", |b| regularized(&b.options, &IJCNN)),
+    ("text", |b| regularized(&b.options, &REUTERS)),
     ("cleaning", |b| cleaning(&b.options)),
     ("network", |_| network()),
     ("quadratics", |b| quadratics(&b.options)),
@@ -282,9 +282,9 @@ const REUTERS: Chosen = Chosen {
     seconds: 100.0,
 };
 
-fn regularised(options: &Options, chosen: &Chosen) -> Result<Finding> {
+fn regularized(options: &Options, chosen: &Chosen) -> Result<Finding> {
     let [train, test] = chosen.files.map(shared_file);
-    let problem = regularisation::of_files(&train?, &test?, chosen.bounds)?;
+    let problem = regularization::of_files(&train?, &test?, chosen.bounds)?;
     let n = problem.dims().0;
     let problem = problem.from(vec![chosen.start; n]);
     let known = chosen.reference > 0.0;
@@ -324,7 +324,7 @@ fn regularised(options: &Options, chosen: &Chosen) -> Result<Finding> {
         "grid",
     ];
     for name in names {
-        let algorithm = fields(&regularisation::usual(name), name)?;
+        let algorithm = fields(&regularization::usual(name), name)?;
         let single = matches!(name, "pbo-single" | "soba" | "saba");
         let steps = if single { 200_000 } else { 100_000 };
         let (mut ends, mut failure) = (Vec::new(), None);

@@ -12,6 +12,7 @@ mod mfac;
 mod mkor;
 mod relax;
 mod sources;
+mod topo;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,8 @@ enum System {
     ConvexRelu(convex_relu::Claims),
     /// Bilevel optimisation: toys, rates, regularisation, hyper-cleaning, quadratics
     Bilevel(bilevel::Claims),
+    /// Acyclic graphs by topological swaps: scores, distances and times
+    Topo(topo::Claims),
     /// Learned relaxation: iterations, time, overhead, kernels
     Relax(relax::Claims),
 }
@@ -50,6 +53,7 @@ impl System {
             Self::Mfac(claims) => claims.run(),
             Self::ConvexRelu(claims) => claims.run(),
             Self::Bilevel(claims) => claims.run(),
+            Self::Topo(claims) => claims.run(),
             Self::Relax(claims) => claims.run(),
         }
     }

@@ -7,6 +7,8 @@
 
 #[cfg(feature = "bilevel")]
 pub mod bilevel;
+#[cfg(feature = "topo")]
+pub mod dag;
 mod error;
 pub mod evaluate;
 mod finding;
