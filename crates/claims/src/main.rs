@@ -5,6 +5,7 @@
 mod adahessian;
 mod claim;
 mod cost;
+mod lipsdp;
 mod measure;
 mod mfac;
 mod mkor;
@@ -32,6 +33,8 @@ enum System {
     Mkor(mkor::Claims),
     /// M-FAC: training, fine-tuning, one-shot and gradual pruning, scaling, memory bandwidth
     Mfac(mfac::Claims),
+    /// Lipschitz certificates: known values in ℓ2 and ℓ∞, eighteen layers, pairs of classes, large networks, scaling
+    Lipsdp(lipsdp::Claims),
     /// Learned relaxation: iterations, time, overhead, kernels
     Relax(relax::Claims),
 }
@@ -42,6 +45,7 @@ impl System {
             Self::Adahessian(claims) => claims.run(),
             Self::Mkor(claims) => claims.run(),
             Self::Mfac(claims) => claims.run(),
+            Self::Lipsdp(claims) => claims.run(),
             Self::Relax(claims) => claims.run(),
         }
     }

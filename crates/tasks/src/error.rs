@@ -104,6 +104,8 @@ below! {
     thalweg_net::NetError,
     #[cfg(feature = "bilevel")]
     thalweg_bilevel::BilevelError,
+    #[cfg(feature = "lipsdp")]
+    thalweg_lipsdp::LipError,
     #[cfg(feature = "mfac")]
     thalweg_mfac::MfacError,
     #[cfg(feature = "relax")]

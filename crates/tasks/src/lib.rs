@@ -7,6 +7,8 @@
 
 #[cfg(feature = "bilevel")]
 pub mod bilevel;
+#[cfg(feature = "lipsdp")]
+pub mod certify;
 mod error;
 pub mod evaluate;
 mod finding;

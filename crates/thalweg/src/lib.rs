@@ -51,6 +51,8 @@ pub use thalweg_relax as relax;
 pub use thalweg_topo as topo;
 
 pub use thalweg_tasks as tasks;
+#[cfg(feature = "lipsdp")]
+pub use thalweg_tasks::certify;
 #[cfg(feature = "relax")]
 pub use thalweg_tasks::linsolve;
 #[cfg(feature = "mfac")]

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 use thalweg::plot::Report;
 use thalweg::tasks::folder::{REPORT, SUMMARY};
-use thalweg::tasks::{Finding, Folder, Host, Opening, TaskError, bilevel, linsolve, prune, train};
+use thalweg::tasks::{Finding, Folder, Host, Opening, TaskError, bilevel, certify, linsolve, prune, train};
 
 use crate::args::Common;
 use crate::exit::Status;
@@ -35,6 +35,7 @@ const STOPS: &[Stop] = &[
     ("adahessian", train::tour::diagonal),
     ("mkor", train::tour::mkor),
     ("mfac", prune::tour::mfac),
+    ("lipsdp", certify::tour::all_bounds),
     ("relax", linsolve::tour::heat),
     ("bilevel", bilevel::tour::cleaning),
 ];
