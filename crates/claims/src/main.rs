@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod adahessian;
+mod bilevel;
 mod claim;
 mod cost;
 mod lipsdp;
@@ -11,6 +12,7 @@ mod mfac;
 mod mkor;
 mod relax;
 mod sources;
+mod topo;
 
 use std::process::ExitCode;
 
@@ -35,6 +37,10 @@ enum System {
     Mfac(mfac::Claims),
     /// Lipschitz certificates: known values in ℓ2 and ℓ∞, eighteen layers, pairs of classes, large networks, scaling
     Lipsdp(lipsdp::Claims),
+    /// Bilevel optimisation: toys, rates, regularisation, hyper-cleaning, quadratics
+    Bilevel(bilevel::Claims),
+    /// Acyclic graphs by topological swaps: scores, distances and times
+    Topo(topo::Claims),
     /// Learned relaxation: iterations, time, overhead, kernels
     Relax(relax::Claims),
 }
@@ -46,6 +52,8 @@ impl System {
             Self::Mkor(claims) => claims.run(),
             Self::Mfac(claims) => claims.run(),
             Self::Lipsdp(claims) => claims.run(),
+            Self::Bilevel(claims) => claims.run(),
+            Self::Topo(claims) => claims.run(),
             Self::Relax(claims) => claims.run(),
         }
     }

@@ -5,52 +5,54 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
-use thalweg::core::{Seed, interrupt};
+use thalweg::core::Seed;
+use thalweg::dag::{picture, table, tour};
 use thalweg::plot::{Figure, Table};
-use thalweg::topo::{
-    Bic, Dagma, Factor, Given, Golem, Init, Learned, Mat, Mechanism, Metrics, Mlp, Mode, NodeScore, Noise,
-    Notears, Sample, Score, Simulation, Topo, TopoError, compare, edges, made_acyclic, sachs, sachs_truth,
-    thresholded, top_down, topological_order, variance_order,
-};
+use thalweg::tasks::{Finding, Host};
+use thalweg::topo::baselines::{Dagma, Golem, Notears};
+use thalweg::topo::factor::Factor;
+use thalweg::topo::graph::{edges, made_acyclic, thresholded, topological_order};
+use thalweg::topo::metrics::{Metrics, compare};
+use thalweg::topo::score::{Bic, Mlp, NodeScore};
+use thalweg::topo::simulate::{Mechanism, Noise, Simulation};
+use thalweg::topo::start::{top_down, variance_order};
+use thalweg::topo::{FitOptions, Init, Learned, Mat, Mode, Sample, Score, Topo, sachs};
 
-use super::timing::{exponent, median};
-use super::{Entry, Finding, Options, publish};
-use crate::config::shared_file;
-use crate::dag::{picture, table, tour};
-use crate::failure::Interrupted;
+use crate::claim::{Entry, Options, publish};
+use crate::measure::{exponent, median};
+use crate::sources::shared_file;
 
 #[derive(Args)]
 #[command(after_help = "Examples:
-  thalweg bench topo graph scaling exact
-  thalweg bench topo standardised networks --out report/
+  thalweg-claims topo graph scaling exact
+  thalweg-claims topo standardized networks --out report/
 
 Known sets are looked for in the folder THALWEG_DATA (default ../shared/data): topo/.")]
-pub struct Bench {
-    /// graph, scaling, polish, sizes, standardised, noise, networks, sachs, nonlinear, exact, overview, all
+pub struct Claims {
+    /// graph, scaling, polish, sizes, standardized, noise, networks, sachs, nonlinear, exact, tour, all
     #[arg(required = true)]
     which: Vec<String>,
     #[command(flatten)]
     options: Options,
 }
 
-const ALL: &[Entry<Bench>] = &[
-    ("graph", "B1", |_| graph()),
-    ("scaling", "", |_| scaling()),
-    ("polish", "B2", |_| polish()),
-    ("sizes", "B3", |_| sizes()),
-    ("standardised", "B4", |b| standardised(&b.options)),
-    ("noise", "B5", |b| noise(&b.options)),
-    ("networks", "B6", |_| networks()),
-    ("sachs", "B7", |_| proteins()),
-    ("nonlinear", "B8", |_| nonlinear()),
-    ("exact", "", |b| exact(&b.options)),
-    ("overview", "", |_| tour::stop()),
+const ALL: &[Entry<Claims>] = &[
+    ("graph", |_| graph()),
+    ("scaling", |_| scaling()),
+    ("polish", |_| polish()),
+    ("sizes", |_| sizes()),
+    ("standardized", |b| standardized(&b.options)),
+    ("noise", |b| noise(&b.options)),
+    ("networks", |_| networks()),
+    ("sachs", |_| proteins()),
+    ("nonlinear", |_| nonlinear()),
+    ("exact", |b| exact(&b.options)),
+    ("tour", |b| Ok(tour::topo(&b.options.host())?)),
 ];
 
-impl Bench {
+impl Claims {
     pub fn run(self) -> Result<()> {
-        self.options.common.start()?;
-        interrupt::install().map_err(crate::failure::Failed)?;
+        self.options.start()?;
         publish("Acyclic graphs by topological swaps", &self.options, &self, &self.which, ALL)
     }
 }
@@ -59,7 +61,7 @@ impl Bench {
 fn set(name: &str) -> Result<(Sample, Mat<f64>)> {
     let folder = shared_file("topo")?;
     let file = |name: String| folder.join(name).display().to_string();
-    let sample = table::data(&file(format!("{name}.csv.gz")), false)?.0;
+    let sample = table::data(&file(format!("{name}.csv.gz")), false, &Host::default())?;
     let network = file(format!("{}_network.csv", name.trim_end_matches("_n1000")));
     let truth = file(format!("{name}_truth.csv"));
     let truth = if std::path::Path::new(&truth).exists() { truth } else { network };
@@ -74,16 +76,8 @@ fn simulated(dim: usize, family: &str, noise: Noise, seed: u64) -> Result<(Sampl
     Ok((x, w))
 }
 
-/// A fit that Ctrl-C ends.
 fn fit(topo: &Topo, sample: &Sample, seed: u64) -> Result<Learned> {
-    let watch = |_: &_| match interrupt::requested() {
-        true => std::ops::ControlFlow::Break(()),
-        false => std::ops::ControlFlow::Continue(()),
-    };
-    match topo.fit(sample, &Given { watch: &watch, ..Given::seed(seed) }) {
-        Err(TopoError::Stopped) => Err(Interrupted { resume: None }.into()),
-        done => Ok(done?),
-    }
+    Ok(topo.fit(sample, &FitOptions::seed(seed))?)
 }
 
 /// A result and its time: the median of `runs`.
@@ -94,9 +88,6 @@ fn timed<T>(runs: usize, mut go: impl FnMut() -> Result<T>) -> Result<(T, f64)> 
         let clock = Instant::now();
         last = Some(go()?);
         times.push(clock.elapsed().as_secs_f64());
-        if interrupt::requested() {
-            return Err(Interrupted { resume: None }.into());
-        }
     }
     Ok((last.context("nothing was run")?, median(times)))
 }
@@ -141,7 +132,7 @@ fn graph() -> Result<Finding> {
         add("swaps, fast, random start", fast.score, &fast.graph, seconds)?;
         quick = quick.max(seconds);
         close &= compare(&truth, &fast.graph)?.shd <= 1;
-        let td = Topo { init: Init::Td, ..random() };
+        let td = Topo { init: Init::TopDown, ..random() };
         let (from_td, seconds) = timed(51, || fit(&td, &sample, 1))?;
         add("swaps, fast, top-down start", from_td.score, &from_td.graph, seconds)?;
         let paper =
@@ -191,7 +182,9 @@ fn scaling() -> Result<Finding> {
     let (mut hundred, mut largest) = (f64::INFINITY, f64::INFINITY);
     for dim in [20, 50, 100, 200, 500] {
         let (sample, truth) = simulated(dim, "er:4", Noise::GaussEv, 1)?;
-        for (k, (name, init)) in [("random", Init::Random), ("top-down", Init::Td)].into_iter().enumerate() {
+        for (k, (name, init)) in
+            [("random", Init::Random), ("top-down", Init::TopDown)].into_iter().enumerate()
+        {
             let runs = if dim <= 100 { 5 } else { 1 };
             let (learned, seconds) = timed(runs, || fit(&Topo { init, ..random() }, &sample, 1))?;
             curves[k].push((dim as f64, seconds));
@@ -208,7 +201,7 @@ fn scaling() -> Result<Finding> {
             );
             match (dim, init) {
                 (100, Init::Random) => hundred = seconds,
-                (500, Init::Td) => largest = seconds,
+                (500, Init::TopDown) => largest = seconds,
                 _ => {}
             }
         }
@@ -251,7 +244,8 @@ fn polish() -> Result<Finding> {
         let s = sample.covariance();
         let dagma = Dagma { lambda: 0.02, ..Dagma::default() };
         for (method, w) in [("NOTEARS", Notears::default().fit(&s)?), ("DAGMA", dagma.fit(&s)?)] {
-            let (done, seconds) = timed(1, || Ok(Topo::default().polish(&w, &sample, &Given::default())?))?;
+            let (done, seconds) =
+                timed(1, || Ok(Topo::default().polish(&w, &sample, &FitOptions::default())?))?;
             let before = done.before.unwrap_or(f64::NAN);
             let shd = [&made_acyclic(&w).0, &done.learned.graph].map(|w| compare(&truth, w).map(|m| m.shd));
             let [shd_before, shd_after] = shd;
@@ -376,7 +370,7 @@ fn record(set: &str, method: &str, m: &Metrics, seconds: f64) -> Value {
     json!({ "set": set, "method": method, "metrics": m, "seconds": seconds })
 }
 
-fn standardised(options: &Options) -> Result<Finding> {
+fn standardized(options: &Options) -> Result<Finding> {
     let mut table = Table::new(COLUMNS);
     let (mut matches, mut below, mut data) = (true, true, Vec::new());
     let mut sets = vec![("er2_d20_n1000_std".to_owned(), set("er2_d20_n1000_std")?)];
@@ -384,7 +378,7 @@ fn standardised(options: &Options) -> Result<Finding> {
         sets.push((format!("simulated, seed {seed}"), simulated(20, "er:2", Noise::GaussEv, seed)?));
     }
     for (name, (sample, truth)) in sets {
-        let sample = sample.standardised();
+        let sample = sample.standardized();
         let s = sample.covariance();
         let mut add = |method: &str, w: &Mat<f64>, seconds: f64| -> Result<Metrics> {
             let m = compare(&truth, &made_acyclic(w).0)?;
@@ -409,8 +403,8 @@ fn standardised(options: &Options) -> Result<Finding> {
         add("DAGMA", &w, seconds)?;
     }
     Ok(Finding {
-        name: "standardised",
-        title: "Standardised data".into(),
+        name: "standardized",
+        title: "Standardized data".into(),
         text: "ER2, 20 variables, 1000 samples, each column divided by its deviation. λ 2 is the penalty of BOSS by default."
             .into(),
         table,
@@ -465,7 +459,7 @@ fn networks() -> Result<Finding> {
     for (name, boss) in [("ecoli70_n1000", 23), ("magic_niab_n1000", 25)] {
         let (sample, truth) = set(name)?;
         for lambda in [1.0, 2.0] {
-            let topo = Topo { score: Score::Bic(lambda), standardise: true, ..Topo::default() };
+            let topo = Topo { score: Score::Bic(lambda), standardize: true, ..Topo::default() };
             let (learned, seconds) = timed(3, || fit(&topo, &sample, 1))?;
             let m = compare(&truth, &learned.graph)?;
             near &= lambda != 1.0 || m.cpdag_shd <= boss + 3;
@@ -477,7 +471,7 @@ fn networks() -> Result<Finding> {
     Ok(Finding {
         name: "networks",
         title: "Gaussian Bayesian networks".into(),
-        text: "ecoli70 (46 variables, 70 arcs) and magic-niab (44, 66), 1000 samples, standardised. BOSS at λ 1: CPDAG-SHD 23 and 25."
+        text: "ecoli70 (46 variables, 70 arcs) and magic-niab (44, 66), 1000 samples, standardized. BOSS at λ 1: CPDAG-SHD 23 and 25."
             .into(),
         table,
         figures: Vec::new(),
@@ -487,12 +481,12 @@ fn networks() -> Result<Finding> {
 }
 
 fn proteins() -> Result<Finding> {
-    let Some(sample) = sachs().log() else { bail!("the embedded data are positive") };
-    let truth = sachs_truth();
+    let Some(sample) = sachs::data().log() else { bail!("the embedded data are positive") };
+    let truth = sachs::truth();
     let mut table = Table::new(COLUMNS);
     let (mut near, mut data, mut figures) = (true, Vec::new(), Vec::new());
     for lambda in [1.0, 2.0] {
-        let topo = Topo { score: Score::Bic(lambda), standardise: true, ..Topo::default() };
+        let topo = Topo { score: Score::Bic(lambda), standardize: true, ..Topo::default() };
         let (learned, seconds) = timed(3, || fit(&topo, &sample, 1))?;
         let m = compare(&truth, &learned.graph)?;
         near &= m.skeleton_shd <= 12;
@@ -566,7 +560,7 @@ fn exact(options: &Options) -> Result<Finding> {
     let nine = Topo { restarts: Some(8), ..random() };
     for (name, known) in [("er2_d12_n100_std", 0.8650415082), ("er4_d15_n100", 7.1460422109)] {
         let (sample, _) = set(name)?;
-        let (best, seconds) = timed(1, || Ok(Topo::default().exact(&sample, &Given::default())?))?;
+        let (best, seconds) = timed(1, || Ok(Topo::default().exact(&sample, &FitOptions::default())?))?;
         let (found, quick) = timed(5, || fit(&nine, &sample, 1))?;
         right &= (best.score - known).abs() < 1e-8;
         let hit = if found.score <= best.score + 1e-9 { "yes" } else { "no" };
@@ -581,7 +575,7 @@ fn exact(options: &Options) -> Result<Finding> {
         data.push(json!({ "set": name, "optimum": best.score, "found": found.score, "seconds": seconds }));
     }
     let (mut hits, mut all) = (0, 0);
-    for (family, samples, standardise) in
+    for (family, samples, standardize) in
         [("er:2", 100, false), ("er:2", 100, true), ("er:4", 100, true), ("er:2", 1000, true)]
     {
         let mut own = 0;
@@ -591,12 +585,12 @@ fn exact(options: &Options) -> Result<Finding> {
             let set =
                 Simulation { family, dim: 12, samples, noise: Noise::GaussEv, mechanism: Mechanism::Linear };
             let (_, sample) = set.run(Seed(seed))?;
-            let topo = Topo { standardise, ..nine.clone() };
-            let best = topo.exact(&sample, &Given::default())?.score;
+            let topo = Topo { standardize, ..nine.clone() };
+            let best = topo.exact(&sample, &FitOptions::default())?.score;
             own += u64::from(fit(&topo, &sample, seed)?.score <= best * (1.0 + 1e-9));
         }
         (hits, all) = (hits + own, all + runs);
-        let scale = if standardise { "standardised" } else { "raw" };
+        let scale = if standardize { "standardized" } else { "raw" };
         let name = format!("{family}, 12 variables, {samples} samples, {scale}");
         table.row([name, "–".into(), "–".into(), format!("{own} of {runs}"), "–".into(), "–".into()]);
     }

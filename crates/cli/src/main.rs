@@ -38,6 +38,8 @@ enum Verb {
     Prune(Box<prune::Prune>),
     /// Score a saved model on data.
     Evaluate(evaluate::Evaluate),
+    /// Learn directed acyclic graphs from data, improve and compare them.
+    Dag(dag::Dag),
     /// Solve linear systems; learn the relaxation factor across a sequence of them.
     Linsolve(linsolve::Linsolve),
     /// Optimise one problem subject to the solution of another.
@@ -54,6 +56,7 @@ impl Verb {
             Self::Certify(verb) => verb.run(),
             Self::Prune(verb) => verb.run(),
             Self::Evaluate(verb) => verb.run(),
+            Self::Dag(verb) => verb.run(),
             Self::Linsolve(verb) => verb.run(),
             Self::Bilevel(verb) => verb.run(),
             Self::Tour(verb) => verb.run(),

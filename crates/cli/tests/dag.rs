@@ -2,7 +2,13 @@
 
 mod common;
 
-use common::{errors, folder, json, run, shared_data, succeed};
+use std::fs;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+use common::{command, errors, folder, json, run, shared_data, succeed};
+use serde_json::Value;
 
 /// A chain x → y → z with loud noise, by a small generator of its own.
 fn chain(rows: usize) -> String {
@@ -55,7 +61,7 @@ fn a_chain_is_found_and_compared() {
         "graph.graphml",
         "graph.svg",
         "order.txt",
-        "trace.csv",
+        "metrics.jsonl",
         "report.html",
     ] {
         assert!(here.path().join("g").join(file).exists(), "{file}");
@@ -63,6 +69,14 @@ fn a_chain_is_found_and_compared() {
     // The folder says how to repeat the run.
     let again = json(here.path(), "dag fit --config g/config.toml --json --quiet");
     assert_eq!(again["score"], fit["score"]);
+    let again = run(here.path(), "dag fit d.csv --out g/ --json --quiet");
+    assert!(again.status.code() == Some(2) && errors(&again).contains("--overwrite"), "{}", errors(&again));
+    json(here.path(), "dag fit --config g/config.toml --set restarts=1 --out g/ --overwrite --json --quiet");
+    assert!(fs::read_to_string(here.path().join("g/config.toml")).unwrap().contains("restarts = 1"));
+    assert!(!here.path().join("g/checkpoint.bin").exists());
+    let summary: Value =
+        serde_json::from_slice(&fs::read(here.path().join("g/summary.json")).unwrap()).unwrap();
+    assert_eq!(summary["starts"].as_array().unwrap().len(), 2);
     let exact = json(here.path(), "dag exact d.csv --json --quiet");
     assert!((exact["score"].as_f64().unwrap() - fit["score"].as_f64().unwrap()).abs() < 1e-9);
 }
@@ -123,6 +137,58 @@ fn the_embedded_cells_need_no_file() {
     assert!(eval["skeleton_f1"].as_f64().unwrap() > 0.3, "{eval}");
 }
 
+/// The folder's files that a resumed run must have alike, times aside.
+fn kept(folder: &Path) -> (Value, Vec<Value>, Vec<u8>) {
+    let timeless = |mut value: Value| {
+        value.as_object_mut().unwrap().remove("seconds");
+        value
+    };
+    let summary = timeless(serde_json::from_slice(&fs::read(folder.join("summary.json")).unwrap()).unwrap());
+    let metrics = fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
+    let metrics = metrics.lines().map(|line| timeless(serde_json::from_str(line).unwrap())).collect();
+    (summary, metrics, fs::read(folder.join("weights.csv")).unwrap())
+}
+
+#[test]
+fn a_search_that_is_cut_short_goes_on_to_the_same_bits() {
+    let here = folder(&[]);
+    succeed(here.path(), "dag simulate --graph er:2 --dim 12 --samples 300 --seed 2 --out sim/ --quiet");
+    for (number, options) in [
+        "--score bic --init random --restarts 3",
+        "--score mlp --hidden 12",
+        "--mode paper --reg l1 --lambda 0.01",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let line = format!("dag fit sim/data.csv {options} --seed 3");
+        let whole = here.path().join(format!("whole{number}"));
+        succeed(here.path(), &format!("{line} --out whole{number} --quiet"));
+        // Time that is up before the first move, then after some.
+        let cut = here.path().join(format!("cut{number}"));
+        let output = run(here.path(), &format!("{line} --time 0s --out cut{number}"));
+        assert!(
+            output.status.success() && errors(&output).contains("the time was up"),
+            "{}",
+            errors(&output)
+        );
+        assert!(cut.join("checkpoint.bin").exists() && cut.join("graph.csv").exists());
+        assert_eq!(kept(&cut).0["stopped_because"], "time");
+        succeed(here.path(), &format!("dag fit --resume cut{number} --time 30ms --quiet"));
+        // A kill at any moment.
+        let mut child =
+            command(here.path(), &format!("dag fit --resume cut{number} --quiet")).spawn().unwrap();
+        sleep(Duration::from_millis(200));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        succeed(here.path(), &format!("dag fit --resume cut{number} --quiet"));
+        assert_eq!(kept(&cut), kept(&whole), "{options}");
+        assert!(!cut.join("checkpoint.bin").exists());
+    }
+    let other = run(here.path(), "dag fit --resume whole0 --seed 4 --quiet");
+    assert!(other.status.success(), "a run that has ended starts over: {}", errors(&other));
+}
+
 #[test]
 fn bad_input_is_named() {
     let here = folder(&[
@@ -137,18 +203,26 @@ fn bad_input_is_named() {
         ("alien.csv", b"from,to\nx,q\n"),
     ]);
     for (line, words) in [
-        ("dag fit nan.csv", "nan.csv, line 3, column b: a value is missing; --drop-missing"),
-        ("dag fit word.csv", "word.csv, line 3, column b: \"many\" is no finite number"),
+        (
+            "dag fit nan.csv",
+            "nan.csv: line 3, column \"b\": \"NA\" is not a finite number but marks a missing value",
+        ),
+        ("dag fit word.csv", "word.csv: line 3, column \"b\": \"many\" is not a finite number"),
         ("dag fit constant.csv", "column b is constant"),
         ("dag fit collinear.csv", "column c is a linear combination of a, b"),
         ("dag fit few.csv", "2 samples of 3 variables"),
-        ("dag fit bare.csv", "the first line names no columns"),
+        ("dag fit bare.csv", "2 samples of 2 variables"),
         ("dag fit absent.csv", "absent.csv"),
         ("dag fit", "no data"),
         ("dag fit d.csv --score logll", "no penalty"),
         ("dag fit d.csv --score logistic", "takes 0 and 1 alone"),
-        ("dag fit d.csv --score what", "no score `what`"),
+        ("dag fit d.csv --score what", "unknown variant `what`, expected one of `l2`"),
         ("dag fit d.csv --reg l1 --lambda -1", "lambda"),
+        ("dag fit d.csv --init best", "expected one of `td`"),
+        ("dag fit d.csv --lambda 1", "--lambda without --penalty"),
+        ("dag fit few.csv", "set --score to bic"),
+        ("dag exact d.csv --time 1s", "leave out --time"),
+        ("dag polish d.csv", "set --w to a file"),
         ("dag fit d.csv --score bic --reg l1", "does not go with"),
         ("dag fit d.csv --require cycle.csv", "cycle"),
         ("dag fit d.csv --forbid alien.csv", "a node q that the data do not have"),
@@ -160,7 +234,7 @@ fn bad_input_is_named() {
         let output = run(here.path(), line);
         let said = errors(&output);
         assert_eq!(output.status.code(), Some(2), "{line}: {said}");
-        assert!(said.contains(words) && said.lines().last().unwrap().starts_with("error:"), "{line}: {said}");
+        assert!(said.contains(words) && said.lines().any(|l| l.starts_with("error:")), "{line}: {said}");
     }
     assert_eq!(
         json(here.path(), "dag fit nan.csv --drop-missing --json --quiet")["order"].as_array().unwrap().len(),

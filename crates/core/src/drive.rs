@@ -24,3 +24,14 @@ impl<X> Drive<X> for Stop {
         Run::new(method, problem).seed(seed).stop(*self).run()
     }
 }
+
+/// Several stopping rules.
+impl<X> Drive<X> for &[Stop] {
+    fn drive<M, P>(&mut self, method: &M, problem: &mut P, seed: Seed) -> Result<Outcome<X>, RunError>
+    where
+        M: Method<P, Solution = X>,
+        P: Problem + ?Sized,
+    {
+        self.iter().fold(Run::new(method, problem).seed(seed), |run, stop| run.stop(*stop)).run()
+    }
+}

@@ -9,6 +9,8 @@
 pub mod bilevel;
 #[cfg(feature = "lipsdp")]
 pub mod certify;
+#[cfg(feature = "topo")]
+pub mod dag;
 mod error;
 pub mod evaluate;
 mod finding;

@@ -2,7 +2,7 @@
 
 use thalweg_core::{Seed, normal};
 
-use crate::descent::{minimise, stationarity};
+use crate::descent::{minimize, stationarity};
 use crate::explicit::{hypergradient, optimistic};
 use crate::penalty::relaxed;
 use crate::penalty::{Limit, limit};
@@ -218,7 +218,7 @@ fn error_bound(oracle: &mut Oracle<'_>, at: &Solution, sigma: f64, seed: Seed) -
             }
             Ok(value)
         };
-        minimise(&mut smoothed, set, None, &mut prox, 1e-10, 10_000)?;
+        minimize(&mut smoothed, set, None, &mut prox, 1e-10, 10_000)?;
         let residual = y.iter().zip(&prox).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt() / RHO;
         smallest = smallest.min(residual / distance);
     }

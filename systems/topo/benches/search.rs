@@ -3,7 +3,10 @@
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 use thalweg_core::Seed;
-use thalweg_topo::{Factor, Given, Init, Mechanism, Noise, Sample, Score, Simulation, Topo, random_order};
+use thalweg_topo::factor::Factor;
+use thalweg_topo::simulate::{Mechanism, Noise, Simulation};
+use thalweg_topo::start::random_order;
+use thalweg_topo::{FitOptions, Init, Sample, Score, Topo};
 
 fn sample(dim: usize) -> Sample {
     let family = "er:4".parse().expect("a family");
@@ -25,12 +28,12 @@ fn search(c: &mut Criterion) {
         });
         let topo = Topo { init: Init::Random, ..Topo::default() };
         group.bench_with_input(BenchmarkId::new("l2 from a random order", dim), &data, |b, data| {
-            b.iter(|| topo.fit(black_box(data), &Given::seed(1)));
+            b.iter(|| topo.fit(black_box(data), &FitOptions::seed(1)));
         });
         if dim == 20 {
             let topo = Topo { score: Score::Bic(2.0), restarts: Some(0), ..Topo::default() };
             group.bench_with_input(BenchmarkId::new("bic", dim), &data, |b, data| {
-                b.iter(|| topo.fit(black_box(data), &Given::seed(1)));
+                b.iter(|| topo.fit(black_box(data), &FitOptions::seed(1)));
             });
         }
     }

@@ -1,6 +1,8 @@
+//! How far a graph is from a local optimum.
+
 use faer::Mat;
 
-use crate::NodeScore;
+use crate::score::NodeScore;
 use crate::walks::Walks;
 
 /// The largest violation of the optimality conditions at acyclic weights `w`: over all edges, and over

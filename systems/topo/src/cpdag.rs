@@ -1,3 +1,5 @@
+//! Equivalence classes of graphs.
+
 use faer::Mat;
 
 use crate::graph::{positions, topological_order};

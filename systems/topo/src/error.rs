@@ -1,7 +1,8 @@
+use thalweg_core::{MethodError, RunError};
 use thiserror::Error;
 
 /// Why no graph could be learned. Each says what is wrong and what to do.
-#[derive(Clone, Debug, PartialEq, Error)]
+#[derive(Debug, Error)]
 pub enum TopoError {
     /// A cell that is not a finite number.
     #[error(
@@ -31,8 +32,8 @@ pub enum TopoError {
     },
     /// A column that others determine.
     #[error(
-        "column {column} is a linear combination of {others}, so its conditional variance is 0; drop it, or use \
-         --reg l2 --lambda 0.01"
+        "column {column} is a linear combination of {others}, so its conditional variance is 0; drop it, or set \
+         `penalty` to l2 and `lambda` to 0.01"
     )]
     Collinear {
         /// Name of the column.
@@ -43,7 +44,7 @@ pub enum TopoError {
     /// Dense fits need more samples than variables.
     #[error(
         "{rows} samples of {columns} variables: a regression on all predecessors needs more samples than variables; \
-         use --score bic, --reg l1, or --reg l2 --lambda 0.01"
+         set `score` to bic, or `penalty` to l1, or to l2 with `lambda` 0.01"
     )]
     TooFewSamples {
         /// Samples.
@@ -53,7 +54,7 @@ pub enum TopoError {
     },
     /// Values that a score cannot take.
     #[error(
-        "row {row}, column {column} is {value}; the logistic score takes 0 and 1 alone, use l2, bic or mlp"
+        "row {row}, column {column} is {value}; the logistic score takes 0 and 1 alone; set `score` to l2, bic or mlp"
     )]
     NotBinary {
         /// Row of the data, from 1.
@@ -65,8 +66,8 @@ pub enum TopoError {
     },
     /// The likelihood with free variances does not depend on the order.
     #[error(
-        "the Gaussian likelihood with unequal variances and no penalty is ½ log det S for every order; use --score mcp \
-         (the likelihood with a sparsity penalty), --score bic, or --score ev for equal variances"
+        "the Gaussian likelihood with unequal variances and no penalty is ½ log det S for every order; set \
+         `score` to mcp (the likelihood with a sparsity penalty), bic, or ev for equal variances"
     )]
     OrderFree,
     /// A matrix or an order that does not fit the data.
@@ -118,17 +119,34 @@ pub enum TopoError {
         remedy: String,
     },
     /// A continuous method left its domain or diverged.
-    #[error("{method} found no finite solution: {cause}; standardise the data, or start from td")]
+    #[error("{method} found no finite solution: {cause}; set `standardize`, or `init` to td")]
     Diverged {
         /// The method.
         method: &'static str,
         /// What happened.
         cause: String,
     },
-    /// The watcher asked to stop.
-    #[error("the search was stopped")]
-    Stopped,
+    /// The token asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+    /// The driver of a search failed.
+    #[error(transparent)]
+    Run(Box<RunError>),
     /// A hyper-parameter outside its range.
     #[error(transparent)]
     Invalid(#[from] thalweg_core::Invalid),
+}
+
+impl From<RunError> for TopoError {
+    fn from(e: RunError) -> Self {
+        // What the search itself says comes back as it was.
+        match e {
+            RunError::Method { step, source: MethodError::Problem(own) } => match own.downcast() {
+                Ok(own) => *own,
+                Err(own) => Self::Run(Box::new(RunError::Method { step, source: MethodError::Problem(own) })),
+            },
+            RunError::Invalid(e) => Self::Invalid(e),
+            e => Self::Run(Box::new(e)),
+        }
+    }
 }

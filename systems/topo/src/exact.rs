@@ -2,30 +2,29 @@
 
 use faer::Mat;
 use rayon::prelude::*;
+use thalweg_core::Interrupt;
 
+use crate::TopoError;
 use crate::knowledge::Rules;
-use crate::learn::{Given, Score, Topo};
-use crate::least_squares::Penalty;
-use crate::score::{Memo, NodeScore, Set};
-use crate::search::Round;
+use crate::method::Score;
+use crate::prepared::Prepared;
+use crate::score::{Bic, Memo, Penalty, Set};
 use crate::subsets::{best_order, conditional_variances};
-use crate::{Bic, TopoError};
 
 /// Most variables of a Gaussian score, and of others, whose every node score is a fit of its own.
 const GAUSSIAN: usize = 20;
 const OTHERS: usize = 14;
 
-/// Order, weights and the number of node scores computed, from the covariance of `n` samples.
+/// Order, weights and the number of node scores computed.
 pub(crate) fn optimum(
-    topo: &Topo,
-    (s, n): (&Mat<f64>, usize),
-    score: &dyn NodeScore,
-    rules: &Rules,
-    given: &Given,
+    score: Score,
+    prepared: &Prepared,
+    interrupt: Option<&Interrupt>,
 ) -> Result<(Vec<usize>, Mat<f64>, u64), TopoError> {
+    let Prepared { s, rules, .. } = prepared;
     let d = s.nrows();
-    let gaussian = match topo.score {
-        Score::L2(Penalty::None) | Score::Ev | Score::Bic(_) => true,
+    let gaussian = match score {
+        Score::L2(Penalty::None) | Score::EqualVariance | Score::Bic(_) => true,
         Score::L2(Penalty::L2(_)) => !rules.orders,
         _ => false,
     };
@@ -37,59 +36,92 @@ pub(crate) fn optimum(
     if d > limit {
         return Err(TopoError::TooMany { found: d, limit, why });
     }
-    let allowed: Vec<usize> =
-        (0..d).map(|v| (0..d).filter(|u| *u != v && !rules.forbids(*u, v)).map(|u| 1 << u).sum()).collect();
-    let early: Vec<usize> = (0..d)
-        .map(|v| (0..d).filter(|u| *u != v && !rules.may_follow(*u, v)).map(|u| 1 << u).sum())
-        .collect();
-    let legal = |v: usize, t: usize| early[v] & !t == 0;
-    let entries = (d as u64) << (d - 1);
+    let sets = Sets::of(rules);
+    let memo = Memo::new(&*prepared.score, rules);
+    match score {
+        Score::Bic(lambda) => {
+            let bic = Bic::new(s.clone(), prepared.sample.n(), lambda);
+            let (order, weights) = exact_parents(s, &bic, rules, &sets);
+            Ok((order, weights, sets.entries()))
+        }
+        _ if gaussian => {
+            let ridge = if let Score::L2(Penalty::L2(l)) = score { l } else { 0.0 };
+            let order = by_variances(s, ridge, &sets);
+            let weights = memo.weights(&order);
+            Ok((order, weights, sets.entries()))
+        }
+        _ => {
+            let order = by_fits(&memo, &sets, interrupt)?;
+            let weights = memo.weights(&order);
+            Ok((order, weights, memo.evaluations()))
+        }
+    }
+}
 
-    if let Score::Bic(lambda) = topo.score {
-        let bic = Bic::new(s.clone(), n, lambda);
-        let (order, weights) = exact_parents(s, &bic, rules, &allowed, legal);
-        return Ok((order, weights, entries));
-    }
-    if gaussian {
-        let ridge = if let Score::L2(Penalty::L2(l)) = topo.score { l } else { 0.0 };
-        let table =
-            conditional_variances(&Mat::from_fn(d, d, |i, j| s[(i, j)] + if i == j { ridge } else { 0.0 }));
-        let last = |v: usize, t: usize| {
-            if legal(v, t) { 0.5 * (table[(t & allowed[v]) * d + v] - ridge) } else { f64::INFINITY }
+/// Rules as sets of bits, by node.
+struct Sets {
+    d: usize,
+    /// Its possible parents.
+    allowed: Vec<usize>,
+    /// What must stand before it.
+    early: Vec<usize>,
+}
+
+impl Sets {
+    fn of(rules: &Rules) -> Self {
+        let d = rules.nodes();
+        let others = |v: usize, is: &dyn Fn(usize) -> bool| -> usize {
+            (0..d).filter(|u| *u != v && is(*u)).map(|u| 1 << u).sum()
         };
-        let (order, _) = best_order(d, last);
-        let weights = Memo::new(score, rules).weights(&order);
-        return Ok((order, weights, entries));
+        let allowed = (0..d).map(|v| others(v, &|u| !rules.forbids(u, v))).collect();
+        let early = (0..d).map(|v| others(v, &|u| !rules.may_follow(u, v))).collect();
+        Self { d, allowed, early }
     }
-    let memo = Memo::new(score, rules);
+
+    /// Whether v may stand behind the set t.
+    fn legal(&self, v: usize, t: usize) -> bool {
+        self.early[v] & !t == 0
+    }
+
+    /// Pairs of a node and a set of others.
+    fn entries(&self) -> u64 {
+        (self.d as u64) << (self.d - 1)
+    }
+}
+
+/// Conditional variances come from one table.
+fn by_variances(s: &Mat<f64>, ridge: f64, sets: &Sets) -> Vec<usize> {
+    let d = sets.d;
+    let table =
+        conditional_variances(&Mat::from_fn(d, d, |i, j| s[(i, j)] + if i == j { ridge } else { 0.0 }));
+    let last = |v: usize, t: usize| {
+        if sets.legal(v, t) { 0.5 * (table[(t & sets.allowed[v]) * d + v] - ridge) } else { f64::INFINITY }
+    };
+    best_order(d, last).0
+}
+
+/// Every node score is a fit of its own.
+fn by_fits(memo: &Memo, sets: &Sets, interrupt: Option<&Interrupt>) -> Result<Vec<usize>, TopoError> {
+    let d = sets.d;
     let set = |t: usize| Set::of(d, &(0..d).filter(|u| t >> u & 1 == 1).collect::<Vec<_>>());
-    // In slices, so that the watcher may stop it.
+    // In slices, so that it can be interrupted.
     let mut table = vec![f64::INFINITY; d << d];
     for (k, slice) in table.chunks_mut(d << (d / 2)).enumerate() {
-        let told = Round { start: 0, round: k, score: f64::NAN, moves: 0 };
-        if (given.watch)(&told).is_break() {
-            return Err(TopoError::Stopped);
+        if interrupt.is_some_and(Interrupt::requested) {
+            return Err(TopoError::Interrupted);
         }
         slice.par_chunks_mut(d).enumerate().for_each(|(i, row)| {
             let t = (k << (d / 2)) + i;
-            for v in (0..d).filter(|v| t >> v & 1 == 0 && legal(*v, t)) {
+            for v in (0..d).filter(|v| t >> v & 1 == 0 && sets.legal(*v, t)) {
                 row[v] = memo.node(v, &set(t));
             }
         });
     }
-    let (order, _) = best_order(d, |v, t| table[t * d + v]);
-    let weights = memo.weights(&order);
-    Ok((order, weights, memo.evaluations()))
+    Ok(best_order(d, |v, t| table[t * d + v]).0)
 }
 
 /// The best order where each node has the best of all sets of parents before it, not the greedy one.
-fn exact_parents(
-    s: &Mat<f64>,
-    bic: &Bic,
-    rules: &Rules,
-    allowed: &[usize],
-    legal: impl Fn(usize, usize) -> bool,
-) -> (Vec<usize>, Mat<f64>) {
+fn exact_parents(s: &Mat<f64>, bic: &Bic, rules: &Rules, sets: &Sets) -> (Vec<usize>, Mat<f64>) {
     let d = s.nrows();
     let required: Vec<usize> =
         (0..d).map(|v| (0..d).filter(|u| rules.requires(*u, v)).map(|u| 1 << u).sum()).collect();
@@ -98,7 +130,7 @@ fn exact_parents(
     for t in 0..1usize << d {
         for v in (0..d).filter(|v| t >> v & 1 == 0) {
             // Sets that are short of a required parent, or hold one that is not allowed, are none.
-            table[t * d + v] = match t & !allowed[v] == 0 && required[v] & !t == 0 {
+            table[t * d + v] = match t & !sets.allowed[v] == 0 && required[v] & !t == 0 {
                 true => bic.value(v, table[t * d + v], t.count_ones() as usize),
                 false => f64::INFINITY,
             };
@@ -112,7 +144,7 @@ fn exact_parents(
             }
         }
     }
-    let last = |v: usize, t: usize| if legal(v, t) { table[t * d + v] } else { f64::INFINITY };
+    let last = |v: usize, t: usize| if sets.legal(v, t) { table[t * d + v] } else { f64::INFINITY };
     let (order, _) = best_order(d, last);
     let mut w = Mat::zeros(d, d);
     let mut before = 0usize;

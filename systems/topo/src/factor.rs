@@ -54,8 +54,10 @@ impl Move {
 const SINGULAR: f64 = 1e-10;
 
 impl Factor {
-    /// Factor of `s` in this order. `Err` holds the position of the first node that its predecessors
-    /// determine.
+    /// Factor of `s` in this order.
+    ///
+    /// # Errors
+    /// The position of the first node that its predecessors determine.
     pub fn new(s: &Mat<f64>, order: &[usize]) -> Result<Self, usize> {
         let d = order.len();
         let mut u = vec![0.0; d * d];

@@ -1,3 +1,5 @@
+//! What is known beforehand, and the rules that it makes.
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Sample, TopoError};
@@ -84,6 +86,10 @@ impl Rules {
         let none = vec![false; d * d];
         let (forbidden, required, before) = (none.clone(), none.clone(), none);
         Self { d, forbidden, required, before, bans: false, orders: false }
+    }
+
+    pub fn nodes(&self) -> usize {
+        self.d
     }
 
     pub fn forbids(&self, u: usize, v: usize) -> bool {

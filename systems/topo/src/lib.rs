@@ -1,17 +1,14 @@
-//! Learning directed acyclic graphs from data by moves in a topological order.
-//!
-//! Once an order of the variables is fixed, the best graph that respects it is a regression of each
-//! variable on its predecessors. Topological swaps walk over orders; which pairs are worth exchanging is
-//! read off the optimality conditions of the problem in which acyclicity is a smooth constraint. This
-//! crate has the published search for any score, and for Gaussian ones a faster, more thorough one: all
-//! exchanges and insertions of an order from a single Cholesky factor, in O(d³).
+//! Learning directed acyclic graphs from data by moves in a topological order: for causal discovery in
+//! genomics, econometrics and process data, and to improve the graph that any other method has found.
 //!
 //! C. Deng, K. Bello, B. Aragam, P. Ravikumar, *Optimizing NOTEARS Objectives via Topological Swaps*,
 //! ICML 2023, arXiv:2305.17277.
 //!
 //! ```
 //! use thalweg_core::Seed;
-//! use thalweg_topo::{Given, Mechanism, Noise, Simulation, Topo, compare};
+//! use thalweg_topo::metrics::compare;
+//! use thalweg_topo::simulate::{Mechanism, Noise, Simulation};
+//! use thalweg_topo::{FitOptions, Topo};
 //!
 //! let simulation = Simulation {
 //!     family: "er:2".parse()?, // two edges per node
@@ -21,61 +18,64 @@
 //!     mechanism: Mechanism::Linear,
 //! };
 //! let (truth, sample) = simulation.run(Seed(1))?;
-//! let learned = Topo::default().fit(&sample, &Given::seed(1))?;
+//! let learned = Topo::default().fit(&sample, &FitOptions::seed(1))?;
 //! assert!(compare(&truth, &learned.graph)?.shd <= 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! **Where to read:** `search` the searches, `factor` all moves from one factor, `walks` which edges
-//! close cycles, `least_squares`, `bic`, `logistic`, `mlp` the scores, `exact` the optimum of few
-//! variables, `continuous` NOTEARS, DAGMA and GOLEM, `learn` how it all goes together.
+//! **The algorithm.** Wanted are the weights W of a graph without cycles that minimize a score Q(W), a sum
+//! over nodes, e.g. (1/2n)‖X − XW‖². In a fixed order π the best W_π is a regression of each node on its
+//! predecessors; what is searched is the order:
 //!
-//! Least squares depends on the units of the variables, and simulated data give their order away by them:
-//! [`varsortability`] tells. On standardised data use [`Score::Bic`].
+//! ```text
+//! repeat
+//!   W ← W_π,  G ← ∇Q(W),  N ← ∇h(W)        N_ij counts the walks from j to i: 0 iff i → j closes no cycle
+//!   Y ← pairs i → j that π forbids, with few walks N_ij and a large |G_ij|   a small set, then a large one
+//!   δ(i, j) ← Q(W_π with i and j exchanged) − Q(W)
+//!   π ← π with the best exchanges δ < 0 whose positions do not overlap       their gains add up
+//! until no exchange helps
+//! ```
+//!
+//! That is [`Mode::Paper`], for any score. [`Mode::Fast`], the default, tries all exchanges and insertions:
+//! for least squares from one Cholesky factor, in O(d³) together; for other scores each node goes to its
+//! best position in turn. Where no move helps, windows of a few positions are put into their best order. A
+//! W_π at which G_ij = 0 wherever N_ij = 0 is a local optimum: [`Learned::kkt_violation`] says how far from it.
+//!
+//! **When not to use it.** Least squares depends on the units of the variables, and simulated data give their
+//! order away by them: [`metrics::varsortability`] tells. On standardized data use [`Score::Bic`]. Hidden
+//! common causes and feedback are outside the model; with fewer samples than variables use BIC or a penalty.
+//!
+//! **Where to read:** `method` how it all goes together, `search` the searches, `factor` all moves from one
+//! factor, `walks` which edges close cycles, `score` the scores, `exact` the optimum of few variables,
+//! `baselines` NOTEARS, DAGMA and GOLEM.
 #![forbid(unsafe_code)]
 
-mod bic;
-mod certificate;
-mod continuous;
-mod cpdag;
+pub mod baselines;
+pub mod certificate;
+pub mod cpdag;
 mod error;
 mod exact;
-mod factor;
-mod graph;
+pub mod factor;
+pub mod graph;
 mod knowledge;
-mod learn;
-mod least_squares;
-mod logistic;
-mod metrics;
-mod mlp;
+mod learned;
+mod method;
+pub mod metrics;
 mod owlqn;
-mod sachs;
+mod prepared;
+pub mod sachs;
 mod sample;
-mod score;
-mod search;
-mod simulate;
-mod start;
+pub mod score;
+pub mod search;
+pub mod simulate;
+pub mod start;
 mod subsets;
-mod walks;
+pub mod walks;
 
-pub use bic::Bic;
-pub use certificate::kkt_violation;
-pub use continuous::{Dagma, Golem, Notears};
-pub use cpdag::Cpdag;
 pub use error::TopoError;
-pub use factor::{Factor, Move};
 pub use faer::Mat;
-pub use graph::{edges, is_order, made_acyclic, positions, thresholded, topological_order};
 pub use knowledge::Knowledge;
-pub use learn::{Given, Init, Learned, Mode, Polished, Score, Searched, Topo};
-pub use least_squares::{Linear, Loss, Penalty};
-pub use logistic::Logistic;
-pub use metrics::{Metrics, compare, order_divergence, r2_sortability, sortability, varsortability};
-pub use mlp::{Mlp, MlpScore};
-pub use sachs::{sachs, sachs_truth};
+pub use learned::{Learned, Polished};
+pub use method::{FitOptions, Init, Mode, Score, Topo};
 pub use sample::Sample;
-pub use score::{Custom, NodeFit, NodeScore};
-pub use search::{Candidates, Round, Watch};
-pub use simulate::{Family, Mechanism, Noise, Simulation};
-pub use start::{random_order, top_down, variance_order};
-pub use walks::Walks;
+pub use score::Penalty;

@@ -1,3 +1,5 @@
+//! How graphs differ, and what gives their order away.
+
 use faer::Mat;
 use serde::{Deserialize, Serialize};
 

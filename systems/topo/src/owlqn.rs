@@ -17,7 +17,7 @@ const HISTORY: usize = 10;
 
 /// Minimises from `x`, in place; `f` gives the smooth value and overwrites the gradient. A value that
 /// is not finite makes a step shorter. Returns the value with penalty.
-pub(crate) fn minimise(
+pub(crate) fn minimize(
     x: &mut Vec<f64>,
     lambda: &[f64],
     limits: Limits,
@@ -99,14 +99,14 @@ mod tests {
 
     #[test]
     fn a_lasso_has_the_solution_of_coordinate_descent() {
-        use crate::NodeScore;
-        use crate::least_squares::{Linear, Loss, Penalty};
+        use crate::score::NodeScore;
+        use crate::score::{Linear, Loss, Penalty};
         let s = thalweg_testing::covariance(6, 8);
         let allowed = [0, 1, 2, 3, 4];
         let fit = Linear::new(s.clone(), Loss::Squares, Penalty::L1(0.05)).fit(5, &allowed, &[]);
         let mut x = vec![0.0; 5];
         let limits = Limits { steps: 500, decrease: 0.0, gradient: 1e-10 };
-        let value = minimise(&mut x, &[0.05; 5], limits, |x, g| {
+        let value = minimize(&mut x, &[0.05; 5], limits, |x, g| {
             let mut value = 0.5 * s[(5, 5)];
             for i in 0..5 {
                 let fitted: f64 = (0..5).map(|j| s[(i, j)] * x[j]).sum();
@@ -123,7 +123,7 @@ mod tests {
     fn without_penalty_it_is_lbfgs() {
         let mut x = vec![-1.2, 1.0];
         let limits = Limits { steps: 500, decrease: 0.0, gradient: 1e-9 };
-        minimise(&mut x, &[0.0; 2], limits, |x, g| {
+        minimize(&mut x, &[0.0; 2], limits, |x, g| {
             g[0] = -400.0 * x[0] * (x[1] - x[0] * x[0]) - 2.0 * (1.0 - x[0]);
             g[1] = 200.0 * (x[1] - x[0] * x[0]);
             100.0 * (x[1] - x[0] * x[0]).powi(2) + (1.0 - x[0]).powi(2)

@@ -1,3 +1,5 @@
+//! Proteins in single cells: an embedded data set with a consensus network.
+
 use faer::Mat;
 
 use crate::Sample;
@@ -37,7 +39,7 @@ fn names() -> impl Iterator<Item = &'static str> {
 
 /// The embedded data: amounts of 11 proteins in 853 single cells, raw, observational (Sachs et al.,
 /// Science 308, 2005; CC0-1.0). Their logarithms ([`Sample::log`]) are nearer to normal.
-pub fn sachs() -> Sample {
+pub fn data() -> Sample {
     let names: Vec<String> = names().map(str::to_owned).collect();
     let cell = |c: &str| c.parse().unwrap_or(f64::NAN);
     let rows: Vec<Vec<f64>> = CELLS.lines().skip(1).map(|l| l.split(',').map(cell).collect()).collect();
@@ -46,7 +48,7 @@ pub fn sachs() -> Sample {
 }
 
 /// Its consensus network of 17 edges from the literature, with weights 1; others list 20.
-pub fn sachs_truth() -> Mat<f64> {
+pub fn truth() -> Mat<f64> {
     let at = |name: &str| names().position(|n| n == name);
     let d = names().count();
     let mut w = Mat::zeros(d, d);
@@ -64,10 +66,10 @@ mod tests {
 
     #[test]
     fn the_cells_are_all_there() {
-        let sample = sachs();
+        let sample = data();
         assert_eq!((sample.n(), sample.d()), (853, 11));
         assert!(sample.log().is_some());
-        assert_eq!(crate::graph::edges(&sachs_truth()).len(), 17);
-        assert!(crate::graph::topological_order(&sachs_truth()).is_some());
+        assert_eq!(crate::graph::edges(&truth()).len(), 17);
+        assert!(crate::graph::topological_order(&truth()).is_some());
     }
 }

@@ -45,6 +45,9 @@ impl Sample {
     }
 
     /// As [`Sample::new`], with the names X0, X1, …
+    ///
+    /// # Errors
+    /// As [`Sample::new`].
     pub fn unnamed(x: Mat<f64>) -> Result<Self, TopoError> {
         Self::new((0..x.ncols()).map(|j| format!("X{j}")).collect(), x)
     }
@@ -89,7 +92,7 @@ impl Sample {
     }
 
     /// Each column centred and divided by its standard deviation.
-    pub fn standardised(&self) -> Self {
+    pub fn standardized(&self) -> Self {
         let (x, s) = (self.centred(), self.covariance());
         let x = Mat::from_fn(self.n(), self.d(), |i, j| x[(i, j)] / s[(j, j)].sqrt());
         Self { names: self.names.clone(), x }

@@ -16,6 +16,7 @@ use crate::{Sample, TopoError};
 
 /// A family of random graphs with about `k` edges per node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Family {
     /// Erdős–Rényi: k·d edges anywhere, directed along a random order. `er:K`.
     ErdosRenyi(usize),
@@ -42,6 +43,24 @@ impl FromStr for Family {
             "sf" => Ok(Self::ScaleFree(k)),
             "bp" => Ok(Self::Bipartite(k)),
             _ => Err(legal()),
+        }
+    }
+}
+
+impl TryFrom<String> for Family {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        text.parse()
+    }
+}
+
+impl From<Family> for String {
+    fn from(family: Family) -> Self {
+        match family {
+            Family::ErdosRenyi(k) => format!("er:{k}"),
+            Family::ScaleFree(k) => format!("sf:{k}"),
+            Family::Bipartite(k) => format!("bp:{k}"),
         }
     }
 }
@@ -84,28 +103,6 @@ pub enum Mechanism {
     GpAdd,
 }
 
-macro_rules! names {
-    ($type:ident, $field:literal, $($name:literal => $value:ident),+) => {
-        impl FromStr for $type {
-            type Err = Invalid;
-
-            fn from_str(text: &str) -> Result<Self, Invalid> {
-                match text {
-                    $($name => Ok(Self::$value),)+
-                    _ => {
-                        let legal = [$($name),+].join(", ");
-                        Err(Invalid { field: $field.into(), value: text.into(), legal })
-                    }
-                }
-            }
-        }
-    };
-}
-
-names!(Noise, "noise", "gauss-ev" => GaussEv, "gauss-nv" => GaussNv, "exp" => Exp, "gumbel" => Gumbel,
-    "uniform" => Uniform, "logistic" => Logistic, "poisson" => Poisson);
-names!(Mechanism, "mechanism", "linear" => Linear, "mlp" => Mlp, "mim" => Mim, "gp" => Gp, "gp-add" => GpAdd);
-
 /// What to simulate.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Simulation {
@@ -137,7 +134,7 @@ impl Simulation {
             return Err(TopoError::Combination {
                 what: "a nonlinear mechanism".into(),
                 with: "logistic or poisson noise".into(),
-                remedy: "use --mechanism linear, or another noise".into(),
+                remedy: "set `mechanism` to linear, or choose another `noise`".into(),
             });
         }
         let w = self.weights(seed)?;
@@ -158,6 +155,9 @@ impl Simulation {
     }
 
     /// A random graph of the family with weights from U(±[0.5, 2]).
+    ///
+    /// # Errors
+    /// More edges per node than there are nodes.
     pub fn weights(&self, seed: Seed) -> Result<Mat<f64>, TopoError> {
         let d = self.dim;
         let mut rng = seed.stream("topo-graph", 0);

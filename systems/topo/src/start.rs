@@ -11,7 +11,7 @@ pub fn random_order(d: usize, seed: Seed, index: u64) -> Vec<usize> {
     order
 }
 
-/// Variables by rising variance. Finds simulated graphs from their units alone, which standardising
+/// Variables by rising variance. Finds simulated graphs from their units alone, which standardizing
 /// takes away.
 pub fn variance_order(s: &Mat<f64>) -> Vec<usize> {
     let mut order: Vec<usize> = (0..s.nrows()).collect();

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use thalweg::tasks::bilevel::{check, hyperclean, regularisation, toy};
+use thalweg::tasks::bilevel::{check, hyperclean, regularization, toy};
 
 use crate::args::{Common, RunFlags};
 use crate::exit::Status;
@@ -32,16 +32,20 @@ clean_label, given_label. Without a split: the embedded digits, some training la
         run: Box<RunFlags>,
     },
     /// Choose a ridge weight for every feature of a logistic regression
-    #[command(after_help = "Examples:
+    #[command(
+        name = "regularisation",
+        alias = "regularization",
+        after_help = "Examples:
   thalweg bilevel regularisation --time 10s
   thalweg bilevel regularisation --method implicit --box -8:2 --out r/ --json
   thalweg bilevel regularisation --train ijcnn1.train.svm.bz2 --test ijcnn1.test.svm.bz2 --box -10:2 --json
 
 The lower level minimises mean log-loss on the training file plus ½Σ exp(x_j)·y_j²; the upper level is the loss on
-the test file. It is not convex in x: where x starts matters. Without files, the embedded digits.")]
-    Regularisation {
+the test file. It is not convex in x: where x starts matters. Without files, the embedded digits."
+    )]
+    Regularization {
         #[command(flatten)]
-        settings: regularisation::Settings,
+        settings: regularization::Settings,
         #[command(flatten)]
         run: Box<RunFlags>,
     },
@@ -86,10 +90,10 @@ impl Bilevel {
                     print(&format!("{table}{steps} steps, {calls} gradients, {seconds:.2} s\n"))?;
                 }
             }
-            Task::Regularisation { settings, run } => {
+            Task::Regularization { settings, run } => {
                 let opened = run.open(&settings, None)?;
                 let (settings, folder) = (&opened.settings, opened.folder.as_ref());
-                let summary = regularisation::regularisation(settings, folder, &opened.host)?;
+                let summary = regularization::regularization(settings, folder, &opened.host)?;
                 if opened.json {
                     print_json(&summary)?;
                 } else {

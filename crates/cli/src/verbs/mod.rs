@@ -2,6 +2,7 @@
 
 pub mod bilevel;
 pub mod certify;
+pub mod dag;
 pub mod evaluate;
 pub mod linsolve;
 pub mod prune;

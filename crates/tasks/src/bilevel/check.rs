@@ -100,8 +100,8 @@ impl Found {
         let names = ["∇_x f", "∇_y f", "∇_x g", "∇_y g"];
         let errors = names.iter().zip(found.gradients).map(|(n, e)| format!("{n} {e:.1e}"));
         text += &format!("gradients against differences: {}\n", errors.collect::<Vec<_>>().join(", "));
-        let [bare, penalised] = found.error_bound;
-        text += &format!("error bound μ: at most {bare:.3e} (σ = 0), {penalised:.3e} (σ = 0.01)\n");
+        let [bare, penalized] = found.error_bound;
+        text += &format!("error bound μ: at most {bare:.3e} (σ = 0), {penalized:.3e} (σ = 0.01)\n");
         for warning in &found.warnings {
             text += &format!("warning: {warning}\n");
         }

@@ -15,7 +15,7 @@ use thalweg_data::{Dataset, Part, Source, digits, read_split};
 use thalweg_plot::{Figure, Report, Table};
 
 use super::job::{Job, Trace, algorithm};
-use super::regularisation::precise;
+use super::regularization::precise;
 use super::{DIGITS_WHITE, classes, inputs};
 use crate::error::bail;
 use crate::folder::REPORT;

@@ -1,10 +1,10 @@
 //! One problem inside another: which labels to trust ([`hyperclean`]), a ridge weight for every feature
-//! ([`regularisation`]), [`toy`] problems, and a [`check`] of the theory's assumptions.
+//! ([`regularization`]), [`toy`] problems, and a [`check`] of the theory's assumptions.
 
 pub mod check;
 pub mod hyperclean;
 pub mod job;
-pub mod regularisation;
+pub mod regularization;
 pub mod tour;
 pub mod toy;
 

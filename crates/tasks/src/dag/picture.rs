@@ -1,7 +1,8 @@
 //! Pictures of graphs.
 
-use thalweg::plot::Figure;
-use thalweg::topo::{Mat, edges, positions};
+use thalweg_plot::Figure;
+use thalweg_topo::Mat;
+use thalweg_topo::graph::{edges, positions};
 
 use super::write::escaped;
 

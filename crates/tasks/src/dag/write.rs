@@ -1,55 +1,60 @@
-//! What the verb writes of a graph.
+//! Graphs as text, in the formats that others read.
 
-use std::path::Path;
-
-use anyhow::Result;
-use thalweg::topo::{Cpdag, Mat, edges};
-
-use crate::output;
+use thalweg_topo::cpdag::Cpdag;
+use thalweg_topo::graph::edges;
+use thalweg_topo::{Mat, Sample};
 
 /// A matrix with names above and before.
-pub fn matrix(file: &Path, names: &[String], w: &Mat<f64>) -> Result<()> {
+pub fn matrix(names: &[String], w: &Mat<f64>) -> String {
     let mut text = names.iter().fold(String::new(), |t, n| t + "," + &quoted(n)) + "\n";
     for (u, name) in names.iter().enumerate() {
         text += &quoted(name);
         (0..names.len()).for_each(|v| text += &format!(",{}", w[(u, v)]));
         text.push('\n');
     }
-    output::write(file, text.as_bytes())
+    text
+}
+
+/// Observations under the names of the variables.
+pub fn samples(sample: &Sample) -> String {
+    let mut text = sample.names().join(",") + "\n";
+    for i in 0..sample.n() {
+        let row: Vec<String> = sample.x().row(i).iter().map(f64::to_string).collect();
+        text += &(row.join(",") + "\n");
+    }
+    text
 }
 
 /// `from,to,weight`, one edge a line.
-pub fn list(file: &Path, names: &[String], w: &Mat<f64>) -> Result<()> {
+pub fn list(names: &[String], w: &Mat<f64>) -> String {
     let line = |(u, v, x): (usize, usize, f64)| format!("{},{},{x}\n", quoted(&names[u]), quoted(&names[v]));
-    let text: String =
-        std::iter::once("from,to,weight\n".into()).chain(edges(w).into_iter().map(line)).collect();
-    output::write(file, text.as_bytes())
+    std::iter::once("from,to,weight\n".into()).chain(edges(w).into_iter().map(line)).collect()
 }
 
 /// `from,to,kind`, one edge of the equivalence class a line.
-pub fn class(file: &Path, names: &[String], class: &Cpdag) -> Result<()> {
+pub fn class(names: &[String], class: &Cpdag) -> String {
     let line = |(u, v): &(usize, usize), kind: &str| {
         format!("{},{},{kind}\n", quoted(&names[*u]), quoted(&names[*v]))
     };
     let mut text = "from,to,kind\n".to_owned();
     text.extend(class.directed.iter().map(|e| line(e, "directed")));
     text.extend(class.undirected.iter().map(|e| line(e, "undirected")));
-    output::write(file, text.as_bytes())
+    text
 }
 
 /// For Graphviz.
-pub fn dot(file: &Path, names: &[String], w: &Mat<f64>) -> Result<()> {
+pub fn dot(names: &[String], w: &Mat<f64>) -> String {
     let name = |v: usize| format!("\"{}\"", names[v].replace('\\', "\\\\").replace('"', "\\\""));
     let mut text = "digraph {\n".to_owned();
     (0..names.len()).for_each(|v| text += &format!("  {};\n", name(v)));
     for (u, v, x) in edges(w) {
         text += &format!("  {} -> {} [label=\"{x:.3}\"];\n", name(u), name(v));
     }
-    output::write(file, (text + "}\n").as_bytes())
+    text + "}\n"
 }
 
 /// For yEd, Gephi, NetworkX.
-pub fn graphml(file: &Path, names: &[String], w: &Mat<f64>) -> Result<()> {
+pub fn graphml(names: &[String], w: &Mat<f64>) -> String {
     let mut text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
         <graphml xmlns=\"http://graphml.graphdrawing.org/xmlns\">\n\
         <key id=\"weight\" for=\"edge\" attr.name=\"weight\" attr.type=\"double\"/>\n\
@@ -60,7 +65,7 @@ pub fn graphml(file: &Path, names: &[String], w: &Mat<f64>) -> Result<()> {
         let (from, to) = (escaped(&names[u]), escaped(&names[v]));
         text += &format!("<edge source=\"{from}\" target=\"{to}\"><data key=\"weight\">{x}</data></edge>\n");
     }
-    output::write(file, (text + "</graph>\n</graphml>\n").as_bytes())
+    text + "</graph>\n</graphml>\n"
 }
 
 /// A cell of a CSV file.

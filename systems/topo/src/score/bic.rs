@@ -1,7 +1,7 @@
 use faer::Mat;
 use thalweg_linalg::dense::solve_semidefinite;
 
-use crate::{NodeFit, NodeScore};
+use super::{NodeFit, NodeScore};
 
 /// Gaussian BIC with a choice of parents among the predecessors: ½ log σ²(v | P) + λ |P| log n / 2n,
 /// where parents are added while that helps, then removed while that helps.
@@ -134,7 +134,7 @@ impl NodeScore for Bic {
 
     /// Gradient of the likelihood; the price of a parent has none.
     fn gradient(&self, w: &Mat<f64>) -> Option<Mat<f64>> {
-        use crate::least_squares::{Linear, Loss, Penalty};
+        use crate::score::{Linear, Loss, Penalty};
         Linear::new(self.s.clone(), Loss::LogVariance, Penalty::None).gradient(w)
     }
 

@@ -1,12 +1,18 @@
+//! MKOR and MKOR-H.
+
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Iterate, Layered, Method, MethodError, Progress, Real, Seed};
 
+use crate::Storage;
+use crate::factor::Recursion;
 use crate::knee::KneeScheduleState;
+use crate::knee::{KneeSchedule, KneeState};
 use crate::layer::{Layers, Seen, admit};
+use crate::precondition::State;
 use crate::precondition::{self, Curvature, Plan};
+use crate::settings::Vector;
 use crate::spectra::{leading, rank_one_errors};
-use crate::{Backend, Factor, Form, Knee, KneeSchedule, KneeState, Recursion, Rescale, Rule, State};
-use crate::{Storage, Vector};
+use crate::{Backend, Form, Knee, KroneckerFactor, Rescale, Rule};
 
 /// MKOR (Mozaffari et al., arXiv:2306.01685), and MKOR-H with [`Mkor::hybrid`].
 ///
@@ -20,7 +26,7 @@ use crate::{Storage, Vector};
 /// θ ← backend(θ, U)            weight decay, momentum and averages live in the backend
 /// ```
 ///
-/// The first update only sets L⁻¹ = R⁻¹ = I. [`Factor::update`] has the formulas.
+/// The first update only sets L⁻¹ = R⁻¹ = I. [`KroneckerFactor::update`] has the formulas.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Mkor {
@@ -99,9 +105,9 @@ impl Default for Mkor {
 #[serde(bound = "T: Real")]
 pub struct Factors<T> {
     /// L⁻¹, `[p, p]`.
-    pub left: Factor<T>,
+    pub left: KroneckerFactor<T>,
     /// R⁻¹, `[d, d]`.
-    pub right: Factor<T>,
+    pub right: KroneckerFactor<T>,
     /// How often the stabiliser acted on either.
     pub stabilised: u64,
 }
@@ -165,7 +171,7 @@ impl<T: Real> Curvature<T> for Mkor {
 
     fn observe(&self, factors: &mut Self::Factors, seen: &Seen<'_>, _t: u64) -> Result<(), MethodError> {
         let Some(Factors { left, right, stabilised }) = factors else {
-            let identity = |dim| Factor::identity(dim, self.rule, self.form, self.storage);
+            let identity = |dim| KroneckerFactor::identity(dim, self.rule, self.form, self.storage);
             let (left, right) = (identity(seen.left().len()), identity(seen.right().len()));
             *factors = Some(Factors { left, right, stabilised: 0 });
             return Ok(());

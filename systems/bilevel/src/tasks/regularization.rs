@@ -29,7 +29,7 @@ use crate::{Batch, Bilevel, BilevelError, Grad, Set, Sparse};
 /// # Ok::<(), thalweg_bilevel::BilevelError>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Regularisation {
+pub struct Regularization {
     train: Examples,
     test: Examples,
     labels: Vec<f64>,
@@ -40,7 +40,7 @@ pub struct Regularisation {
     curvature: Vec<f64>,
 }
 
-impl Regularisation {
+impl Regularization {
     /// Training and test rows with their labels, whatever numbers stand for the classes, and the bounds of
     /// all x. Of two classes the larger label is the positive one.
     ///
@@ -118,7 +118,7 @@ pub(crate) fn share(terms: usize, batch: Batch<'_>) -> f64 {
     } as f64
 }
 
-impl Bilevel for Regularisation {
+impl Bilevel for Regularization {
     fn dims(&self) -> (usize, usize) {
         (self.classifier.columns, self.classifier.parameters())
     }

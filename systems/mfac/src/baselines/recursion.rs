@@ -9,30 +9,30 @@ use thalweg_linalg::vector::dot_by_sixteen as dot;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Recursion<T> {
-    damp: T,
+    damping: T,
     v: Vec<Vec<T>>,
     q: Vec<T>,
 }
 
 impl<T: Real> Recursion<T> {
     /// m²d multiplications. All gradients have the same length.
-    pub fn new<R: AsRef<[T]>>(gradients: &[R], damp: f64) -> Self {
-        let (damp, m) = (T::from_f64(damp), T::from_f64(gradients.len() as f64));
+    pub fn new<R: AsRef<[T]>>(gradients: &[R], damping: f64) -> Self {
+        let (damping, m) = (T::from_f64(damping), T::from_f64(gradients.len() as f64));
         let (mut v, mut q): (Vec<Vec<T>>, Vec<T>) = Default::default();
         for g in gradients.iter().map(AsRef::as_ref) {
-            let mut next: Vec<T> = g.iter().map(|&g| g / damp).collect();
+            let mut next: Vec<T> = g.iter().map(|&g| g / damping).collect();
             for (v, &q) in v.iter().zip(&q) {
                 subtract(&mut next, dot(v, g) / q, v);
             }
             q.push(m + dot(g, &next));
             v.push(next);
         }
-        Self { damp, v, q }
+        Self { damping, v, q }
     }
 
     /// F⁻¹x.
     pub fn ihvp(&self, x: &[T]) -> Vec<T> {
-        let mut out: Vec<T> = x.iter().map(|&x| x / self.damp).collect();
+        let mut out: Vec<T> = x.iter().map(|&x| x / self.damping).collect();
         for (v, &q) in self.v.iter().zip(&self.q) {
             subtract(&mut out, dot(v, x) / q, v);
         }
@@ -47,7 +47,7 @@ impl<T: Real> Recursion<T> {
 
     /// [F⁻¹]ᵢⱼ.
     pub fn element(&self, i: usize, j: usize) -> T {
-        let first = if i == j { T::ONE / self.damp } else { T::ZERO };
+        let first = if i == j { T::ONE / self.damping } else { T::ZERO };
         self.v.iter().zip(&self.q).fold(first, |sum, (v, &q)| sum - v[i] * v[j] / q)
     }
 

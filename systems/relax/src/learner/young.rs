@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{Method, Reason, Solved, theory};
+use crate::solver::{Reason, Solved};
+use crate::{Scheme, theory};
 
 /// Adaptive relaxation after Hageman and Young (1981): the rate at which a solve below the optimal ω
 /// converged gives β = ρ(I − D⁻¹A), and β gives the optimum.
@@ -24,7 +25,7 @@ struct Belief {
 impl Young {
     /// ω for a system of this dominance. Conjugate gradients reveal no rate of relaxation: their ω
     /// comes from β ≤ dominance alone.
-    pub fn choose(&self, dominance: f64, method: Method) -> f64 {
+    pub fn choose(&self, dominance: f64, method: Scheme) -> f64 {
         let beta = |gamma: f64| (gamma * dominance).clamp(0.0, 1.0 - 1e-6);
         if method.is_sor() {
             // From below: an ω that is too small shows in the rate, one that is too large does not.
@@ -35,7 +36,7 @@ impl Young {
     }
 
     /// Learns from a solve with this ω.
-    pub fn learn(&mut self, omega: f64, dominance: f64, (method, tol): (Method, f64), solved: &Solved) {
+    pub fn learn(&mut self, omega: f64, dominance: f64, (method, tol): (Scheme, f64), solved: &Solved) {
         let (true, Some(rate)) = (method.is_sor(), solved.rate()) else {
             return;
         };

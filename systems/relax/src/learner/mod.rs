@@ -1,3 +1,5 @@
+//! Learners: they choose an arm, are told its cost, and learn.
+
 mod binned;
 mod boxed;
 mod chebcb;
@@ -16,7 +18,8 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Seed};
 
-use crate::{Method, RelaxError, Solved};
+use crate::solver::Solved;
+use crate::{RelaxError, Scheme};
 
 /// Where contexts or arms lie.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -196,31 +199,31 @@ impl std::str::FromStr for Policy {
     }
 }
 
-/// What a pilot played, and why.
+/// What a learner played, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Choice {
-    /// Which arm; Young's pilot names the nearest.
+pub struct Decision {
+    /// Which arm; Young's rule names the nearest.
     pub arm: usize,
     /// The arm's place on the line: ω.
     pub omega: f64,
     /// Probability with which it was drawn; 1 where nothing is random.
     pub probability: f64,
-    /// Predicted cost, of pilots that predict.
+    /// Predicted cost, of learners that predict.
     pub predicted: Option<f64>,
     /// The context, as given.
     pub context: f64,
-    /// The dominance that the choice was made for, of Young's pilot.
+    /// The dominance that the choice was made for, of Young's rule.
     dominance: Option<f64>,
 }
 
 /// A policy at work: it chooses an arm, is told the cost, and learns. It can be saved at any time and
 /// goes on in the same bits.
 ///
-/// Arms are any finite list; what the pilot needs of each is its place on a line, along which the joint
+/// Arms are any finite list; what the learner needs of each is its place on a line, along which the joint
 /// model expects costs to change gradually. Costs are at least 1, in any unit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Pilot {
-    mind: Mind,
+pub struct Learner {
+    rule: Rule,
     places: Vec<f64>,
     interval: Interval,
     rng: ChaCha8Rng,
@@ -234,7 +237,7 @@ pub struct Pilot {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-enum Mind {
+enum Rule {
     Fixed(f64),
     Tsallis(Tsallis),
     Binned(Binned),
@@ -243,8 +246,8 @@ enum Mind {
     Young(Young, Joint),
 }
 
-impl Pilot {
-    /// A pilot over arms at these places (their ω), for contexts in this interval.
+impl Learner {
+    /// A learner over arms at these places (their ω), for contexts in this interval.
     pub fn new(policy: &Policy, places: &[f64], interval: Interval, seed: Seed) -> Result<Self, RelaxError> {
         policy.validate()?;
         interval.validate()?;
@@ -260,15 +263,15 @@ impl Pilot {
             Invalid::check(largest < 2.0, "arms", largest, "places below 2 (ω), or the axis `linear`")?;
         }
         let arms = places.len();
-        let mind = match *policy {
-            Policy::Fixed(omega) => Mind::Fixed(omega),
-            Policy::TsallisInf => Mind::Tsallis(Tsallis::new(arms, false)),
-            Policy::TsallisInfRv => Mind::Tsallis(Tsallis::new(arms, true)),
-            Policy::TsallisInfCb { bins } => Mind::Binned(Binned::new(arms, bins, interval)),
-            Policy::ChebCb { features } => Mind::ChebCb(ChebCb::new(arms, features, interval)),
-            Policy::Joint(model) => Mind::Joint(Joint::new(places, interval, model)),
+        let rule = match *policy {
+            Policy::Fixed(omega) => Rule::Fixed(omega),
+            Policy::TsallisInf => Rule::Tsallis(Tsallis::new(arms, false)),
+            Policy::TsallisInfRv => Rule::Tsallis(Tsallis::new(arms, true)),
+            Policy::TsallisInfCb { bins } => Rule::Binned(Binned::new(arms, bins, interval)),
+            Policy::ChebCb { features } => Rule::ChebCb(ChebCb::new(arms, features, interval)),
+            Policy::Joint(model) => Rule::Joint(Joint::new(places, interval, model)),
             Policy::Young => {
-                Mind::Young(Young::default(), Joint::new(places, interval, JointModel::default()))
+                Rule::Young(Young::default(), Joint::new(places, interval, JointModel::default()))
             }
             Policy::BestFixed | Policy::Oracle => {
                 return Err(RelaxError::Policy {
@@ -279,7 +282,7 @@ impl Pilot {
             }
         };
         Ok(Self {
-            mind,
+            rule,
             places: places.into(),
             interval,
             rng: seed.stream("pilot", 0),
@@ -291,37 +294,37 @@ impl Pilot {
     }
 
     /// Chooses an arm for the system with this context.
-    pub fn choose(&mut self, context: f64) -> Choice {
-        self.choose_for(context, None, Method::Sor)
+    pub fn choose(&mut self, context: f64) -> Decision {
+        self.choose_for(context, None, Scheme::Sor)
     }
 
-    /// Chooses an arm; Young's pilot also wants the matrix's dominance and the method.
-    pub fn choose_for(&mut self, context: f64, dominance: Option<f64>, method: Method) -> Choice {
+    /// Chooses an arm; Young's rule also wants the matrix's dominance and the method.
+    pub fn choose_for(&mut self, context: f64, dominance: Option<f64>, method: Scheme) -> Decision {
         self.outside += u64::from(!self.interval.contains(context));
-        let (arm, own, probability, predicted) = match (&self.mind, dominance) {
-            (Mind::Fixed(omega), _) => (self.nearest(*omega), Some(*omega), 1.0, None),
-            (Mind::Young(young, _), Some(dominance)) if !young.disagrees() => {
+        let (arm, own, probability, predicted) = match (&self.rule, dominance) {
+            (Rule::Fixed(omega), _) => (self.nearest(*omega), Some(*omega), 1.0, None),
+            (Rule::Young(young, _), Some(dominance)) if !young.disagrees() => {
                 let omega = young.choose(dominance, method);
                 (self.nearest(omega), Some(omega), 1.0, None)
             }
-            (Mind::Joint(j) | Mind::Young(_, j), _) => {
+            (Rule::Joint(j) | Rule::Young(_, j), _) => {
                 let (arm, predicted) = j.choose(context);
                 (arm, None, 1.0, Some(predicted))
             }
-            (Mind::Tsallis(t), _) => {
+            (Rule::Tsallis(t), _) => {
                 let (arm, p) = t.choose(&mut self.rng);
                 (arm, None, p, None)
             }
-            (Mind::Binned(b), _) => {
+            (Rule::Binned(b), _) => {
                 let (arm, p) = b.choose(context, &mut self.rng);
                 (arm, None, p, None)
             }
-            (Mind::ChebCb(c), _) => {
+            (Rule::ChebCb(c), _) => {
                 let (arm, p, predicted) = c.choose(context, &mut self.rng);
                 (arm, None, p, Some(predicted))
             }
         };
-        Choice { arm, omega: own.unwrap_or(self.places[arm]), probability, predicted, context, dominance }
+        Decision { arm, omega: own.unwrap_or(self.places[arm]), probability, predicted, context, dominance }
     }
 
     /// The arm whose ω is nearest.
@@ -332,31 +335,31 @@ impl Pilot {
 
     /// Learns what a choice cost, e.g. its iterations, and gives the cost it learnt: at least 1, and
     /// clipped if it is not even near the best.
-    pub fn feedback(&mut self, choice: &Choice, cost: f64) -> f64 {
+    pub fn feedback(&mut self, choice: &Decision, cost: f64) -> f64 {
         let cost = if cost.is_finite() { cost.max(1.0) } else { self.clip * self.smallest.clamp(1.0, 1e300) };
         self.smallest = self.smallest.min(cost);
         let learnt = cost.min(self.clip * self.smallest);
         self.clipped += u64::from(learnt < cost);
-        let Choice { arm, probability, context, predicted, .. } = *choice;
-        match &mut self.mind {
-            Mind::Fixed(_) => {}
-            Mind::Tsallis(t) => t.learn(arm, probability, learnt),
-            Mind::Binned(b) => b.learn(context, arm, probability, learnt),
-            Mind::ChebCb(c) => c.learn(context, arm, predicted.unwrap_or(learnt), learnt),
-            Mind::Joint(j) | Mind::Young(_, j) => j.learn(context, arm, learnt),
+        let Decision { arm, probability, context, predicted, .. } = *choice;
+        match &mut self.rule {
+            Rule::Fixed(_) => {}
+            Rule::Tsallis(t) => t.learn(arm, probability, learnt),
+            Rule::Binned(b) => b.learn(context, arm, probability, learnt),
+            Rule::ChebCb(c) => c.learn(context, arm, predicted.unwrap_or(learnt), learnt),
+            Rule::Joint(j) | Rule::Young(_, j) => j.learn(context, arm, learnt),
         }
         learnt
     }
 
-    /// As [`Pilot::feedback`], with the solve itself, from whose rate Young's pilot learns.
+    /// As [`Learner::feedback`], with the solve itself, from whose rate Young's rule learns.
     pub fn feedback_solved(
         &mut self,
-        choice: &Choice,
+        choice: &Decision,
         cost: f64,
-        solver: (Method, f64),
+        solver: (Scheme, f64),
         solved: &Solved,
     ) -> f64 {
-        if let (Mind::Young(young, _), Some(dominance)) = (&mut self.mind, choice.dominance) {
+        if let (Rule::Young(young, _), Some(dominance)) = (&mut self.rule, choice.dominance) {
             young.learn(choice.omega, dominance, solver, solved);
         }
         self.feedback(choice, cost)

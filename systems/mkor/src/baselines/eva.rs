@@ -2,8 +2,9 @@ use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Iterate, Layered, Method, MethodError, Progress, Real, Seed};
 
 use crate::layer::{Layers, Seen, admit};
+use crate::precondition::State;
 use crate::precondition::{self, Curvature, Plan};
-use crate::{Backend, Rescale, State};
+use crate::{Backend, Rescale};
 
 /// Eva (Zhang, Shi, Li 2023, arXiv:2308.02123), as a baseline: K-FAC whose covariances are the
 /// outer products of running means, inverted with damping in closed form,

@@ -2,7 +2,7 @@ use faer::Mat;
 use serde::{Deserialize, Serialize};
 use thalweg_linalg::dense::{product, solve_semidefinite};
 
-use crate::{NodeFit, NodeScore};
+use super::{NodeFit, NodeScore};
 
 /// What a score adds to keep weights small or few.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

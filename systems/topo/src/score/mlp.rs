@@ -3,8 +3,9 @@ use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Seed, normal};
 use thalweg_linalg::dense::product;
 
-use crate::owlqn::{Limits, minimise};
-use crate::{NodeFit, NodeScore, Sample};
+use super::{NodeFit, NodeScore};
+use crate::Sample;
+use crate::owlqn::{Limits, minimize};
 
 /// A network with one hidden layer for each node: f(x) = aᵀ σ(A x + b) + c over its predecessors. The
 /// weight of an edge is the norm of the parent's column of A.
@@ -22,25 +23,29 @@ pub struct Mlp {
     pub l2: f64,
     /// Sigmoid units, or linear ones, which make it a linear regression. Default: sigmoid.
     pub linear: bool,
-    /// L-BFGS steps of a fit, ≥ 1. Default 200.
-    pub steps: usize,
+    /// L-BFGS steps of a fit at most, ≥ 1. Default 200.
+    #[serde(alias = "steps")]
+    pub max_steps: usize,
     /// Seed of the first weights. Default 0.
     pub seed: u64,
 }
 
 impl Default for Mlp {
     fn default() -> Self {
-        Self { hidden: 40, l1: 0.01, l2: 0.01, linear: false, steps: 200, seed: 0 }
+        Self { hidden: 40, l1: 0.01, l2: 0.01, linear: false, max_steps: 200, seed: 0 }
     }
 }
 
 impl Mlp {
     /// Names the bad field, its value and its legal range.
+    ///
+    /// # Errors
+    /// The first field that is out of range.
     pub fn validate(&self) -> Result<(), Invalid> {
         Invalid::count("hidden", self.hidden)?;
         Invalid::at_least_zero("l1", self.l1)?;
         Invalid::at_least_zero("l2", self.l2)?;
-        Invalid::count("steps", self.steps)
+        Invalid::count("max_steps", self.max_steps)
     }
 
     /// The score of this model on data.
@@ -141,8 +146,8 @@ impl NodeScore for MlpScore {
         for (k, _) in allowed.iter().enumerate().filter(|p| !required.contains(p.1)) {
             lambda[k * m..(k + 1) * m].fill(self.mlp.l1);
         }
-        let limits = Limits { steps: self.mlp.steps, decrease: SETTLED, gradient: 1e-8 };
-        let score = minimise(&mut theta, &lambda, limits, |t, g| self.value_grad(&x, &y, t, g));
+        let limits = Limits { steps: self.mlp.max_steps, decrease: SETTLED, gradient: 1e-8 };
+        let score = minimize(&mut theta, &lambda, limits, |t, g| self.value_grad(&x, &y, t, g));
         let norm = |k: usize| theta[k * m..(k + 1) * m].iter().map(|t| t * t).sum::<f64>().sqrt();
         NodeFit { score, weights: (0..allowed.len()).map(norm).collect() }
     }
@@ -156,7 +161,7 @@ impl NodeScore for MlpScore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::least_squares::{Linear, Loss, Penalty};
+    use crate::score::{Linear, Loss, Penalty};
 
     #[test]
     fn the_gradient_is_that_of_finite_differences() {
@@ -175,7 +180,7 @@ mod tests {
     fn linear_units_without_penalty_are_a_regression() {
         let sample = Sample::unnamed(thalweg_testing::gaussian(60, 4, 7)).unwrap();
         let mlp =
-            Mlp { hidden: 3, l1: 0.0, l2: 0.0, linear: true, steps: 2000, ..Mlp::default() }.on(&sample);
+            Mlp { hidden: 3, l1: 0.0, l2: 0.0, linear: true, max_steps: 2000, ..Mlp::default() }.on(&sample);
         let linear = Linear::new(sample.covariance(), Loss::Squares, Penalty::None);
         for allowed in [vec![], vec![0], vec![0, 1, 2]] {
             let (a, b) = (mlp.score(3, &allowed, &[]), linear.score(3, &allowed, &[]));

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use thalweg_bilevel::penalty::lower;
-use thalweg_bilevel::tasks::regularisation::Regularisation as Problem;
+use thalweg_bilevel::tasks::regularization::Regularization as Problem;
 use thalweg_bilevel::{Batch, Bilevel, Grad, Oracle, Solution, Sparse};
 use thalweg_core::StopReason;
 use thalweg_data::{Dataset, Svmlight, digits, read_svmlight};
@@ -148,7 +148,7 @@ impl Summary {
 ///
 /// # Errors
 /// Files that cannot be read, settings that do not fit, an interruption.
-pub fn regularisation(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Result<Summary> {
+pub fn regularization(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Result<Summary> {
     let bounds = parse_range(settings.bounds.as_deref().unwrap_or("-10:2"))?;
     let problem = match (&settings.train, &settings.test) {
         (Some(train), Some(test)) => of_files(train, test, bounds)?,

@@ -1,37 +1,41 @@
+//! The loop over a sequence of systems: choose, solve, learn.
+
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
-use thalweg_core::{Invalid, Method as CoreMethod, MethodError, Progress, Seed};
+use thalweg_core::{Invalid, Method, MethodError, Progress, Seed};
 
+use crate::learner::omega_grid;
 use crate::oracle::instance_optimal;
-use crate::{Interval, Method, Pilot, Policy, Sequence, Solved, Solver, omega_grid};
+use crate::solver::Solved;
+use crate::{Interval, Learner, Policy, Scheme, Sequence, Solver};
 
-/// What a pilot is told a solve cost.
+/// What a learner is told a solve cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cost {
     /// Iterations.
     #[default]
     Iterations,
-    /// Thousands of floating-point operations, by [`Method::flops`].
+    /// Thousands of floating-point operations, by [`Scheme::flops`].
     Flops,
     /// Microseconds on the clock: what the user waits for, but no run repeats another.
     Time,
 }
 
-/// One solver setting of a list that a pilot chooses from.
+/// One solver setting of a list that a learner chooses from.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Arm {
     /// The method.
-    pub method: Method,
+    pub method: Scheme,
     /// Its ω.
     pub omega: f64,
 }
 
-/// Solves a sequence of systems and lets a pilot choose the setting of each.
+/// Solves a sequence of systems and lets a learner choose the setting of each.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Steer {
+pub struct TunedSolver {
     /// How ω is chosen.
     pub policy: Policy,
     /// The settings to choose from.
@@ -39,23 +43,23 @@ pub struct Steer {
     /// Relative tolerance.
     pub tol: f64,
     /// Iterations at most.
-    pub cap: usize,
-    /// What pilots learn from.
+    pub max_iterations: usize,
+    /// What learners learn from.
     pub cost: Cost,
 }
 
-impl Default for Steer {
+impl Default for TunedSolver {
     /// The joint model over the paper's 20 values of ω for SOR.
     fn default() -> Self {
-        let Solver { tol, cap, .. } = Solver::default();
-        let arms = arms(&[Method::Sor], &omega_grid(1.0, 1.95, 20));
-        Self { policy: Policy::default(), arms, tol, cap, cost: Cost::default() }
+        let Solver { tol, max_iterations, .. } = Solver::default();
+        let arms = arms(&[Scheme::Sor], &omega_grid(1.0, 1.95, 20));
+        Self { policy: Policy::default(), arms, tol, max_iterations, cost: Cost::default() }
     }
 }
 
 /// Every method with every ω; methods without ω once.
-pub fn arms(methods: &[Method], omegas: &[f64]) -> Vec<Arm> {
-    let of = |&method: &Method| {
+pub fn arms(methods: &[Scheme], omegas: &[f64]) -> Vec<Arm> {
+    let of = |&method: &Scheme| {
         let omegas = if method.relaxes() { omegas } else { &[1.0] };
         omegas.iter().map(move |&omega| Arm { method, omega }).collect::<Vec<_>>()
     };
@@ -64,46 +68,46 @@ pub fn arms(methods: &[Method], omegas: &[f64]) -> Vec<Arm> {
 
 /// What changes while a sequence is solved.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Steering {
-    /// The pilot; `None` under the oracle.
-    pilot: Option<Pilot>,
+pub struct TunedSolverState {
+    /// The learner; `None` under the oracle.
+    learner: Option<Learner>,
     /// Systems that were not solved to the tolerance.
     failed: u64,
-    /// Seconds in solvers and pilot.
+    /// Seconds in solvers and learner.
     seconds: f64,
 }
 
 /// What a sequence took; the iterations are the run's evaluations.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Taken {
+pub struct TunedSolverSummary {
     /// Systems that were not solved to the tolerance.
     pub failed: u64,
-    /// Costs that were clipped before the pilot saw them.
+    /// Costs that were clipped before the learner saw them.
     pub clipped: u64,
     /// Contexts outside the interval.
     pub outside: u64,
-    /// Seconds in solvers and pilot, without setting up the systems.
+    /// Seconds in solvers and learner, without setting up the systems.
     pub seconds: f64,
 }
 
-impl Steer {
+impl TunedSolver {
     /// The solver of an arm.
     pub fn solver(&self, arm: Arm) -> Solver {
-        Solver { method: arm.method, omega: arm.omega, tol: self.tol, cap: self.cap }
+        Solver { method: arm.method, omega: arm.omega, tol: self.tol, max_iterations: self.max_iterations }
     }
 
-    fn pilot(&self, interval: (f64, f64), seed: Seed) -> Result<Option<Pilot>, MethodError> {
+    fn learner(&self, interval: (f64, f64), seed: Seed) -> Result<Option<Learner>, MethodError> {
         if self.policy == Policy::Oracle {
             return Ok(None);
         }
         let places: Vec<f64> = self.arms.iter().map(|a| a.omega).collect();
-        Ok(Some(Pilot::new(&self.policy, &places, Interval::new(interval.0, interval.1), seed)?))
+        Ok(Some(Learner::new(&self.policy, &places, Interval::new(interval.0, interval.1), seed)?))
     }
 }
 
-impl<P: Sequence + ?Sized> CoreMethod<P> for Steer {
-    type State = Steering;
-    type Solution = Taken;
+impl<P: Sequence + ?Sized> Method<P> for TunedSolver {
+    type State = TunedSolverState;
+    type Solution = TunedSolverSummary;
 
     fn name(&self) -> &'static str {
         self.policy.name()
@@ -123,22 +127,22 @@ impl<P: Sequence + ?Sized> CoreMethod<P> for Steer {
         self.arms.iter().try_for_each(|arm| self.solver(*arm).validate())
     }
 
-    fn init(&self, problem: &mut P, seed: Seed) -> Result<Steering, MethodError> {
-        Ok(Steering { pilot: self.pilot(problem.interval(), seed)?, failed: 0, seconds: 0.0 })
+    fn init(&self, problem: &mut P, seed: Seed) -> Result<TunedSolverState, MethodError> {
+        Ok(TunedSolverState { learner: self.learner(problem.interval(), seed)?, failed: 0, seconds: 0.0 })
     }
 
-    fn step(&self, problem: &mut P, state: &mut Steering) -> Result<Progress, MethodError> {
+    fn step(&self, problem: &mut P, state: &mut TunedSolverState) -> Result<Progress, MethodError> {
         let context = problem.context();
-        let (omega, method, choice) = match &mut state.pilot {
+        let (omega, method, choice) = match &mut state.learner {
             None => {
                 let best = instance_optimal(problem, self)?;
                 (best.omega, best.method, None)
             }
-            Some(pilot) => {
+            Some(learner) => {
                 let clock = Instant::now();
                 let wants = matches!(self.policy, Policy::Young);
                 let dominance = wants.then(|| problem.matrix().dominance());
-                let choice = pilot.choose_for(context, dominance, self.arms[0].method);
+                let choice = learner.choose_for(context, dominance, self.arms[0].method);
                 state.seconds += clock.elapsed().as_secs_f64();
                 (choice.omega, self.arms[choice.arm].method, Some(choice))
             }
@@ -147,12 +151,12 @@ impl<P: Sequence + ?Sized> CoreMethod<P> for Steer {
         let clock = Instant::now();
         let solved = problem.solve(&solver)?;
         let seconds = clock.elapsed().as_secs_f64();
-        state.failed += u64::from(solved.reason != crate::Reason::Converged);
+        state.failed += u64::from(solved.reason != crate::solver::Reason::Converged);
         let mut metrics = vec![("context".into(), context), ("omega".into(), omega)];
-        if let (Some(pilot), Some(choice)) = (&mut state.pilot, choice) {
+        if let (Some(learner), Some(choice)) = (&mut state.learner, choice) {
             let clock = Instant::now();
             let cost = self.cost(problem, &solver, &solved, seconds);
-            let learnt = pilot.feedback_solved(&choice, cost, (method, self.tol), &solved);
+            let learnt = learner.feedback_solved(&choice, cost, (method, self.tol), &solved);
             state.seconds += clock.elapsed().as_secs_f64();
             metrics.push(("probability".into(), choice.probability));
             metrics.extend(choice.predicted.map(|p| ("predicted".into(), p)));
@@ -165,14 +169,14 @@ impl<P: Sequence + ?Sized> CoreMethod<P> for Steer {
         Ok(Progress { value: iterations as f64, evaluations: iterations, metrics, ..Progress::default() })
     }
 
-    fn finish(&self, _: &mut P, state: Steering) -> Result<Taken, MethodError> {
-        let Steering { pilot, failed, seconds } = state;
-        let (clipped, outside) = pilot.map_or((0, 0), |p| (p.clipped(), p.outside()));
-        Ok(Taken { failed, clipped, outside, seconds })
+    fn finish(&self, _: &mut P, state: TunedSolverState) -> Result<TunedSolverSummary, MethodError> {
+        let TunedSolverState { learner, failed, seconds } = state;
+        let (clipped, outside) = learner.map_or((0, 0), |p| (p.clipped(), p.outside()));
+        Ok(TunedSolverSummary { failed, clipped, outside, seconds })
     }
 }
 
-impl Steer {
+impl TunedSolver {
     fn cost<P: Sequence + ?Sized>(&self, problem: &P, solver: &Solver, solved: &Solved, seconds: f64) -> f64 {
         match self.cost {
             Cost::Iterations => solved.cost(),

@@ -1,8 +1,8 @@
 use faer::Mat;
 use thalweg_linalg::dense::{product, solve_semidefinite};
 
-use crate::least_squares::Penalty;
-use crate::{NodeFit, NodeScore, Sample, TopoError};
+use super::{NodeFit, NodeScore, Penalty};
+use crate::{Sample, TopoError};
 
 /// Logistic regression of each binary node on its predecessors: (1/n) Σ log(1 + exp z) − x z with
 /// z = Xw, no intercept, by Newton's method (with coordinate descent inside for an ℓ1 penalty).
@@ -12,7 +12,7 @@ pub struct Logistic {
     penalty: Penalty,
 }
 
-/// Keeps the Hessian positive definite; part of the score, so that it stays what is minimised.
+/// Keeps the Hessian positive definite; part of the score, so that it stays what is minimized.
 const RIDGE: f64 = 1e-8;
 
 impl Logistic {
@@ -32,7 +32,7 @@ impl Logistic {
             return Err(TopoError::Combination {
                 what: "the penalty mcp".into(),
                 with: "the logistic score".into(),
-                remedy: "use --reg none, l1 or l2".into(),
+                remedy: "set `penalty` to none, l1 or l2".into(),
             });
         }
         Ok(Self { x, penalty })

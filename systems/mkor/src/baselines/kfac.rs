@@ -3,11 +3,12 @@ use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Iterate, Layered, Method, MethodError, Progress, Real, Seed};
 
 use crate::layer::{Layers, Seen, admit};
-use crate::mkor::no_moments;
+use crate::method::no_moments;
+use crate::precondition::State;
 use crate::precondition::{self, Curvature, Plan};
 use crate::product::{Matrix, identity, product};
 use crate::spectra::eigen;
-use crate::{Backend, Rescale, State};
+use crate::{Backend, Rescale};
 
 /// K-FAC by eigen-decomposition in the style of KAISA (Pauloski et al. 2021, arXiv:2107.01739), as
 /// a baseline.

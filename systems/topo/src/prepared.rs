@@ -1,0 +1,87 @@
+//! Data, rules and score, checked.
+
+use faer::Mat;
+use thalweg_core::Seed;
+use thalweg_linalg::dense::solve_semidefinite;
+
+use crate::baselines::{Dagma, Golem, Notears};
+use crate::factor::Factor;
+use crate::graph::{made_acyclic, topological_order};
+use crate::knowledge::{Knowledge, Rules};
+use crate::method::{Init, Score, Topo};
+use crate::score::{Bic, Linear, Logistic, Loss, NodeScore, Penalty};
+use crate::start::{random_order, top_down, variance_order};
+use crate::{Sample, TopoError};
+
+/// What a search works on.
+pub(crate) struct Prepared {
+    /// The data, standardized if that was asked for.
+    pub sample: Sample,
+    /// Their covariance.
+    pub s: Mat<f64>,
+    pub rules: Rules,
+    pub score: Box<dyn NodeScore>,
+}
+
+impl Prepared {
+    pub fn new(topo: &Topo, sample: &Sample, knowledge: &Knowledge) -> Result<Self, TopoError> {
+        topo.validate()?;
+        let sample = if topo.standardize { sample.standardized() } else { sample.clone() };
+        let rules = knowledge.rules(&sample)?;
+        let s = sample.covariance();
+        solvable(topo.score, &sample, &s)?;
+        let linear = |loss, penalty| Box::new(Linear::new(s.clone(), loss, penalty));
+        let score: Box<dyn NodeScore> = match topo.score {
+            Score::L2(p) => linear(Loss::Squares, p),
+            Score::EqualVariance => linear(Loss::EqualVariance, Penalty::None),
+            Score::Mcp(l, g) => linear(Loss::LogVariance, Penalty::Mcp(l, g)),
+            Score::Bic(l) => Box::new(Bic::new(s.clone(), sample.n(), l)),
+            Score::Logistic(p) => Box::new(Logistic::new(&sample, p)?),
+            Score::Mlp(mlp) => Box::new(mlp.on(&sample)),
+        };
+        Ok(Self { sample, s, rules, score })
+    }
+
+    /// The order that the first search starts from.
+    pub fn first(&self, init: Init, seed: Seed, warnings: &mut Vec<String>) -> Result<Vec<usize>, TopoError> {
+        let mut of = |w: Mat<f64>, name: &str| {
+            let (w, cut) = made_acyclic(&w);
+            if cut > 0.0 {
+                warnings.push(format!(
+                    "{name}'s graph had a cycle; weights up to {cut:.3} were dropped to start from it"
+                ));
+            }
+            topological_order(&w).ok_or_else(|| TopoError::Cyclic(format!("{name}'s graph")))
+        };
+        Ok(match init {
+            Init::TopDown => top_down(&self.s),
+            Init::ByVariance => variance_order(&self.s),
+            Init::Random => random_order(self.sample.d(), seed, 0),
+            Init::Notears => of(Notears::default().fit(&self.s)?, "NOTEARS")?,
+            Init::Dagma => of(Dagma::default().fit(&self.s)?, "DAGMA")?,
+            Init::Golem => of(Golem::default().fit(&self.s)?, "GOLEM")?,
+        })
+    }
+}
+
+/// Refuses data on which the regressions of this score have no single solution.
+fn solvable(score: Score, sample: &Sample, s: &Mat<f64>) -> Result<(), TopoError> {
+    let dense = matches!(score, Score::L2(Penalty::None) | Score::EqualVariance);
+    let sparse = matches!(score, Score::Bic(_)) && sample.n() > sample.d();
+    if !dense && !sparse {
+        return Ok(());
+    }
+    if dense && sample.n() <= sample.d() {
+        return Err(TopoError::TooFewSamples { rows: sample.n(), columns: sample.d() });
+    }
+    let d = sample.d();
+    let scale: Vec<f64> = (0..d).map(|v| s[(v, v)].sqrt()).collect();
+    let correlation = Mat::from_fn(d, d, |i, j| s[(i, j)] / (scale[i] * scale[j]));
+    let all: Vec<usize> = (0..d).collect();
+    let Err(k) = Factor::new(&correlation, &all) else { return Ok(()) };
+    // Which of the earlier columns make it up.
+    let gram = Mat::from_fn(k, k, |i, j| correlation[(i, j)]);
+    let w = solve_semidefinite(&gram, &(0..k).map(|i| correlation[(i, k)]).collect::<Vec<_>>());
+    let others: Vec<usize> = (0..k).filter(|i| w[*i].abs() > 1e-6).collect();
+    Err(TopoError::Collinear { column: sample.names()[k].clone(), others: sample.list(&others) })
+}
