@@ -7,6 +7,7 @@ mod bilevel;
 mod claim;
 mod convex_relu;
 mod cost;
+mod lipsdp;
 mod measure;
 mod mfac;
 mod mkor;
@@ -37,6 +38,8 @@ enum System {
     Mfac(mfac::Claims),
     /// Convex two-layer ReLU networks: certified solves, scaling, sampling, gradients, robustness, images
     ConvexRelu(convex_relu::Claims),
+    /// Lipschitz certificates: known values in ℓ2 and ℓ∞, eighteen layers, pairs of classes, large networks, scaling
+    Lipsdp(lipsdp::Claims),
     /// Bilevel optimisation: toys, rates, regularisation, hyper-cleaning, quadratics
     Bilevel(bilevel::Claims),
     /// Acyclic graphs by topological swaps: scores, distances and times
@@ -52,6 +55,7 @@ impl System {
             Self::Mkor(claims) => claims.run(),
             Self::Mfac(claims) => claims.run(),
             Self::ConvexRelu(claims) => claims.run(),
+            Self::Lipsdp(claims) => claims.run(),
             Self::Bilevel(claims) => claims.run(),
             Self::Topo(claims) => claims.run(),
             Self::Relax(claims) => claims.run(),

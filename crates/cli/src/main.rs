@@ -32,6 +32,8 @@ struct Cli {
 enum Verb {
     /// Train a network with one method, or compare several.
     Train(Box<train::Train>),
+    /// Prove how much a network's output can change.
+    Certify(Box<certify::Certify>),
     /// Remove weights of a trained network.
     Prune(Box<prune::Prune>),
     /// Score a saved model on data.
@@ -53,6 +55,7 @@ impl Verb {
         match self {
             Self::Train(verb) => verb.run(world),
             _ if world.size() > 1 => anyhow::bail!("only `train` runs in several processes; start it alone"),
+            Self::Certify(verb) => verb.run(),
             Self::Prune(verb) => verb.run(),
             Self::Evaluate(verb) => verb.run(),
             Self::Fit(verb) => verb.run(),

@@ -106,6 +106,8 @@ below! {
     thalweg_bilevel::BilevelError,
     #[cfg(feature = "convex-relu")]
     thalweg_convex_relu::ConvexError,
+    #[cfg(feature = "lipsdp")]
+    thalweg_lipsdp::LipError,
     #[cfg(feature = "mfac")]
     thalweg_mfac::MfacError,
     #[cfg(feature = "relax")]

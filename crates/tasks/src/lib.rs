@@ -7,6 +7,8 @@
 
 #[cfg(feature = "bilevel")]
 pub mod bilevel;
+#[cfg(feature = "lipsdp")]
+pub mod certify;
 #[cfg(feature = "topo")]
 pub mod dag;
 mod error;

@@ -1,6 +1,7 @@
 //! One file per verb: parse, call the task, print, say how it ended.
 
 pub mod bilevel;
+pub mod certify;
 pub mod dag;
 pub mod evaluate;
 pub mod fit;

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 use thalweg::plot::Report;
 use thalweg::tasks::folder::{REPORT, SUMMARY};
-use thalweg::tasks::{Finding, Folder, Host, Opening, TaskError, bilevel, dag, fit, linsolve, prune, train};
+use thalweg::tasks::{Finding, Folder, Host, Opening, TaskError, bilevel, certify, dag, fit, linsolve, prune, train};
 
 use crate::args::Common;
 use crate::exit::Status;
@@ -36,6 +36,7 @@ const STOPS: &[Stop] = &[
     ("mkor", train::tour::mkor),
     ("mfac", prune::tour::mfac),
     ("convex-relu", fit::tour::certified_gap),
+    ("lipsdp", certify::tour::all_bounds),
     ("topo", dag::tour::topo),
     ("relax", linsolve::tour::heat),
     ("bilevel", bilevel::tour::cleaning),
