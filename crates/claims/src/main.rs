@@ -4,6 +4,7 @@
 
 mod adahessian;
 mod bilevel;
+mod cbo;
 mod claim;
 mod convex_relu;
 mod cost;
@@ -42,6 +43,8 @@ enum System {
     Lipsdp(lipsdp::Claims),
     /// Bilevel optimisation: toys, rates, regularisation, hyper-cleaning, quadratics
     Bilevel(bilevel::Claims),
+    /// Consensus-based optimisation: barriers, classic functions, the theorem, phase diagrams, learning, speed
+    Cbo(cbo::Claims),
     /// Acyclic graphs by topological swaps: scores, distances and times
     Topo(topo::Claims),
     /// Learned relaxation: iterations, time, overhead, kernels
@@ -57,6 +60,7 @@ impl System {
             Self::ConvexRelu(claims) => claims.run(),
             Self::Lipsdp(claims) => claims.run(),
             Self::Bilevel(claims) => claims.run(),
+            Self::Cbo(claims) => claims.run(),
             Self::Topo(claims) => claims.run(),
             Self::Relax(claims) => claims.run(),
         }

@@ -44,6 +44,8 @@ enum Verb {
     Dag(dag::Dag),
     /// Solve linear systems; learn the relaxation factor across a sequence of them.
     Linsolve(linsolve::Linsolve),
+    /// Minimize a test function or a program, by gradients or by values alone.
+    Minimize(Box<minimize::Minimize>),
     /// Optimise one problem subject to the solution of another.
     Bilevel(bilevel::Bilevel),
     /// Every system against its baselines on embedded data, into one report.
@@ -61,6 +63,7 @@ impl Verb {
             Self::Fit(verb) => verb.run(),
             Self::Dag(verb) => verb.run(),
             Self::Linsolve(verb) => verb.run(),
+            Self::Minimize(verb) => verb.run(),
             Self::Bilevel(verb) => verb.run(),
             Self::Tour(verb) => verb.run(),
         }

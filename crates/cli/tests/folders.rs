@@ -62,7 +62,7 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         line: "minimize --function rosenbrock --start=-1.2,1 --method adahessian",
-        products: &["trajectory.svg"],
+        products: &["trajectories.svg"],
         long: None,
     },
     Verb {

@@ -20,6 +20,8 @@ pub mod folder;
 mod host;
 #[cfg(feature = "relax")]
 pub mod linsolve;
+#[cfg(feature = "cbo")]
+pub mod minimize;
 pub mod model;
 #[cfg(feature = "mfac")]
 pub mod prune;

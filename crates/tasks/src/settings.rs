@@ -60,6 +60,9 @@ const EITHER: &[[&str; 2]] = &[
     ["extra-pattern-searches", "grow"],
     ["linear-part", "skip"],
     ["minimal-network", "prune"],
+    // Two names of one setting.
+    ["max-evaluations", "max-evals"],
+    ["boundary", "walls"],
 ];
 
 /// The settings of a file, overridden by those `given`.

@@ -60,6 +60,8 @@ pub use thalweg_tasks::dag;
 pub use thalweg_tasks::fit;
 #[cfg(feature = "relax")]
 pub use thalweg_tasks::linsolve;
+#[cfg(feature = "cbo")]
+pub use thalweg_tasks::minimize;
 #[cfg(feature = "mfac")]
 pub use thalweg_tasks::prune;
 pub use thalweg_tasks::train;

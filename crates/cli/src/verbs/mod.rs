@@ -6,6 +6,7 @@ pub mod dag;
 pub mod evaluate;
 pub mod fit;
 pub mod linsolve;
+pub mod minimize;
 pub mod prune;
 pub mod tour;
 pub mod train;
