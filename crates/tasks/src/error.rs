@@ -105,6 +105,10 @@ below! {
     thalweg_optim::OptimError,
     #[cfg(feature = "bilevel")]
     thalweg_bilevel::BilevelError,
+    #[cfg(feature = "convex-relu")]
+    thalweg_convex_relu::ConvexError,
+    #[cfg(feature = "lipsdp")]
+    thalweg_lipsdp::LipError,
     #[cfg(feature = "cbo")]
     thalweg_cbo::CboError,
     #[cfg(feature = "mfac")]

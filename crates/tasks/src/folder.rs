@@ -190,9 +190,32 @@ impl Folder {
     /// # Errors
     /// There is none.
     pub fn read(&self, name: &str) -> Result<String> {
-        let file = self.file(name);
-        fs::read_to_string(&file)
-            .map_err(|e| TaskError::Input(format!("cannot read {}: {e}", file.display())))
+        read_file(&self.file(name))
+    }
+
+    /// Saves what a job has done so far that is no run of a method but a list of calls.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn save(&self, done: &impl Serialize) -> Result<()> {
+        let bytes = postcard::to_stdvec(done)
+            .map_err(|e| TaskError::Failed(format!("cannot save what was done: {e}")))?;
+        self.write(CHECKPOINT, &bytes)
+    }
+
+    /// What was saved by [`Folder::save`], when the job is resumed.
+    ///
+    /// # Errors
+    /// A checkpoint that cannot be read.
+    pub fn restore<T: DeserializeOwned>(&self) -> Result<Option<T>> {
+        if !self.resumes() {
+            return Ok(None);
+        }
+        let file = self.checkpoint();
+        let damaged =
+            || TaskError::Input(format!("{} cannot be read; start anew with `overwrite`", file.display()));
+        let bytes = fs::read(&file).map_err(|_| damaged())?;
+        postcard::from_bytes(&bytes).map(Some).map_err(|_| damaged())
     }
 
     /// The end of a run: the summary is written; the checkpoint goes, unless the run was cut short and may
@@ -236,6 +259,14 @@ pub fn write_file(file: &Path, content: &[u8]) -> Result<()> {
     replace_file(file, &[content]).map_err(|e| {
         TaskError::Failed(format!("cannot write {}: {e}; check permissions and free space", file.display()))
     })
+}
+
+/// Reads a text file outside any folder.
+///
+/// # Errors
+/// There is none, or it is no text.
+pub fn read_file(file: &Path) -> Result<String> {
+    fs::read_to_string(file).map_err(|e| TaskError::Input(format!("cannot read {}: {e}", file.display())))
 }
 
 /// What a folder holds, in no order.

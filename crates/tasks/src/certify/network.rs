@@ -1,139 +1,33 @@
-//! Networks as `certify` reads them: models that `train` saved, and weights in npz archives.
+//! The network of a saved model, as certificates read it.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use thalweg_core::{Block as LayoutBlock, Layout};
+use thalweg_lipsdp::{Activation, Affine, Block, LipError, Mat, Network, Slope};
+use thalweg_net::{Act, Graph, Mode, Model, Net, Node, Op, Pass, Preprocess};
 
-use anyhow::{Context, Result, bail};
-use thalweg::lipsdp::{Activation, Affine, Block, LipError, Mat, Network, Slope};
-use thalweg::net::{Act, Graph, Mode, Model, Net, Node, Op, Pass, Preprocess, arch_or_file};
-
-use crate::fit::arrays::{self, Array};
-
-/// A network, and what turns raw inputs into its own.
-pub struct Subject {
-    pub net: Network,
-    /// Multiplies raw values; bounds are for inputs after it (pixels in [0, 1]).
-    pub scale: f64,
-    /// Names of the classes, if the file has them.
-    pub classes: Vec<String>,
-    /// What was noticed while reading.
-    pub notes: Vec<String>,
-}
-
-/// How to read a file that does not describe itself.
-#[derive(Default)]
-pub struct How<'a> {
-    pub activation: Option<&'a str>,
-    pub arch: Option<&'a str>,
-    pub residual: bool,
-    pub normalize: Option<&'a Preprocess>,
-}
+use crate::error::bail;
+use crate::{Result, TaskError};
 
 /// Largest matrix that a convolution is written out as.
 const MOST_ENTRIES: usize = 100_000_000;
 
-pub fn load(file: &Path, how: &How<'_>) -> Result<Subject> {
-    if file.extension().is_some_and(|e| e == "npz") {
-        return archive(file, how).with_context(|| file.display().to_string());
-    }
-    if how.activation.is_some() || how.residual {
-        bail!(
-            "--activation and --residual are for npz archives; {} describes its own layers",
-            file.display()
-        );
-    }
-    let model = match how.arch {
-        None => Model::load(file)?,
-        Some(arch) => {
-            let input: Vec<usize> = arch
-                .strip_prefix("mlp:")
-                .and_then(|a| a.split(['-', ':']).next()?.parse().ok())
-                .into_iter()
-                .collect();
-            let outputs =
-                arch.strip_prefix("mlp:").and_then(|a| a.split(':').next()?.rsplit('-').next()?.parse().ok());
-            let graph = arch_or_file(arch, &input, outputs.unwrap_or(10))?;
-            Model::load_foreign(file, graph, how.normalize.cloned().unwrap_or_default())?
-        }
-    };
-    let preprocess = how.normalize.unwrap_or(&model.preprocess).clone();
-    let net = from_graph(&model, &preprocess).with_context(|| file.display().to_string())?;
-    Ok(Subject { net, scale: preprocess.scale.into(), classes: model.classes, notes: Vec::new() })
+/// The network of a model behind its own preprocessing.
+///
+/// # Errors
+/// As [`with_preprocessing`].
+pub fn network(model: &Model) -> Result<Network> {
+    with_preprocessing(model, &model.preprocess)
 }
 
-/// Keys W1, b1, W2, …; with v1, … for Householder; or U, bz, Wz, Wo, bo for an equilibrium.
-fn archive(file: &Path, how: &How<'_>) -> Result<Subject> {
-    let arrays = arrays::read(file)?;
-    let name = how.activation.context(
-        "an npz archive does not say its activation; add --activation relu, leaky:0.1, maxmin, groupsort:N, householder, …",
-    )?;
-    let matrix = |key: &str| -> Result<Mat<f64>> {
-        let Array { shape, values } = arrays.get(key).with_context(|| missing(key, &arrays))?;
-        let [_, columns] = shape[..] else {
-            bail!("array {key} has shape {shape:?}; save a matrix [outputs, inputs]")
-        };
-        Ok(Mat::from_fn(shape[0], columns, |i, j| values[i * columns + j]))
-    };
-    let affine = |w: &str, b: &str| -> Result<Affine> {
-        let weight = matrix(w)?;
-        let bias = arrays.get(b).map_or_else(|| vec![0.0; weight.nrows()], |b| b.values.clone());
-        Ok(Affine { weight, bias })
-    };
-    let mut notes = Vec::new();
-    let net = if arrays.contains_key("Wz") {
-        let activation = name.parse()?;
-        Network::equilibrium(affine("U", "bz")?, matrix("Wz")?, affine("Wo", "bo")?, &activation)?
-    } else {
-        let count = (1..).take_while(|i| arrays.contains_key(&format!("W{i}"))).count();
-        if count == 0 {
-            bail!(missing("W1", &arrays));
-        }
-        let mut layers: Vec<Affine> =
-            (1..=count).map(|i| affine(&format!("W{i}"), &format!("b{i}"))).collect::<Result<_>>()?;
-        let chains = |wide: fn(&Mat<f64>) -> usize, tall: fn(&Mat<f64>) -> usize| {
-            layers.windows(2).all(|l| tall(&l[0].weight) == wide(&l[1].weight))
-        };
-        if !chains(|w| w.ncols(), |w| w.nrows()) && chains(|w| w.nrows(), |w| w.ncols()) {
-            notes.push("the weights are stored as [inputs, outputs]; they are read transposed".to_owned());
-            for layer in &mut layers {
-                layer.weight = layer.weight.transpose().to_owned();
-                if layer.bias.len() != layer.weight.nrows() {
-                    layer.bias = vec![0.0; layer.weight.nrows()];
-                }
-            }
-        }
-        match name {
-            "householder" => {
-                let acts = (1..count)
-                    .map(|i| Ok(Activation::Householder { normals: matrix(&format!("v{i}"))? }))
-                    .collect::<Result<_>>()?;
-                Network::layered(layers, acts)?
-            }
-            _ if how.residual => {
-                let (Some(last), true) = (layers.pop(), count >= 3) else {
-                    bail!("a residual network needs a first, a last and at least one layer between them");
-                };
-                let first = layers.remove(0);
-                Network::residual(first, layers, last, &name.parse()?)?
-            }
-            _ => Network::feedforward(layers, &name.parse()?)?,
-        }
-    };
-    let scale = how.normalize.map_or(1.0, |n| n.scale.into());
-    Ok(Subject { net, scale, classes: Vec::new(), notes })
-}
-
-fn missing(key: &str, arrays: &BTreeMap<String, Array>) -> String {
-    let found: Vec<&str> = arrays.keys().map(String::as_str).collect();
-    format!("there is no array {key} (found: {}); save W1, b1, W2, … or U, bz, Wz, Wo, bo", found.join(", "))
-}
-
-/// The blocks of a model: chains, with residual additions.
-pub fn from_graph(model: &Model, preprocess: &Preprocess) -> Result<Network> {
+/// The network of a model behind another preprocessing: chains, with residual additions; layers without
+/// activation written out as matrices.
+///
+/// # Errors
+/// A layer that is no part of a chain, without bounded slope, or too large as a matrix.
+pub fn with_preprocessing(model: &Model, preprocess: &Preprocess) -> Result<Network> {
     let graph = &model.graph;
     let shapes = graph.shapes()?;
     let size = |i: usize| shapes[i].iter().product::<usize>();
-    let mut blocks = vec![standardise(&shapes[0], preprocess)];
+    let mut blocks = vec![standardize(&shapes[0], preprocess)];
     // Blocks before each value that a later layer may add.
     let mut before = vec![1];
     let mut current = 0;
@@ -147,7 +41,7 @@ pub fn from_graph(model: &Model, preprocess: &Preprocess) -> Result<Network> {
                     blocks.split_off(if known { before[other].min(blocks.len()) } else { blocks.len() });
                 blocks.push(residual(branch, node)?);
             }
-            _ if !on_chain => bail!(beside(node)),
+            _ if !on_chain => return Err(beside(node)),
             op => match activation(op, node, &shapes[i])? {
                 Some(act) => blocks.push(Block::Activation(act)),
                 None if matches!(op, Op::Dropout { .. }) => {}
@@ -177,11 +71,11 @@ fn push(blocks: &mut Vec<Block>, next: Affine, before: &[usize]) {
     }
 }
 
-fn beside(node: &Node) -> String {
-    format!(
-        "layer {} reads several earlier layers; certify follows chains with blocks h + G φ(W h)",
-        node.name
-    )
+fn beside(node: &Node) -> TaskError {
+    let name = &node.name;
+    TaskError::Input(format!(
+        "layer {name} reads several earlier layers; certify follows chains with blocks h + G φ(W h)"
+    ))
 }
 
 fn residual(branch: Vec<Block>, node: &Node) -> Result<Block> {
@@ -191,16 +85,16 @@ fn residual(branch: Vec<Block>, node: &Node) -> Result<Block> {
             let outer = match outer {
                 None => None,
                 Some(Block::Affine(outer)) => Some(outer),
-                Some(_) => bail!(beside(node)),
+                Some(_) => return Err(beside(node)),
             };
             Ok(Block::Residual { inner, activation, outer })
         }
-        _ => bail!(beside(node)),
+        _ => Err(beside(node)),
     }
 }
 
 /// x ↦ (x − mean)/std for inputs that are scaled already.
-fn standardise(shape: &[usize], p: &Preprocess) -> Block {
+fn standardize(shape: &[usize], p: &Preprocess) -> Block {
     let n: usize = shape.iter().product();
     let channels = shape.last().copied().unwrap_or(1);
     let at = |values: &[f32], i: usize| f64::from(values[if values.len() == 1 { 0 } else { i % channels }]);
@@ -276,13 +170,13 @@ fn written_out(model: &Model, node: &Node, shape: &[usize], outputs: usize) -> R
     graph.push(&node.name, node.op.clone());
     let net = Net::<f64>::new(graph)?;
     let (layout, buffers) = (model.graph.layout()?, model.graph.buffers()?);
-    let take = |own: &thalweg::core::Layout, all: &thalweg::core::Layout, values: &[f32]| -> Vec<f64> {
-        let block = |b: &thalweg::core::Block| all.get(&b.name).map_or(0..0, |b| b.range());
+    let take = |own: &Layout, all: &Layout, values: &[f32]| -> Vec<f64> {
+        let block = |b: &LayoutBlock| all.get(&b.name).map_or(0..0, |b| b.range());
         own.blocks().iter().flat_map(|b| values[block(b)].iter().map(|x| f64::from(*x))).collect()
     };
     let theta = take(net.layout(), &layout, &model.theta);
     let running = take(net.buffers(), &buffers, &model.buffers);
-    let without = |own: &thalweg::core::Layout, values: &[f64], end: &str| {
+    let without = |own: &Layout, values: &[f64], end: &str| {
         let mut values = values.to_vec();
         for b in own.blocks().iter().filter(|b| b.name.ends_with(end)) {
             values[b.range()].fill(0.0);

@@ -6,9 +6,9 @@ use crate::{Activation, LipError};
 /// `W x + b`; the rows of W are the outputs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Affine {
-    /// W, `[outputs, inputs]`.
+    /// Weights W, `[outputs, inputs]`.
     pub weight: Mat<f64>,
-    /// b, `[outputs]`; bounds do not depend on it.
+    /// Bias b, `[outputs]`; bounds do not depend on it.
     pub bias: Vec<f64>,
 }
 
@@ -52,20 +52,20 @@ pub enum Block {
     Activation(Activation),
     /// h ← h + G φ(W h + b) + c, with `outer` = (G, c), the identity if absent.
     Residual {
-        /// W, b.
+        /// Weights and bias (W, b).
         inner: Affine,
-        /// φ.
+        /// Activation φ.
         activation: Activation,
-        /// G, c.
+        /// Weights and bias (G, c).
         outer: Option<Affine>,
     },
     /// h ← the solution of z = φ(Wz z + U h + b).
     Equilibrium {
-        /// U, b.
+        /// Weights and bias (U, b) of the input.
         input: Affine,
-        /// Wz, square.
+        /// Weights Wz of the state, square.
         state: Mat<f64>,
-        /// φ.
+        /// Activation φ.
         activation: Activation,
     },
 }
@@ -78,7 +78,10 @@ pub struct Network {
 }
 
 impl Network {
-    /// A chain that starts with `inputs` numbers. Errors name the first block that does not fit.
+    /// A chain that starts with `inputs` numbers.
+    ///
+    /// # Errors
+    /// The first block that does not fit.
     pub fn new(inputs: usize, blocks: Vec<Block>) -> Result<Self, LipError> {
         let mut width = inputs;
         if inputs == 0 || blocks.is_empty() {
@@ -91,12 +94,18 @@ impl Network {
     }
 
     /// Layers with the activation after each but the last.
+    ///
+    /// # Errors
+    /// As [`Network::new`].
     pub fn feedforward(layers: Vec<Affine>, activation: &Activation) -> Result<Self, LipError> {
         let activations = vec![activation.clone(); layers.len().saturating_sub(1)];
         Self::layered(layers, activations)
     }
 
     /// Layers with an activation of its own after each but the last.
+    ///
+    /// # Errors
+    /// As [`Network::new`].
     pub fn layered(layers: Vec<Affine>, activations: Vec<Activation>) -> Result<Self, LipError> {
         if activations.len() + 1 != layers.len() {
             let found = format!("{} activations", activations.len());
@@ -111,6 +120,9 @@ impl Network {
     }
 
     /// A linear layer, blocks h ← h + φ(W h + b), a linear layer.
+    ///
+    /// # Errors
+    /// As [`Network::new`].
     pub fn residual(
         first: Affine,
         middle: Vec<Affine>,
@@ -126,6 +138,9 @@ impl Network {
     }
 
     /// z = φ(Wz z + U x + b), y = Wo z + bo.
+    ///
+    /// # Errors
+    /// As [`Network::new`].
     pub fn equilibrium(
         input: Affine,
         state: Mat<f64>,
@@ -173,6 +188,9 @@ impl Network {
     }
 
     /// The network followed by `y ← S y`: one row of the output, or a difference of two.
+    ///
+    /// # Errors
+    /// A selector of another width.
     pub fn followed_by(&self, selector: Mat<f64>) -> Result<Self, LipError> {
         let mut blocks = self.blocks.clone();
         blocks.push(Block::Affine(Affine::linear(selector)));
@@ -180,11 +198,17 @@ impl Network {
     }
 
     /// Output number `row` alone.
+    ///
+    /// # Errors
+    /// No such output.
     pub fn row(&self, row: usize) -> Result<Self, LipError> {
         self.difference(row, None)
     }
 
     /// The difference of outputs `k` and `j`.
+    ///
+    /// # Errors
+    /// No such outputs, or one twice.
     pub fn pair(&self, k: usize, j: usize) -> Result<Self, LipError> {
         self.difference(k, Some(j))
     }

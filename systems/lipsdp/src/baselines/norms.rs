@@ -1,21 +1,10 @@
-//! Bounds in closed form: product of norms, ECLipsE-fast, splitting.
+//! The product of norms, and norms that are proved.
 
 use faer::Mat;
-use thalweg_linalg::dense::{self, lambda_max, solve, symmetric};
 
-use crate::ball::{Ball, gamma, sound_norm};
-use crate::net::{Block, Network};
-use crate::{Activation, LipError, Multipliers, Norm};
-
-/// Rounded-up product.
-pub(crate) fn times(a: f64, b: f64) -> f64 {
-    if a == 0.0 || b == 0.0 { 0.0 } else { (a * b).next_up() }
-}
-
-/// Rounded-up sum.
-pub(crate) fn plus(a: f64, b: f64) -> f64 {
-    (a + b).next_up()
-}
+use crate::ball::{Ball, gamma, plus, sound_norm, times};
+use crate::network::{Block, Network};
+use crate::{Activation, LipError, Norm};
 
 /// Norm of a matrix from ℓ2 to ℓ2 or from ℓ∞ to ℓ∞, proved.
 fn norm_of(w: &Ball, norm: Norm) -> f64 {
@@ -74,7 +63,7 @@ pub(crate) fn product(net: &Network, norm: Norm) -> Result<f64, LipError> {
                 let left = (1.0 - times(slope, of(state))).next_down();
                 if left <= 0.0 {
                     let why = "needs ‖Wz‖ < 1 for an equilibrium network";
-                    return Err(LipError::not_applicable("the product of norms", why, "--bound neuron"));
+                    return Err(LipError::not_applicable("the product of norms", why, "`bound` neuron"));
                 }
                 (times(slope, of(&input.weight)) / left).next_up()
             }
@@ -94,75 +83,6 @@ pub(crate) fn product(net: &Network, norm: Norm) -> Result<f64, LipError> {
         Norm::LinfL2 => rows.map(|r| times(r, r)).fold(0.0, plus).sqrt().next_up(),
     };
     Ok(times(total, last))
-}
-
-/// Multipliers of ECLipsE-fast (arXiv:2404.04375) in closed form, one per layer, and the value:
-///
-/// ```text
-/// M₀ = I;  A = W_l M_{l−1}⁻¹ W_lᵀ,  s = ‖A‖₂,  M_l = (2/s) I − A/s²;  ρ = ‖W_L M_{L−1}⁻¹ W_Lᵀ‖₂
-/// ```
-///
-/// T_l = I/s is the multiplier for an input that counts 1; here the output counts 1.
-pub(crate) fn eclipse(net: &Network) -> Result<(Multipliers, f64), LipError> {
-    let fits = |b: &Block| match b {
-        Block::Affine(_) => true,
-        Block::Activation(Activation::Slope(s)) => s.interval() == (0.0, 1.0),
-        _ => false,
-    };
-    if !net.blocks().iter().all(fits) {
-        let why = "is a closed form for feed-forward networks with slopes in [0, 1]";
-        return Err(LipError::not_applicable("ECLipsE-fast", why, "--bound first-order or split:K"));
-    }
-    let n0 = net.inputs();
-    // A = W M⁻¹ Wᵀ of the affine maps since the last activation.
-    let mut a = Mat::identity(n0, n0);
-    let mut scales = Vec::new();
-    for block in net.blocks() {
-        match block {
-            Block::Affine(affine) => {
-                a = symmetric(&dense::product(&affine.weight, dense::product(&a, affine.weight.transpose())))
-            }
-            _ => {
-                let s = lambda_max(&a).max(f64::MIN_POSITIVE);
-                let n = a.nrows();
-                let m = Mat::<f64>::identity(n, n) * faer::Scale(2.0 / s) - &a * faer::Scale(1.0 / (s * s));
-                a = solve(&m, Mat::<f64>::identity(n, n)).ok_or(LipError::NoStart)?;
-                scales.push(s);
-            }
-        }
-    }
-    let rho = lambda_max(&a);
-    let layers = scales.iter().map(|s| vec![2.0 * rho / s]).collect();
-    Ok((Multipliers { input: vec![rho], output: Vec::new(), layers }, rho.sqrt()))
-}
-
-/// Consecutive groups of `size` affine maps, with the activations between them; the factor is that
-/// of the activations between groups.
-pub(crate) fn split(net: &Network, size: usize) -> Result<(Vec<Network>, f64), LipError> {
-    if size == 0 || !net.is_feedforward() {
-        let why = "needs a feed-forward network and groups of at least one layer";
-        return Err(LipError::not_applicable(format!("split:{size}"), why, "--bound nsr or product"));
-    }
-    let (mut groups, mut current, mut layers) = (Vec::new(), Vec::new(), 0);
-    let (mut factor, mut width, mut inputs) = (1.0, net.inputs(), net.inputs());
-    for block in net.blocks() {
-        let boundary = layers == size;
-        match block {
-            Block::Activation(act) if boundary => {
-                factor = times(factor, constant(act, Norm::L2));
-                groups.push(Network::new(inputs, std::mem::take(&mut current))?);
-                layers = 0;
-                inputs = act.outputs(width);
-            }
-            _ => current.push(block.clone()),
-        }
-        layers += usize::from(matches!(block, Block::Affine(_)));
-        width = block.outputs(width);
-    }
-    if !current.is_empty() {
-        groups.push(Network::new(inputs, current)?);
-    }
-    Ok((groups, factor))
 }
 
 /// ‖W‖₂ of a symmetric or general matrix, proved: at most the number returned.

@@ -17,7 +17,7 @@
 use faer::Mat;
 
 use crate::ball::Ball;
-use crate::net::Block;
+use crate::network::Block;
 use crate::{Activation, LipError};
 
 /// How many multipliers a layer has.

@@ -5,7 +5,7 @@
 use faer::Mat;
 use thalweg_linalg::dense::{self, norm2};
 
-use crate::net::{Block, Network};
+use crate::network::{Block, Network};
 use crate::{Activation, LipError};
 
 /// Refuse above this many.
@@ -39,7 +39,7 @@ pub(crate) fn maximum(
             }
             _ => {
                 let why = "are enumerated for feed-forward networks";
-                return Err(LipError::not_applicable("activation patterns", why, "--bound nsr or neuron"));
+                return Err(LipError::not_applicable("activation patterns", why, "`bound` nsr or neuron"));
             }
         });
         width = block.outputs(width);

@@ -1,64 +1,17 @@
-use std::fmt;
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use thalweg_core::Invalid;
 
-use crate::lmi::{Lmi, Size};
-use crate::net::{Block, Network};
-use crate::qc::Form;
-use crate::{Activation, LipError, Multipliers, bounds, ipm, patterns, recursion, reduce, start, verify};
-
-/// What is measured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Norm {
-    /// Euclidean input, Euclidean output. Default.
-    #[default]
-    L2,
-    /// Largest change of an input, sum of the absolute changes of the outputs; of one output
-    /// ([`Network::row`], [`Network::pair`]) its absolute change.
-    Linf,
-    /// Largest change of an input, Euclidean output.
-    LinfL2,
-}
-
-impl Norm {
-    /// The same norm in its simplest terms: with one output ℓ1 and ℓ2 are one, and the program of
-    /// ℓ2 has no σ.
-    fn over(self, net: &Network) -> Self {
-        if self == Self::Linf && net.outputs() == 1 { Self::LinfL2 } else { self }
-    }
-}
-
-/// How a bound is found, from the tightest to the cheapest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Bound {
-    /// The tight program if it takes less than a minute, else [`Bound::FirstOrder`]. Default.
-    #[default]
-    Auto,
-    /// One multiplier per neuron (elementwise activations only).
-    Neuron,
-    /// One multiplier per layer (elementwise activations only).
-    Layer,
-    /// One multiplier per neuron or group, preserved directions eliminated.
-    Nsr,
-    /// The published form for GroupSort and Householder (Pauli et al., S = P = 0).
-    NsrPaper,
-    /// The same value as `Nsr` from above, by descent on its multipliers; no large matrix.
-    FirstOrder,
-    /// Closed form for slopes in [0, 1] (ECLipsE-fast).
-    Eclipse,
-    /// Product of the bounds of consecutive groups of this many layers.
-    Split(usize),
-    /// Product of the layers' norms.
-    Product,
-    /// Largest norm over all activation patterns: the best that a method blind to reachability
-    /// can prove.
-    Patterns,
-}
+use crate::ball::times;
+use crate::certificate::Multipliers;
+use crate::constraint::Form;
+use crate::lmi::Lmi;
+use crate::network::{Block, Network};
+use crate::size::Size;
+use crate::{
+    Activation, Bound, Certificate, LipError, Norm, baselines, ipm, recursion, reduce, start, verify,
+};
 
 /// A Lipschitz certificate of a network by semidefinite programming (Fazlyab et al. 2019, Pauli
 /// et al. 2024).
@@ -77,10 +30,12 @@ pub struct LipSdp {
     pub tol: f64,
     /// Memory that the solver may use, in bytes. Default 4 GiB.
     pub max_memory: u64,
-    /// Evaluations of [`Bound::FirstOrder`]. Default 200.
-    pub evaluations: u64,
+    /// Evaluations of [`Bound::FirstOrder`] at most. Default 200.
+    #[serde(alias = "evaluations")]
+    pub max_evaluations: u64,
     /// Seconds that [`Bound::FirstOrder`] may take. Default 60.
-    pub seconds: f64,
+    #[serde(alias = "seconds")]
+    pub max_seconds: f64,
 }
 
 impl Default for LipSdp {
@@ -90,51 +45,20 @@ impl Default for LipSdp {
             bound: Bound::Auto,
             tol: 1e-8,
             max_memory: 4 << 30,
-            evaluations: 200,
-            seconds: 60.0,
+            max_evaluations: 200,
+            max_seconds: 60.0,
         }
     }
 }
 
-/// A proved bound and how it came about.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Certificate {
-    /// The Lipschitz constant is at most this, for the stored weights in real arithmetic.
-    pub bound: f64,
-    /// Norms.
-    pub norm: Norm,
-    /// Method, as on the command line.
-    pub method: String,
-    /// That the bound is proved; `false` only if the proof failed and `bound` is the product of
-    /// norms instead.
-    pub verified: bool,
-    /// Smallest certified eigenvalue of the scaled matrix inequalities; absent for closed forms.
-    pub margin: Option<f64>,
-    /// Enlargement of the multipliers that the proof needed.
-    pub theta: Option<f64>,
-    /// What the solver found before the proof.
-    pub solver_value: Option<f64>,
-    /// Relative duality gap of the solver.
-    pub gap: Option<f64>,
-    /// Iterations, or evaluations of the first-order method.
-    pub iterations: Option<usize>,
-    /// Seconds for solve and proof.
-    pub seconds: f64,
-    /// Neurons behind activations.
-    pub neurons: usize,
-    /// Size of the matrix inequality that was solved.
-    pub lmi_size: Option<Size>,
-    /// What the proof starts from; absent for closed forms.
-    pub multipliers: Option<Multipliers>,
-}
-
 impl LipSdp {
-    /// Proves a bound.
+    /// Proves a bound. If the solver's multipliers cannot be proved, the product of norms is given instead, with
+    /// `verified = false`.
     ///
-    /// Errors: settings out of range; a method that does not apply to the network or norm; a
+    /// # Errors
+    /// Settings out of range; a method that does not apply to the network or norm; a
     /// matrix inequality beyond `max_memory`, with its estimate; an implicit layer that cannot be
-    /// shown to have one state. If the solver's multipliers cannot be proved, the product of norms
-    /// is given instead, with `verified = false`.
+    /// shown to have one state.
     pub fn certify(&self, net: &Network) -> Result<Certificate, LipError> {
         self.validate()?;
         let clock = Instant::now();
@@ -143,7 +67,7 @@ impl LipSdp {
             Bound::FirstOrder => self.first_order(net),
             Bound::Eclipse => self.eclipse(net),
             Bound::Split(size) => self.split(net, size),
-            Bound::Product => Ok(self.closed(net, bound, bounds::product(net, self.norm)?)),
+            Bound::Product => Ok(self.closed(net, bound, baselines::product(net, self.norm)?)),
             Bound::Patterns => self.patterns(net),
             Bound::Layer => self.program(net, Form::Layer, bound),
             Bound::NsrPaper => self.program(net, Form::Paper, bound),
@@ -153,32 +77,24 @@ impl LipSdp {
         Ok(certificate)
     }
 
-    /// Every method on the same network, in the order of [`Bound`]; errors where one does not apply.
+    /// Every method on the same network, in the order of [`Bound::ALL`]; errors where one does not apply.
     pub fn all(&self, net: &Network) -> Vec<(Bound, Result<Certificate, LipError>)> {
-        let list = [
-            Bound::Patterns,
-            Bound::Nsr,
-            Bound::Neuron,
-            Bound::FirstOrder,
-            Bound::NsrPaper,
-            Bound::Layer,
-            Bound::Eclipse,
-            Bound::Split(2),
-            Bound::Product,
-        ];
-        list.map(|bound| (bound, Self { bound, ..self.clone() }.certify(net))).into()
+        Bound::ALL.map(|bound| (bound, Self { bound, ..self.clone() }.certify(net))).into()
     }
 
     /// Repeats the proof of a certificate on a network, without any solver, and gives the bound
-    /// that it proves; an error if that is above the certificate's (by more than 1e-12 relative,
-    /// for other machines' rounding), or if nothing is proved.
+    /// that it proves.
+    ///
+    /// # Errors
+    /// That is above the certificate's (by more than 1e-12 relative, for other machines' rounding), or nothing
+    /// is proved.
     pub fn check(certificate: &Certificate, net: &Network) -> Result<f64, LipError> {
         let bound: Bound = certificate.method.parse()?;
         let proved = match (&certificate.multipliers, bound) {
             (Some(multipliers), _) => {
-                verify::prove(net, certificate.norm.over(net), form(bound), multipliers)?.bound
+                verify::prove(net, certificate.norm.over(net), bound.form(), multipliers)?.bound
             }
-            (None, Bound::Product) => bounds::product(net, certificate.norm)?,
+            (None, Bound::Product) => baselines::product(net, certificate.norm)?,
             _ => Self { bound, norm: certificate.norm, ..Self::default() }.certify(net)?.bound,
         };
         if !certificate.bound.is_finite() || proved > certificate.bound * (1.0 + 1e-12) {
@@ -189,17 +105,22 @@ impl LipSdp {
     }
 
     /// Names the first setting that is out of range.
+    ///
+    /// # Errors
+    /// That setting, with its legal range.
     pub fn validate(&self) -> Result<(), Invalid> {
         Invalid::in_open("tol", self.tol, 0.0, 1.0)?;
         Invalid::check(self.max_memory > 0, "max_memory", self.max_memory, "at least 1 byte")?;
-        Invalid::count("evaluations", self.evaluations)?;
-        let legal = self.seconds > 0.0 && self.seconds < 1e9;
-        Invalid::check(legal, "seconds", self.seconds, "a number in (0, 1e9)")
+        Invalid::count("max_evaluations", self.max_evaluations)?;
+        Invalid::in_open("max_seconds", self.max_seconds, 0.0, 1e9)
     }
 
     /// The size of the matrix inequality that the method would solve, after reductions.
+    ///
+    /// # Errors
+    /// None but defects.
     pub fn size(&self, net: &Network) -> Result<Size, LipError> {
-        let form = form(self.bound);
+        let form = self.bound.form();
         let norm = self.norm.over(net);
         Ok(Size::of(&reduce::reduce(net, norm, form)?.0, norm, form))
     }
@@ -229,14 +150,14 @@ impl LipSdp {
             b @ (Bound::Neuron | Bound::Layer) if !all_slopes => {
                 let why = "is for elementwise activations; GroupSort, Householder and pooling are not slope-restricted \
                            neuron by neuron";
-                Err(LipError::not_applicable(b.to_string(), why, "--bound nsr"))
+                Err(LipError::not_applicable(b.to_string(), why, "`bound` nsr"))
             }
             b @ Bound::NsrPaper if any_slope || kinds.is_empty() => {
                 let why = "is the published form for GroupSort and Householder";
-                Err(LipError::not_applicable(b.to_string(), why, "--bound nsr, or neuron"))
+                Err(LipError::not_applicable(b.to_string(), why, "`bound` nsr, or neuron"))
             }
             b @ (Bound::FirstOrder | Bound::Eclipse | Bound::Split(_) | Bound::Patterns) if !l2 => Err(
-                LipError::not_applicable(b.to_string(), "is for ℓ2 only", "--bound nsr, neuron or product"),
+                LipError::not_applicable(b.to_string(), "is for ℓ2 only", "`bound` nsr, neuron or product"),
             ),
             b => Ok(b),
         }
@@ -250,7 +171,7 @@ impl LipSdp {
         size.check(self.max_memory)?;
         let (lmi, layout) = Lmi::new(&small, norm, form)?;
         let start = start::start(&small, norm, form, &lmi, &layout)?;
-        let solved = ipm::minimise(&lmi, start, self.tol, |_| false)?;
+        let solved = ipm::minimize(&lmi, start, self.tol, |_| false)?;
         let multipliers = reduction.restore(&layout.split(&solved.p));
         let sum: f64 = multipliers.input.iter().chain(&multipliers.output).sum();
         let value = if norm == Norm::Linf { 0.5 * sum } else { sum.sqrt() };
@@ -267,12 +188,12 @@ impl LipSdp {
         let form = Form::Tight;
         let (small, reduction) = reduce::reduce(net, self.norm, form)?;
         // ECLipsE's multipliers where they apply are the better start.
-        let start = match bounds::eclipse(&small) {
+        let start = match baselines::eclipse(&small) {
             Ok((m, _)) => spread(&m, &start::feasible(&small, self.norm, form)?),
             Err(_) => start::feasible(&small, self.norm, form)?,
         };
-        let limit = Duration::from_secs_f64(self.seconds);
-        let (found, value, evaluations) = recursion::descend(&small, &start, self.evaluations, limit)?;
+        let limit = Duration::from_secs_f64(self.max_seconds);
+        let (found, value, evaluations) = recursion::descend(&small, &start, self.max_evaluations, limit)?;
         let multipliers = reduction.restore(&found);
         let scale = (multipliers.input[0] / found.input[0]).sqrt();
         Ok(Certificate {
@@ -283,24 +204,24 @@ impl LipSdp {
     }
 
     fn eclipse(&self, net: &Network) -> Result<Certificate, LipError> {
-        let (multipliers, value) = bounds::eclipse(net)?;
+        let (multipliers, value) = baselines::eclipse(net)?;
         let proved = self.proved(net, Form::Layer, Bound::Eclipse, &multipliers)?;
         Ok(Certificate { solver_value: Some(value), ..proved })
     }
 
     fn split(&self, net: &Network, size: usize) -> Result<Certificate, LipError> {
-        let (groups, factor) = bounds::split(net, size)?;
+        let (groups, factor) = baselines::split(net, size)?;
         let inner = Self { bound: Bound::Auto, ..self.clone() };
         let mut total = factor;
         for group in &groups {
-            total = bounds::times(total, inner.certify(group)?.bound);
+            total = times(total, inner.certify(group)?.bound);
         }
         Ok(self.closed(net, Bound::Split(size), total))
     }
 
     fn patterns(&self, net: &Network) -> Result<Certificate, LipError> {
         let inner = Self { bound: Bound::Auto, tol: 1e-6, ..self.clone() };
-        let (bound, leaves) = patterns::maximum(net, |head| Ok(inner.certify(&head)?.bound))?;
+        let (bound, leaves) = baselines::maximum(net, |head| Ok(inner.certify(&head)?.bound))?;
         Ok(Certificate { iterations: Some(leaves), ..self.closed(net, Bound::Patterns, bound) })
     }
 
@@ -312,7 +233,7 @@ impl LipSdp {
         bound: Bound,
         multipliers: &Multipliers,
     ) -> Result<Certificate, LipError> {
-        let product = || bounds::product(net, self.norm);
+        let product = || baselines::product(net, self.norm);
         let proof = match verify::prove(net, self.norm.over(net), form, multipliers) {
             Ok(proof) => proof,
             Err(LipError::Unverified(_)) => {
@@ -362,62 +283,4 @@ fn spread(one: &Multipliers, like: &Multipliers) -> Multipliers {
     };
     let layers = one.layers.iter().zip(&like.layers).map(fill).enumerate().map(more).collect();
     Multipliers { layers, ..one.clone() }
-}
-
-fn form(bound: Bound) -> Form {
-    match bound {
-        Bound::Layer | Bound::Eclipse => Form::Layer,
-        Bound::NsrPaper => Form::Paper,
-        _ => Form::Tight,
-    }
-}
-
-impl fmt::Display for Bound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auto => "auto",
-            Self::Neuron => "neuron",
-            Self::Layer => "layer",
-            Self::Nsr => "nsr",
-            Self::NsrPaper => "nsr-paper",
-            Self::FirstOrder => "first-order",
-            Self::Eclipse => "eclipse",
-            Self::Split(size) => return write!(f, "split:{size}"),
-            Self::Product => "product",
-            Self::Patterns => "patterns",
-        })
-    }
-}
-
-impl FromStr for Bound {
-    type Err = LipError;
-
-    /// By the names of the command line; `lipsdp-` before them is ignored.
-    fn from_str(text: &str) -> Result<Self, LipError> {
-        let name = text.strip_prefix("lipsdp-").unwrap_or(text);
-        Ok(match name {
-            "auto" => Self::Auto,
-            "neuron" => Self::Neuron,
-            "layer" => Self::Layer,
-            "nsr" => Self::Nsr,
-            "nsr-paper" => Self::NsrPaper,
-            "first-order" => Self::FirstOrder,
-            "eclipse" => Self::Eclipse,
-            "product" => Self::Product,
-            "patterns" | "exact" => Self::Patterns,
-            "network" | "network-rand" | "network-dec-vars" => {
-                return Err(LipError::NetworkForm(name.into()));
-            }
-            _ => match name.strip_prefix("split:").and_then(|k| k.parse().ok()) {
-                Some(size) if size > 0 => Self::Split(size),
-                _ => {
-                    return Err(LipError::not_applicable(
-                        format!("the bound `{text}`"),
-                        "is not known",
-                        "auto, neuron, layer, nsr, nsr-paper, first-order, eclipse, split:K, product, patterns or all",
-                    ));
-                }
-            },
-        })
-    }
 }
