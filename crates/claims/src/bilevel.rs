@@ -7,24 +7,28 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::{Value, json};
+use thalweg::bilevel::explicit::{hypergradient, optimistic};
 use thalweg::bilevel::tasks::quadratic::{Quadratic, Spec};
 use thalweg::bilevel::tasks::toys::{RandomSimplex, Toy};
-use thalweg::bilevel::{Algorithm, Bilevel, Oracle, Solution, hypergradient, optimistic};
+use thalweg::bilevel::{Algorithm, Bilevel, Oracle, Solution};
 use thalweg::core::Seed;
 use thalweg::plot::{Figure, Table};
 
-use super::{Entry, Finding, Options, exponent, moments, publish};
-use crate::bilevel::hyperclean::{self, Task};
-use crate::bilevel::job::{Job, Seen, algorithm, blind, trace};
-use crate::bilevel::regularisation::{self, Watcher, precise};
-use crate::config::{Common, shared_file};
-use crate::failure::Interrupted;
+use thalweg::tasks::bilevel::hyperclean::{self, Judged};
+use thalweg::tasks::bilevel::job::{Job, Trace, algorithm, no_observer, trace};
+use thalweg::tasks::bilevel::regularization::{self, Evaluator, precise};
+use thalweg::tasks::{Finding, Host, TaskError};
+use thalweg::train::compare::moments;
+
+use crate::claim::{Entry, Options, publish};
+use crate::measure::exponent;
+use crate::sources::shared_file;
 
 #[derive(Args)]
 #[command(after_help = "Examples:
-  thalweg bench bilevel toys quadratics
-  thalweg bench bilevel regularisation cleaning --out report/")]
-pub struct Bench {
+  thalweg-claims bilevel toys quadratics
+  thalweg-claims bilevel regularisation cleaning --out report/")]
+pub struct Claims {
     /// toys, rates, regularisation, text, cleaning, network, quadratics, all
     #[arg(required = true)]
     which: Vec<String>,
@@ -32,25 +36,25 @@ pub struct Bench {
     options: Options,
 }
 
-const ALL: &[Entry<Bench>] = &[
-    ("toys", "b1", |_| toys()),
-    ("rates", "c", |b| rates(&b.options)),
-    ("regularisation", "b2", |b| regularised(&b.options, &IJCNN)),
-    ("text", "", |b| regularised(&b.options, &REUTERS)),
-    ("cleaning", "b3", |b| cleaning(&b.options)),
-    ("network", "", |_| network()),
-    ("quadratics", "b4", |b| quadratics(&b.options)),
+const ALL: &[Entry<Claims>] = &[
+    ("toys", |_| toys()),
+    ("rates", |b| rates(&b.options)),
+    ("regularisation", |b| regularized(&b.options, &IJCNN)),
+    ("text", |b| regularized(&b.options, &REUTERS)),
+    ("cleaning", |b| cleaning(&b.options)),
+    ("network", |_| network()),
+    ("quadratics", |b| quadratics(&b.options)),
 ];
 
-impl Bench {
+impl Claims {
     pub fn run(self) -> Result<()> {
-        self.options.common.start()?;
+        self.options.start()?;
         publish("Bilevel optimisation", &self.options, &self, &self.which, ALL)
     }
 }
 
 fn fields(pairs: &[(&str, Value)], name: &str) -> Result<Algorithm> {
-    algorithm(name, &[], pairs)
+    Ok(algorithm(name, &[], pairs)?)
 }
 
 /// Closed forms: minima, and the explicit gradient.
@@ -61,7 +65,7 @@ fn toys() -> Result<Finding> {
     for toy in Toy::all().into_iter().filter(|t| t.name != "jump") {
         let clock = Instant::now();
         let settings = [("tolerance", json!(1e-9)), ("sigma_min", json!(1e-4))];
-        let (_, end) = trace(&toy, &fields(&settings, "pbo")?, (1000, None), 1, 1.0, &mut blind)?;
+        let (_, end) = trace(&toy, &fields(&settings, "pbo")?, (1000, None), 1, 1.0, &mut no_observer)?;
         let end = end.map_err(anyhow::Error::msg)?;
         let seconds = clock.elapsed().as_secs_f64();
         let distance = |m: &[f64]| m.iter().zip(&end.x).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
@@ -96,19 +100,19 @@ fn toys() -> Result<Finding> {
         let mut points = Vec::new();
         for k in 0..14 {
             let sigma = 0.5f64.powi(k);
-            let here = thalweg::bilevel::penalty(&mut oracle, &mut at, sigma, 1e-11 * sigma)?;
+            let here = thalweg::bilevel::penalty::penalty(&mut oracle, &mut at, sigma, 1e-11 * sigma)?;
             points.push((sigma, toy.psi(&x).0 - here.value));
         }
         points.retain(|p| p.1 > 1e-12);
         figure = figure.line(toy.name, &points);
     }
     let simplex = RandomSimplex::new(50, Seed(1));
-    let (_, end) = trace(&simplex, &fields(&[], "pbo")?, (1000, None), 1, 1.0, &mut blind)?;
+    let (_, end) = trace(&simplex, &fields(&[], "pbo")?, (1000, None), 1, 1.0, &mut no_observer)?;
     let end = end.map_err(anyhow::Error::msg)?;
     let mut oracle = Oracle::new(&simplex)?;
     let mut z = end.z.clone();
     let mut psi = |x: f64| -> Result<f64> {
-        thalweg::bilevel::lower(&mut oracle, &[x], &mut z, 1e-11)?;
+        thalweg::bilevel::penalty::lower(&mut oracle, &[x], &mut z, 1e-11)?;
         Ok(oracle.upper(&[x], &z, thalweg::bilevel::Batch::Full, thalweg::bilevel::Grad::NONE)?)
     };
     let grid = (0..=1000).map(|i| psi(f64::from(i) / 1000.0)).collect::<Result<Vec<_>>>()?;
@@ -278,9 +282,9 @@ const REUTERS: Chosen = Chosen {
     seconds: 100.0,
 };
 
-fn regularised(options: &Options, chosen: &Chosen) -> Result<Finding> {
+fn regularized(options: &Options, chosen: &Chosen) -> Result<Finding> {
     let [train, test] = chosen.files.map(shared_file);
-    let problem = regularisation::of_files(&train?, &test?, chosen.bounds)?;
+    let problem = regularization::of_files(&train?, &test?, chosen.bounds)?;
     let n = problem.dims().0;
     let problem = problem.from(vec![chosen.start; n]);
     let known = chosen.reference > 0.0;
@@ -320,15 +324,15 @@ fn regularised(options: &Options, chosen: &Chosen) -> Result<Finding> {
         "grid",
     ];
     for name in names {
-        let algorithm = fields(&regularisation::usual(name), name)?;
+        let algorithm = fields(&regularization::usual(name), name)?;
         let single = matches!(name, "pbo-single" | "soba" | "saba");
         let steps = if single { 200_000 } else { 100_000 };
         let (mut ends, mut failure) = (Vec::new(), None);
-        let mut shown: Vec<Seen> = Vec::new();
+        let mut shown: Vec<Trace> = Vec::new();
         // Methods that draw nothing are the same for any seed.
         let seeds = if precise(name) || matches!(name, "pbo-double" | "aid") { 1 } else { options.seeds };
         for seed in 1..=seeds {
-            let mut watcher = Watcher::new(&problem)?;
+            let mut watcher = Evaluator::new(&problem)?;
             let mut look = |at: &Solution| watcher.look(at);
             // Stages of 20,000 steps of single-loop methods are looked at too.
             let spacing = if precise(name) { 1.0 } else { 1.2589254117941673 };
@@ -339,7 +343,7 @@ fn regularised(options: &Options, chosen: &Chosen) -> Result<Finding> {
             shown = seen;
         }
         let (end, spread) = moments(&ends);
-        let above = |s: &Seen| s.number("upper").map(|u| u - chosen.reference);
+        let above = |s: &Trace| s.number("upper").map(|u| u - chosen.reference);
         let reach = |tolerance: f64| {
             let first = shown.iter().find(|s| above(s).is_some_and(|a| a <= tolerance));
             first.map_or("–".to_owned(), |s| format!("{:.2}", s.seconds))
@@ -355,7 +359,7 @@ fn regularised(options: &Options, chosen: &Chosen) -> Result<Finding> {
             last.calls.to_string(),
             format!("{:.1}", last.seconds),
         ]);
-        let points = |of: fn(&Seen) -> f64| -> Vec<(f64, f64)> {
+        let points = |of: fn(&Trace) -> f64| -> Vec<(f64, f64)> {
             shown.iter().filter_map(|s| Some((of(s).max(1e-3), above(s)?.max(1e-9)))).collect()
         };
         figure = figure.line(name, &points(|s| s.seconds));
@@ -409,25 +413,25 @@ fn regularised(options: &Options, chosen: &Chosen) -> Result<Finding> {
     })
 }
 
-fn mnist(split: &str, ridge: f64) -> Result<Task> {
+fn mnist(split: &str, ridge: f64) -> Result<Judged> {
     let images = shared_file("bilevel/mnist10k-images-idx3-ubyte.gz")?;
-    Task::of_split(&images.display().to_string(), &shared_file(format!("bilevel/{split}"))?, ridge)
+    let split = shared_file(format!("bilevel/{split}"))?;
+    Ok(Judged::of_split(&images.display().to_string(), &split, ridge)?)
 }
 
 fn clean(
-    task: &Task,
+    task: &Judged,
     name: &str,
     set: &[&str],
     steps: u64,
     seed: u64,
     time: Option<f64>,
 ) -> Result<hyperclean::Solved> {
-    let quiet = Common { quiet: true, ..Common::default() };
-    let time = time.map(|t| crate::config::Time(Duration::from_secs_f64(t)));
+    let host = Host { time: time.map(Duration::from_secs_f64), ..Host::default() };
     let spacing = if steps > 1000 { 1.1 } else { 1.0 };
-    let job = Job { time, spacing, ..Job::plain(steps, seed, &quiet) };
+    let job = Job { spacing, ..Job::plain(steps, seed, host) };
     let set: Vec<String> = set.iter().map(|s| (*s).to_owned()).collect();
-    task.solve(job, name, &set)
+    Ok(task.solve(job, name, &set)?)
 }
 
 /// Data hyper-cleaning on MNIST's 10,000-image file.
@@ -455,7 +459,7 @@ fn cleaning(_: &Options) -> Result<Finding> {
         ];
         for (name, set, steps) in rivals {
             let solved = match clean(&task, name, set, steps, 1, Some(60.0)) {
-                Err(e) if e.is::<Interrupted>() => return Err(e),
+                Err(e) if matches!(e.downcast_ref(), Some(TaskError::Interrupted { .. })) => return Err(e),
                 Err(e) => {
                     table.row([label, name, "", "diverged", "", "", ""]);
                     data.push(json!({ "labels": label, "method": name, "failure": format!("{e:#}") }));
@@ -463,7 +467,7 @@ fn cleaning(_: &Options) -> Result<Finding> {
                 }
                 Ok(solved) => solved,
             };
-            let mut row = |s: &Seen| {
+            let mut row = |s: &Trace| {
                 let number = |n: &str| s.number(n).map_or(String::new(), |v| format!("{v:.4}"));
                 table.row([
                     label.to_owned(),
@@ -487,7 +491,7 @@ fn cleaning(_: &Options) -> Result<Finding> {
             row(last);
             if marked && name == "pbo-double" {
                 let good = |accuracy: f64, f1: f64| {
-                    let meets = |s: &&Seen| {
+                    let meets = |s: &&Trace| {
                         s.number("test_accuracy").is_some_and(|a| a >= accuracy)
                             && s.number("f1").is_some_and(|f| f >= f1)
                     };

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod adahessian;
+mod bilevel;
 mod claim;
 mod cost;
 mod measure;
@@ -33,6 +34,8 @@ enum System {
     Mkor(mkor::Claims),
     /// M-FAC: training, fine-tuning, one-shot and gradual pruning, scaling, memory bandwidth
     Mfac(mfac::Claims),
+    /// Bilevel optimisation: toys, rates, regularisation, hyper-cleaning, quadratics
+    Bilevel(bilevel::Claims),
     /// Acyclic graphs by topological swaps: scores, distances and times
     Topo(topo::Claims),
     /// Learned relaxation: iterations, time, overhead, kernels
@@ -45,6 +48,7 @@ impl System {
             Self::Adahessian(claims) => claims.run(),
             Self::Mkor(claims) => claims.run(),
             Self::Mfac(claims) => claims.run(),
+            Self::Bilevel(claims) => claims.run(),
             Self::Topo(claims) => claims.run(),
             Self::Relax(claims) => claims.run(),
         }

@@ -7,9 +7,10 @@ use clap::Args;
 use rayon::prelude::*;
 use serde_json::json;
 use thalweg::core::{Seed, normal};
-use thalweg::mfac::{
-    Compensation, Gradients, Options as Fisher, Recursion, Saliency, StaticFisher, Storage, WindowFisher,
-};
+use thalweg::mfac::baselines::Recursion;
+use thalweg::mfac::fisher::FisherOptions as Fisher;
+use thalweg::mfac::gradients::{Gradients, Storage};
+use thalweg::mfac::{Compensation, Saliency, StaticFisher, WindowFisher};
 use thalweg::net::Model;
 use thalweg::plot::Table;
 use thalweg::tasks::Finding;
@@ -59,8 +60,12 @@ impl Claims {
 
     fn training(&self) -> Result<Finding> {
         let task = self.on.digits(MLP, 10_000)?;
-        let mfac = |m: usize, damp: f64| {
-            variant(format!("M-FAC, m = {m}, λ = {damp:e}"), "mfac", json!({ "window": m, "damp": damp }))
+        let mfac = |m: usize, damping: f64| {
+            variant(
+                format!("M-FAC, m = {m}, λ = {damping:e}"),
+                "mfac",
+                json!({ "window": m, "damping": damping }),
+            )
         };
         let variants = [
             variant("SGD", "sgd", json!({ "lr": 0.1 })),
@@ -103,8 +108,8 @@ impl Claims {
         let variants = [
             ("Adam, 1e-3", "adam", json!({ "lr": 1e-3 })),
             ("Adam, 3e-4", "adam", json!({ "lr": 3e-4 })),
-            ("M-FAC, m = 256, λ = 1e-6", "mfac", json!({ "window": 256, "damp": 1e-6 })),
-            ("M-FAC, m = 256, λ = 1e-3", "mfac", json!({ "window": 256, "damp": 1e-3 })),
+            ("M-FAC, m = 256, λ = 1e-6", "mfac", json!({ "window": 256, "damping": 1e-6 })),
+            ("M-FAC, m = 256, λ = 1e-3", "mfac", json!({ "window": 256, "damping": 1e-3 })),
         ];
         let seeds = self.on.options.seeds;
         for (label, method, fields) in variants {
@@ -305,7 +310,7 @@ fn scaling() -> Result<Finding> {
     let mut points = Vec::new();
     let mut measure = |m: usize, d: usize, recursion: bool| -> Result<()> {
         let flat = random(m, d);
-        let options = Fisher { damp: 1e-3, block: 0 };
+        let options = Fisher { damping: 1e-3, block: 0 };
         let gradients = || Ok(Gradients::from_flat(flat.clone(), m)?);
         let factor = seconds_after(gradients, |g| Ok(StaticFisher::new(g, options)?))?;
         let elements = seconds_after(gradients, |g| Ok(StaticFisher::new(g, options)?.with_elements()?))?;

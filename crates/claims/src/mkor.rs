@@ -5,7 +5,8 @@ use clap::Args;
 use serde_json::{Value, json};
 use thalweg::comm::{Collective, local};
 use thalweg::core::{Method, Problem, Seed};
-use thalweg::mkor::{Backend, Factor, Form, Kfac, Mkor, Recursion, Rule, Storage, spectra};
+use thalweg::mkor::factor::Recursion;
+use thalweg::mkor::{Backend, Form, Kfac, KroneckerFactor, Mkor, Rule, Storage, spectra};
 use thalweg::optim::{Muon, Sgd};
 use thalweg::plot::{Figure, Table};
 use thalweg::tasks::Finding;
@@ -520,13 +521,13 @@ fn scaling() -> Result<Finding> {
     let mut points = vec![Vec::new(); columns.len()];
     let recursion = Recursion::default();
     for d in SIZES {
-        let factor = |form| Factor::<f32>::identity(d, Rule::Released, form, Storage::Full);
+        let factor = |form| KroneckerFactor::<f32>::identity(d, Rule::Released, form, Storage::Full);
         let (mut dense, mut low) = (factor(Form::Dense), factor(Form::LowRank(40)));
         (0..40).for_each(|k| {
             low.update(&vector(d, k), &recursion);
         });
         let v = vector(d, 41);
-        let update = |f: &mut Factor<f32>| {
+        let update = |f: &mut KroneckerFactor<f32>| {
             seconds(|| {
                 f.update(&v, &recursion);
                 Ok(())
@@ -534,7 +535,7 @@ fn scaling() -> Result<Finding> {
         };
         let times = [update(&mut dense)?, update(&mut low)?];
         let gradient: Vec<f32> = (0..d * d).map(|i| (i as f32 * 0.37).sin()).collect();
-        let apply = |f: &Factor<f32>| {
+        let apply = |f: &KroneckerFactor<f32>| {
             let mut g = gradient.clone();
             seconds(|| {
                 f.apply_right(&mut g, d);
@@ -560,7 +561,8 @@ fn scaling() -> Result<Finding> {
     let mut ranks = Vec::new();
     let d = 1024;
     for rank in [20, 40, 80, 160] {
-        let mut factor = Factor::<f32>::identity(d, Rule::Released, Form::LowRank(rank), Storage::Full);
+        let mut factor =
+            KroneckerFactor::<f32>::identity(d, Rule::Released, Form::LowRank(rank), Storage::Full);
         (0..rank).for_each(|k| {
             factor.update(&vector(d, k), &recursion);
         });

@@ -1,4 +1,4 @@
-//! Learned relaxation (Khodak et al., arXiv:2310.02246): what pilots save in iterations and in time,
+//! Learned relaxation (Khodak et al., arXiv:2310.02246): what learners save in iterations and in time,
 //! what they cost, and how fast the kernels are.
 
 use std::hint::black_box;
@@ -10,12 +10,14 @@ use rayon::prelude::*;
 use serde_json::{Value, json};
 use thalweg::core::Seed;
 use thalweg::plot::{Figure, Table};
-use thalweg::relax::{
-    Heat, Interval, Matrix, Method, Order, Pilot, Sequence, Shift, Shifted, Stencil, compare, omega_grid,
-};
+use thalweg::relax::learner::omega_grid;
+use thalweg::relax::matrix::Order;
+use thalweg::relax::oracle::compare;
+use thalweg::relax::sequence::{Heat, Shift, Shifted};
+use thalweg::relax::{Interval, Learner, Matrix, Scheme, Sequence, Stencil};
 
 use thalweg::tasks::Finding;
-use thalweg::tasks::linsolve::tour::{self, solve, steer};
+use thalweg::tasks::linsolve::tour::{self, solve, tuned};
 use thalweg::train::compare::moments;
 
 use crate::claim::{Entry, Options, publish};
@@ -58,7 +60,7 @@ fn shifted(policies: &[String], shift: Shift, options: &Options) -> Result<Vec<V
         policies.iter().flat_map(|p| (1..=options.seeds).map(move |seed| (p, seed))).collect();
     let total = |(policy, seed): (&String, u64)| {
         let mut sequence = Shifted::new(shift, 10, 5000, Seed(seed))?;
-        Ok(solve(&steer(policy, Method::Sor)?, &mut sequence, seed)?.evaluations as f64)
+        Ok(solve(&tuned(policy, Scheme::Sor)?, &mut sequence, seed)?.evaluations as f64)
     };
     let totals = jobs.into_par_iter().map(total).collect::<Result<Vec<f64>>>()?;
     Ok(totals.chunks(options.seeds.max(1) as usize).map(<[f64]>::to_vec).collect())
@@ -69,18 +71,19 @@ fn shift(options: &Options) -> Result<Finding> {
     let mut table = Table::new(["ω by", "high variance", "of best fixed", "low variance", "of best fixed"]);
     let (mut marks, mut data) = (Vec::new(), Vec::new());
     let mut columns = Vec::new();
-    let pilots = ["tsallis-inf", "tsallis-inf-rv", "tsallis-inf-cb:5", "chebcb", "joint", "young", "oracle"];
+    let learners =
+        ["tsallis-inf", "tsallis-inf-rv", "tsallis-inf-cb:5", "chebcb", "joint", "young", "oracle"];
     // Below 1.4 every ω takes more than twice the best: they cannot be the best in hindsight.
     let grid = omega_grid(1.4, 1.95, 12);
     let fixed = grid.iter().map(|omega| format!("fixed:{omega}"));
-    let policies: Vec<String> = fixed.chain(pilots.map(String::from)).collect();
+    let policies: Vec<String> = fixed.chain(learners.map(String::from)).collect();
     for (name, shift, target) in SHIFTS {
         let all = shifted(&policies, shift, options)?;
         let (fixed, piloted) = all.split_at(grid.len());
         let fixed = grid.iter().zip(fixed).map(|(omega, totals)| (*omega, moments(totals).0));
         let best = fixed.fold((0.0, f64::INFINITY), |b, f| if f.1 < b.1 { f } else { b });
         let mut column = vec![(format!("best fixed ω ({:.2})", best.0), best.1)];
-        for (policy, totals) in pilots.into_iter().zip(piloted) {
+        for (policy, totals) in learners.into_iter().zip(piloted) {
             let ratio = moments(totals).0 / best.1;
             column.push((policy.into(), moments(totals).0));
             data.push(
@@ -124,14 +127,14 @@ fn shift(options: &Options) -> Result<Finding> {
 fn heat(options: &Options) -> Result<Finding> {
     let clock = Instant::now();
     let total = |policy: &str, method, seed| -> Result<f64> {
-        Ok(solve(&steer(policy, method)?, &mut Heat::new(50, 5000)?, seed)?.evaluations as f64)
+        Ok(solve(&tuned(policy, method)?, &mut Heat::new(50, 5000)?, seed)?.evaluations as f64)
     };
     let mut table = Table::new(["ω by", "iterations", "of best fixed"]);
     let grid = omega_grid(1.3, 1.9, 13);
     let fixed: Vec<f64> =
-        grid.par_iter().map(|o| total(&format!("fixed:{o}"), Method::SsorCg, 1)).collect::<Result<_>>()?;
+        grid.par_iter().map(|o| total(&format!("fixed:{o}"), Scheme::SsorCg, 1)).collect::<Result<_>>()?;
     let best = fixed.iter().copied().fold(f64::INFINITY, f64::min);
-    let cg = total("fixed:1", Method::Cg, 1)?;
+    let cg = total("fixed:1", Scheme::Cg, 1)?;
     table.row(["conjugate gradients".into(), format!("{cg:.0}"), format!("{:.2}", cg / best)]);
     table.row(["best fixed ω".into(), format!("{best:.0}"), "1.00".into()]);
     let (mut marks, mut data, mut bars) =
@@ -139,7 +142,7 @@ fn heat(options: &Options) -> Result<Finding> {
     for policy in ["tsallis-inf", "tsallis-inf-cb", "chebcb", "joint", "young"] {
         let totals = (1..=options.seeds)
             .into_par_iter()
-            .map(|seed| total(policy, Method::SsorCg, seed))
+            .map(|seed| total(policy, Scheme::SsorCg, seed))
             .collect::<Result<Vec<_>>>()?;
         let (mean, sd) = moments(&totals);
         table.row([policy.to_owned(), format!("{mean:.0}"), format!("{:.2}", mean / best)]);
@@ -169,22 +172,22 @@ fn heat(options: &Options) -> Result<Finding> {
 /// Whole simulations in turn, so that what else the machine does disturbs all alike.
 fn time() -> Result<Finding> {
     let rows = [
-        ("conjugate gradients", "fixed:1", Method::Cg),
-        ("SSOR-CG, ω = 1", "fixed:1", Method::SsorCg),
-        ("SSOR-CG, ω = 1.7", "fixed:1.7", Method::SsorCg),
-        ("SSOR-CG, ω = 1.75", "fixed:1.75", Method::SsorCg),
-        ("SSOR-CG without Eisenstat, ω = 1.75", "fixed:1.75", Method::SsorCgPlain),
-        ("tsallis-inf", "tsallis-inf", Method::SsorCg),
-        ("chebcb", "chebcb", Method::SsorCg),
-        ("joint (default)", "joint", Method::SsorCg),
-        ("young", "young", Method::SsorCg),
+        ("conjugate gradients", "fixed:1", Scheme::Cg),
+        ("SSOR-CG, ω = 1", "fixed:1", Scheme::SsorCg),
+        ("SSOR-CG, ω = 1.7", "fixed:1.7", Scheme::SsorCg),
+        ("SSOR-CG, ω = 1.75", "fixed:1.75", Scheme::SsorCg),
+        ("SSOR-CG without Eisenstat, ω = 1.75", "fixed:1.75", Scheme::SsorCgPlain),
+        ("tsallis-inf", "tsallis-inf", Scheme::SsorCg),
+        ("chebcb", "chebcb", Scheme::SsorCg),
+        ("joint (default)", "joint", Scheme::SsorCg),
+        ("young", "young", Scheme::SsorCg),
     ];
     const ROUNDS: usize = 3;
     let mut times = vec![Vec::new(); rows.len()];
     let mut totals = vec![0; rows.len()];
     for _ in 0..ROUNDS {
         for (i, (_, policy, method)) in rows.iter().enumerate() {
-            let outcome = solve(&steer(policy, *method)?, &mut Heat::new(100, 5000)?, 1)?;
+            let outcome = solve(&tuned(policy, *method)?, &mut Heat::new(100, 5000)?, 1)?;
             times[i].push(outcome.solution.seconds);
             totals[i] = outcome.evaluations;
         }
@@ -210,14 +213,14 @@ fn time() -> Result<Finding> {
         name: "time",
         title: "Time of the heat simulation, nx = 100".into(),
         text: format!(
-            "9801 unknowns, 5000 steps to 1e-8; seconds in solver and pilot on one thread, the best of {ROUNDS} rounds in turn."
+            "9801 unknowns, 5000 steps to 1e-8; seconds in solver and learner on one thread, the best of {ROUNDS} rounds in turn."
         ),
         table,
         figures: Vec::new(),
         marks: vec![
-            (format!("the default pilot takes {of_cg:.2} ≤ 0.9 of CG's time"), of_cg <= 0.9),
+            (format!("the default learner takes {of_cg:.2} ≤ 0.9 of CG's time"), of_cg <= 0.9),
             (
-                format!("the default pilot takes {of_fixed:.2} ≤ 1 of the best fixed ω's time"),
+                format!("the default learner takes {of_fixed:.2} ≤ 1 of the best fixed ω's time"),
                 of_fixed <= 1.0,
             ),
         ],
@@ -231,16 +234,16 @@ fn overhead() -> Result<Finding> {
     for (name, allowed) in
         [("tsallis-inf", Some(2.0)), ("tsallis-inf-cb", None), ("chebcb", Some(20.0)), ("joint", None)]
     {
-        let mut pilot =
-            Pilot::new(&name.parse()?, &omega_grid(1.0, 1.95, 20), Interval::new(0.0, 1.0), Seed(1))?;
+        let mut learner =
+            Learner::new(&name.parse()?, &omega_grid(1.0, 1.95, 20), Interval::new(0.0, 1.0), Seed(1))?;
         let mut t = 0u64;
         let rounds = 2000;
         let micros = seconds(|| {
             for _ in 0..rounds {
                 t += 1;
-                let choice = pilot.choose((t as f64 * 0.618).fract());
+                let choice = learner.choose((t as f64 * 0.618).fract());
                 let miss = choice.omega - 1.2 - 0.5 * choice.context;
-                pilot.feedback(&choice, 20.0 + 200.0 * miss * miss + (t % 7) as f64);
+                learner.feedback(&choice, 20.0 + 200.0 * miss * miss + (t % 7) as f64);
             }
             Ok(())
         })? / rounds as f64
@@ -255,7 +258,7 @@ fn overhead() -> Result<Finding> {
     Ok(Finding {
         name: "overhead",
         title: "What a decision costs".into(),
-        text: "Choice and feedback together, 20 arms, 6 Chebyshev polynomials.".into(),
+        text: "Decision and feedback together, 20 arms, 6 Chebyshev polynomials.".into(),
         table,
         figures: Vec::new(),
         marks,
@@ -347,7 +350,7 @@ fn joint(options: &Options) -> Result<Finding> {
     for (name, shift, side, steps) in rows {
         let total = |policy: &str, seed| -> Result<f64> {
             let mut sequence = Shifted::new(shift, side, steps, Seed(seed))?;
-            Ok(solve(&steer(policy, Method::Sor)?, &mut sequence, seed)?.evaluations as f64)
+            Ok(solve(&tuned(policy, Scheme::Sor)?, &mut sequence, seed)?.evaluations as f64)
         };
         let mean = |policy: &str| -> Result<f64> {
             let all = (1..=options.seeds).map(|s| total(policy, s)).collect::<Result<Vec<_>>>()?;
@@ -357,9 +360,9 @@ fn joint(options: &Options) -> Result<Finding> {
         record(&mut table, &mut marks, &mut data, name, ours, optimal);
     }
     // Where theory gives no optimum, all arms and golden sections do.
-    let steer = steer("joint", Method::SsorCg)?;
-    let ours = solve(&steer, &mut Heat::new(25, 5000)?, 1)?.evaluations as f64;
-    let optimal = compare(&mut Heat::new(25, 5000)? as &mut dyn Sequence, &steer, |_| true)?.oracle as f64;
+    let tuned = tuned("joint", Scheme::SsorCg)?;
+    let ours = solve(&tuned, &mut Heat::new(25, 5000)?, 1)?.evaluations as f64;
+    let optimal = compare(&mut Heat::new(25, 5000)? as &mut dyn Sequence, &tuned, |_| true)?.oracle as f64;
     record(&mut table, &mut marks, &mut data, "heat, nx = 25", ours, optimal);
     Ok(Finding {
         name: "joint",

@@ -40,6 +40,8 @@ enum Verb {
     Dag(dag::Dag),
     /// Solve linear systems; learn the relaxation factor across a sequence of them.
     Linsolve(linsolve::Linsolve),
+    /// Optimise one problem subject to the solution of another.
+    Bilevel(bilevel::Bilevel),
     /// Every system against its baselines on embedded data, into one report.
     Tour(tour::Tour),
 }
@@ -53,6 +55,7 @@ impl Verb {
             Self::Evaluate(verb) => verb.run(),
             Self::Dag(verb) => verb.run(),
             Self::Linsolve(verb) => verb.run(),
+            Self::Bilevel(verb) => verb.run(),
             Self::Tour(verb) => verb.run(),
         }
     }

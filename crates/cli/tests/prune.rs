@@ -167,8 +167,8 @@ fn nonsense_is_refused_in_one_line() {
         ("--sparsity=-0.1", "sparsity"),
         ("--sparsity nan", "[0, 1]"),
         ("--sparsity 0.5,0.5", "twice"),
-        ("--sparsity 0.5 --damp 0", "damp"),
-        ("--sparsity 0.5 --damp=-1", "damp"),
+        ("--sparsity 0.5 --damping 0", "damping"),
+        ("--sparsity 0.5 --damp=-1", "damping"),
         ("--sparsity 0.5 --gradients 0", "gradients"),
         ("--sparsity 0.5 --micro-batch 0", "micro_batch"),
         ("--sparsity 0.5 --recompute 0", "recompute"),
@@ -219,7 +219,7 @@ fn nonsense_is_refused_in_one_line() {
     }
     for (options, clue) in [
         ("--window 0", "window"),
-        ("--damp 0", "damp"),
+        ("--damping 0", "damping"),
         ("--lr fast", "auto"),
         ("--window 100000000", "gradients"),
     ] {

@@ -41,7 +41,7 @@ pub enum CommError {
     },
     /// A second initialisation.
     #[error("MPI is initialised already, which is possible once per process; keep the first World")]
-    Initialised,
+    Initialized,
     /// The MPI library does not go together with threads.
     #[error("this MPI library offers the thread level {0} only; use one built for MPI_THREAD_SERIALIZED")]
     Threads(String),

@@ -56,7 +56,7 @@ impl std::fmt::Debug for Job {
 impl Job {
     pub fn start() -> Result<Self, CommError> {
         let start = mpi::initialize_with_threading(Threading::Serialized);
-        let (universe, level) = start.ok_or(CommError::Initialised)?;
+        let (universe, level) = start.ok_or(CommError::Initialized)?;
         if level < Threading::Serialized {
             return Err(CommError::Threads(format!("{level:?}")));
         }

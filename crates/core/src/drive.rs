@@ -14,7 +14,18 @@ pub trait Drive<X> {
         P: Problem + ?Sized;
 }
 
-/// Stopping rules alone: no observer, no checkpoint.
+/// One stopping rule, and nothing else: no observer, no checkpoint.
+impl<X> Drive<X> for Stop {
+    fn drive<M, P>(&mut self, method: &M, problem: &mut P, seed: Seed) -> Result<Outcome<X>, RunError>
+    where
+        M: Method<P, Solution = X>,
+        P: Problem + ?Sized,
+    {
+        Run::new(method, problem).seed(seed).stop(*self).run()
+    }
+}
+
+/// Several stopping rules.
 impl<X> Drive<X> for &[Stop] {
     fn drive<M, P>(&mut self, method: &M, problem: &mut P, seed: Seed) -> Result<Outcome<X>, RunError>
     where

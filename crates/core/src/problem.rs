@@ -47,7 +47,7 @@ pub trait Objective: Problem {
 
     /// Which unknowns are free to differ from 0, `[layout().len()]`; the others (pruned weights)
     /// have no gradient and every method keeps them at exactly 0. `None`: all are.
-    fn alive(&self) -> Option<&[bool]> {
+    fn mask(&self) -> Option<&[bool]> {
         None
     }
 

@@ -1,5 +1,6 @@
 //! Dense matrices by `faer`. Every function clears the vector registers that faer leaves in use, so
 //! that what follows runs at full speed; matrices are given as they are, as references or as views.
+#![allow(clippy::disallowed_methods, reason = "here faer is called, and nowhere else")]
 
 use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::linalg::solvers::{DenseSolveCore, Llt, PartialPivLu, Solve};

@@ -2,14 +2,14 @@ use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Iterate, Method, MethodError, Objective, Progress, Real, Seed};
 use thalweg_linalg::vector::each4;
 
-use crate::descent::{Move, check_betas};
-use crate::{Descent, Group, Pace, Schedule};
+use crate::descent::{BlockStep, check_betas};
+use crate::{FirstOrderState, Group, Schedule, StepSettings};
 
 /// State of [`Adam`], [`AdamW`] and [`crate::Lamb`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(bound = "T: Real")]
 pub struct AdamState<T> {
-    pub(crate) descent: Descent<T>,
+    pub(crate) descent: FirstOrderState<T>,
     pub(crate) moments: Moments<T>,
 }
 
@@ -35,7 +35,7 @@ impl<T> Iterate<T> for AdamState<T> {
 
 impl<T: Real> AdamState<T> {
     pub(crate) fn new<P: Objective<Scalar = T> + ?Sized>(problem: &mut P) -> Result<Self, MethodError> {
-        let descent = Descent::new(problem)?;
+        let descent = FirstOrderState::new(problem)?;
         let moments = Moments::zero(descent.theta.len());
         Ok(Self { descent, moments })
     }
@@ -43,7 +43,7 @@ impl<T: Real> AdamState<T> {
 
 /// θ ← (1 − `shrink`) θ − η m̂/(√v̂ + ε) with g ← g + `couple`·θ in the averages.
 pub(crate) fn adam_update<T: Real>(
-    at: Move<'_, T>,
+    at: BlockStep<'_, T>,
     moments: &mut Moments<T>,
     betas: (f64, f64),
     eps: f64,
@@ -93,9 +93,9 @@ macro_rules! adam {
         }
 
         impl $Name {
-            fn pace(&self) -> Pace<'_> {
+            fn pace(&self) -> StepSettings<'_> {
                 let Self { lr, weight_decay, schedule, groups, .. } = self;
-                Pace { lr: *lr, weight_decay: *weight_decay, schedule, groups }
+                StepSettings { lr: *lr, weight_decay: *weight_decay, schedule, groups }
             }
         }
 

@@ -7,7 +7,7 @@ use crate::{Group, Guard, Rates, Schedule, group};
 /// What the states of all first-order methods share: the iterate, the counters, the guard.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(bound = "T: Real")]
-pub struct Descent<T> {
+pub struct FirstOrderState<T> {
     /// The iterate, `[layout.len()]`.
     pub theta: Vec<T>,
     /// Steps made, also skipped ones; the clock of the schedule.
@@ -21,9 +21,9 @@ pub struct Descent<T> {
     grad: Vec<T>,
 }
 
-/// The hyper-parameters that [`Descent::step`] needs.
+/// The hyper-parameters that [`FirstOrderState::step`] needs.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace<'a> {
+pub struct StepSettings<'a> {
     /// Learning rate.
     pub lr: f64,
     /// Factor on it.
@@ -36,7 +36,7 @@ pub struct Pace<'a> {
 
 /// The block that an update rule is asked to move.
 #[derive(Debug)]
-pub struct Move<'a, T> {
+pub struct BlockStep<'a, T> {
     /// Block, range and weight decay.
     pub rates: &'a Rates<'a>,
     /// Learning rate after schedule and group.
@@ -49,7 +49,7 @@ pub struct Move<'a, T> {
     pub grad: &'a [T],
 }
 
-impl Pace<'_> {
+impl StepSettings<'_> {
     /// Names the bad field.
     pub fn validate(&self) -> Result<(), Invalid> {
         Invalid::at_least_zero("lr", self.lr)?;
@@ -59,7 +59,7 @@ impl Pace<'_> {
     }
 }
 
-impl<T: Real> Descent<T> {
+impl<T: Real> FirstOrderState<T> {
     /// Starts where the problem says.
     pub fn new<P: Objective<Scalar = T> + ?Sized>(problem: &mut P) -> Result<Self, MethodError> {
         let (mut theta, n) = (problem.start()?, problem.layout().len());
@@ -67,7 +67,7 @@ impl<T: Real> Descent<T> {
             return Err(MethodError::Empty);
         }
         MethodError::check_length("the start", theta.len(), n)?;
-        kill(&mut theta, problem.alive());
+        zero_masked(&mut theta, problem.mask());
         Ok(Self { theta, t: 0, updates: 0, guard: Guard::default(), grad: Vec::new() })
     }
 
@@ -76,8 +76,8 @@ impl<T: Real> Descent<T> {
     pub fn step<P: Objective<Scalar = T> + ?Sized>(
         &mut self,
         problem: &mut P,
-        pace: Pace<'_>,
-        mut rule: impl FnMut(Move<'_, T>),
+        pace: StepSettings<'_>,
+        mut rule: impl FnMut(BlockStep<'_, T>),
     ) -> Result<Progress, MethodError> {
         self.grad.resize(self.theta.len(), T::ZERO);
         let value = free_gradient(problem, &self.theta, &mut self.grad)?;
@@ -88,7 +88,7 @@ impl<T: Real> Descent<T> {
             (grad_max, grad_norm) = (vector::max_abs(&self.grad), vector::dot(&self.grad, &self.grad).sqrt());
             self.updates += 1;
             for rates in &group::rates(problem.layout(), pace.groups, pace.weight_decay)? {
-                rule(Move {
+                rule(BlockStep {
                     rates,
                     lr: lr * rates.lr_scale,
                     update: self.updates,
@@ -96,7 +96,7 @@ impl<T: Real> Descent<T> {
                     grad: &self.grad[rates.range.clone()],
                 });
             }
-            kill(&mut self.theta, problem.alive());
+            zero_masked(&mut self.theta, problem.mask());
         }
         let mut metrics =
             vec![(Progress::GRAD_MAX.into(), grad_max), ("grad_norm".into(), grad_norm), ("lr".into(), lr)];
@@ -107,13 +107,13 @@ impl<T: Real> Descent<T> {
     }
 }
 
-impl<T> Iterate<T> for Descent<T> {
+impl<T> Iterate<T> for FirstOrderState<T> {
     fn theta(&self) -> &[T] {
         &self.theta
     }
 }
 
-/// Value and gradient at `theta`, with exactly 0 for frozen blocks and for what is not alive.
+/// Value and gradient at `theta`, with exactly 0 for frozen blocks and for what is masked.
 pub(crate) fn free_gradient<P: Objective + ?Sized>(
     problem: &mut P,
     theta: &[P::Scalar],
@@ -123,13 +123,13 @@ pub(crate) fn free_gradient<P: Objective + ?Sized>(
     for block in problem.layout().blocks().iter().filter(|b| b.frozen) {
         grad[block.range()].fill(Real::ZERO);
     }
-    kill(grad, problem.alive());
+    zero_masked(grad, problem.mask());
     Ok(value)
 }
 
-/// Sets what is not alive to exactly 0.
-pub fn kill<T: Real>(theta: &mut [T], alive: Option<&[bool]>) {
-    for (x, _) in theta.iter_mut().zip(alive.unwrap_or_default()).filter(|(_, alive)| !**alive) {
+/// Sets what is masked to exactly 0.
+pub fn zero_masked<T: Real>(theta: &mut [T], mask: Option<&[bool]>) {
+    for (x, _) in theta.iter_mut().zip(mask.unwrap_or_default()).filter(|(_, mask)| !**mask) {
         *x = T::ZERO;
     }
 }

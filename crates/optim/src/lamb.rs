@@ -4,7 +4,7 @@ use thalweg_linalg::vector::{dot, each2, each3};
 
 use crate::adam::AdamState;
 use crate::descent::check_betas;
-use crate::{Group, Pace, Schedule};
+use crate::{Group, Schedule, StepSettings};
 
 /// LAMB (You et al. 2020, arXiv:1904.00962): Adam whose update of each block is scaled to the
 /// norm of the block. With u = m̂/(√v̂ + ε) + λθ: θ ← θ − η (‖θ‖/‖u‖) u; the ratio is 1 where a
@@ -34,9 +34,9 @@ impl Default for Lamb {
 }
 
 impl Lamb {
-    fn pace(&self) -> Pace<'_> {
+    fn pace(&self) -> StepSettings<'_> {
         let Self { lr, weight_decay, schedule, groups, .. } = self;
-        Pace { lr: *lr, weight_decay: *weight_decay, schedule, groups }
+        StepSettings { lr: *lr, weight_decay: *weight_decay, schedule, groups }
     }
 }
 

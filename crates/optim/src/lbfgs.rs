@@ -3,7 +3,7 @@ use thalweg_core::{Invalid, Iterate, Method, MethodError, Objective, Progress, R
 use thalweg_linalg::quasi_newton::Pairs;
 use thalweg_linalg::vector::{dot, each2, max_abs};
 
-use crate::descent::{Descent, free_gradient};
+use crate::descent::{FirstOrderState, free_gradient};
 
 /// Limited-memory BFGS (Liu and Nocedal 1989) with a line search for the strong Wolfe conditions
 /// (Nocedal and Wright 2006, algorithms 3.5, 3.6 and 7.4). For objectives that do not change from
@@ -74,7 +74,7 @@ impl<P: Objective + ?Sized> Method<P> for Lbfgs {
     }
 
     fn init(&self, problem: &mut P, _seed: Seed) -> Result<Self::State, MethodError> {
-        let theta = Descent::new(problem)?.theta;
+        let theta = FirstOrderState::new(problem)?.theta;
         let grad = vec![Real::ZERO; theta.len()];
         // The start is evaluated by the first step, when the problem knows its batch.
         let at = Point { theta, grad, value: f64::NAN };

@@ -39,7 +39,7 @@ mod schedule;
 mod sgd;
 
 pub use adam::{Adam, AdamState, AdamW};
-pub use descent::{Descent, Move, Pace, kill};
+pub use descent::{BlockStep, FirstOrderState, StepSettings, zero_masked};
 pub use error::OptimError;
 pub use group::{Group, Rates, glob, known, rates};
 pub use guard::Guard;

@@ -1,20 +1,20 @@
 use thalweg_core::{LayerStats, Layered, Layout, MethodError, Objective, Problem, StopReason};
 
-use crate::descent::kill;
+use crate::descent::zero_masked;
 
 /// A problem some of whose unknowns are held at exactly 0: pruned weights stay pruned whatever
 /// the method does.
 #[derive(Debug)]
 pub struct Masked<'a, P: ?Sized> {
     problem: &'a mut P,
-    alive: Vec<bool>,
+    mask: Vec<bool>,
 }
 
 impl<'a, P: Objective + ?Sized> Masked<'a, P> {
-    /// `alive[i]` tells whether unknown `i` may differ from 0.
-    pub fn new(problem: &'a mut P, alive: Vec<bool>) -> Result<Self, MethodError> {
-        MethodError::check_length("the mask", alive.len(), problem.layout().len())?;
-        Ok(Self { problem, alive })
+    /// `mask[i]` tells whether unknown `i` may differ from 0.
+    pub fn new(problem: &'a mut P, mask: Vec<bool>) -> Result<Self, MethodError> {
+        MethodError::check_length("the mask", mask.len(), problem.layout().len())?;
+        Ok(Self { problem, mask })
     }
 }
 
@@ -43,19 +43,19 @@ impl<P: Objective + ?Sized> Objective for Masked<'_, P> {
         self.problem.layout()
     }
 
-    fn alive(&self) -> Option<&[bool]> {
-        Some(&self.alive)
+    fn mask(&self) -> Option<&[bool]> {
+        Some(&self.mask)
     }
 
     fn start(&mut self) -> Result<Vec<P::Scalar>, MethodError> {
         let mut theta = self.problem.start()?;
-        kill(&mut theta, Some(&self.alive));
+        zero_masked(&mut theta, Some(&self.mask));
         Ok(theta)
     }
 
     fn value_grad(&mut self, theta: &[P::Scalar], grad: &mut [P::Scalar]) -> Result<f64, MethodError> {
         let value = self.problem.value_grad(theta, grad)?;
-        kill(grad, Some(&self.alive));
+        zero_masked(grad, Some(&self.mask));
         Ok(value)
     }
 
@@ -68,10 +68,10 @@ impl<P: Objective + ?Sized> Objective for Masked<'_, P> {
     ) -> Result<f64, MethodError> {
         // The Hessian of the living unknowns alone: rows and columns of the others are 0.
         let mut probes = probes.to_vec();
-        probes.iter_mut().for_each(|z| kill(z, Some(&self.alive)));
+        probes.iter_mut().for_each(|z| zero_masked(z, Some(&self.mask)));
         let value = self.problem.value_grad_hvp(theta, grad, &probes, products)?;
-        kill(grad, Some(&self.alive));
-        products.iter_mut().for_each(|h| kill(h, Some(&self.alive)));
+        zero_masked(grad, Some(&self.mask));
+        products.iter_mut().for_each(|h| zero_masked(h, Some(&self.mask)));
         Ok(value)
     }
 
@@ -89,7 +89,7 @@ impl<P: Layered + ?Sized> Layered for Masked<'_, P> {
         stats: &mut Vec<LayerStats>,
     ) -> Result<f64, MethodError> {
         let value = self.problem.value_grad_layers(theta, grad, moments, stats)?;
-        kill(grad, Some(&self.alive));
+        zero_masked(grad, Some(&self.mask));
         Ok(value)
     }
 }

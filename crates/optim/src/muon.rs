@@ -7,7 +7,7 @@ use thalweg_linalg::vector::{dot, each2, each3};
 
 use crate::adam::{Moments, adam_update};
 use crate::descent::check_betas;
-use crate::{Descent, Group, Pace, Schedule, group};
+use crate::{FirstOrderState, Group, Schedule, StepSettings, group};
 
 /// Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon): momentum whose matrices are
 /// orthogonalised by Newton–Schulz before the step, θ ← (1 − ηλ) θ − η √max(1, rows/columns) O.
@@ -64,7 +64,7 @@ impl Default for Muon {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(bound = "T: Real")]
 pub struct MuonState<T> {
-    descent: Descent<T>,
+    descent: FirstOrderState<T>,
     moments: Moments<T>,
 }
 
@@ -75,9 +75,9 @@ impl<T> Iterate<T> for MuonState<T> {
 }
 
 impl Muon {
-    fn pace(&self) -> Pace<'_> {
+    fn pace(&self) -> StepSettings<'_> {
         let Self { weight_decay, schedule, groups, .. } = self;
-        Pace { lr: self.lr, weight_decay: *weight_decay, schedule, groups }
+        StepSettings { lr: self.lr, weight_decay: *weight_decay, schedule, groups }
     }
 
     fn orthogonalises(&self, block: &Block) -> bool {
@@ -108,7 +108,7 @@ impl<P: Objective + ?Sized> Method<P> for Muon {
         for pattern in &self.adam_blocks {
             group::known(problem.layout(), "adam_blocks", pattern)?;
         }
-        let descent = Descent::new(problem)?;
+        let descent = FirstOrderState::new(problem)?;
         let moments = Moments::zero(descent.theta.len());
         Ok(MuonState { descent, moments })
     }

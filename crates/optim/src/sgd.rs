@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Iterate, Method, MethodError, Objective, Progress, Real, Seed};
 use thalweg_linalg::vector::{each2, each3};
 
-use crate::{Descent, Group, Pace, Schedule};
+use crate::{FirstOrderState, Group, Schedule, StepSettings};
 
 /// Stochastic gradient descent with momentum, as PyTorch defines it:
 /// b ← μ b + g + λθ, θ ← θ − η b, or with Nesterov's look-ahead θ ← θ − η (g + λθ + μ b).
@@ -34,7 +34,7 @@ impl Default for Sgd {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(bound = "T: Real")]
 pub struct SgdState<T> {
-    descent: Descent<T>,
+    descent: FirstOrderState<T>,
     /// Momentum buffer, empty without momentum.
     buffer: Vec<T>,
 }
@@ -46,9 +46,9 @@ impl<T> Iterate<T> for SgdState<T> {
 }
 
 impl Sgd {
-    fn pace(&self) -> Pace<'_> {
+    fn pace(&self) -> StepSettings<'_> {
         let Self { lr, weight_decay, schedule, groups, .. } = self;
-        Pace { lr: *lr, weight_decay: *weight_decay, schedule, groups }
+        StepSettings { lr: *lr, weight_decay: *weight_decay, schedule, groups }
     }
 }
 
@@ -68,7 +68,7 @@ impl<P: Objective + ?Sized> Method<P> for Sgd {
     }
 
     fn init(&self, problem: &mut P, _seed: Seed) -> Result<Self::State, MethodError> {
-        let descent = Descent::new(problem)?;
+        let descent = FirstOrderState::new(problem)?;
         let n = if self.momentum > 0.0 { descent.theta.len() } else { 0 };
         Ok(SgdState { descent, buffer: vec![Real::ZERO; n] })
     }

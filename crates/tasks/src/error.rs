@@ -100,7 +100,10 @@ below! {
     toml::ser::Error,
     thalweg_comm::CommError,
     thalweg_data::DataError,
+    thalweg_linalg::sparse::SparseError,
     thalweg_net::NetError,
+    #[cfg(feature = "bilevel")]
+    thalweg_bilevel::BilevelError,
     #[cfg(feature = "mfac")]
     thalweg_mfac::MfacError,
     #[cfg(feature = "relax")]

@@ -160,13 +160,7 @@ impl Folder {
     /// # Errors
     /// The disk refuses.
     pub fn write(&self, name: &str, content: &[u8]) -> Result<()> {
-        let file = self.file(name);
-        replace_file(&file, &[content]).map_err(|e| {
-            TaskError::Failed(format!(
-                "cannot write {}: {e}; check permissions and free space",
-                file.display()
-            ))
-        })
+        write_file(&self.file(name), content)
     }
 
     /// As [`Folder::write`], pretty JSON.
@@ -213,6 +207,16 @@ impl Folder {
     pub fn drop_checkpoint(&self) {
         let _ = fs::remove_file(self.checkpoint()); // what is not there need not go
     }
+}
+
+/// Writes a file outside any folder, atomically.
+///
+/// # Errors
+/// The disk refuses.
+pub fn write_file(file: &Path, content: &[u8]) -> Result<()> {
+    replace_file(file, &[content]).map_err(|e| {
+        TaskError::Failed(format!("cannot write {}: {e}; check permissions and free space", file.display()))
+    })
 }
 
 /// What a folder holds, in no order.

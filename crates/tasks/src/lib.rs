@@ -5,6 +5,8 @@
 //! on, who may interrupt, how long it may take. It never prints, exits or knows a terminal.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "bilevel")]
+pub mod bilevel;
 #[cfg(feature = "topo")]
 pub mod dag;
 mod error;

@@ -7,7 +7,7 @@ use thalweg_net::{Graph, Preprocess, arch_or_file};
 
 use crate::Result;
 use crate::error::bail;
-use crate::train::{Examples, standardise};
+use crate::train::{Examples, standardize};
 
 /// Data and architecture, brought together.
 pub struct Prepared {
@@ -89,7 +89,7 @@ impl Prepared {
         normalize: Option<&Preprocess>,
     ) -> Result<Self> {
         let graph = arch_or_file(arch, &train.shape, outputs(&train))?;
-        let preprocess = normalize.cloned().unwrap_or_else(|| standardise(&train));
+        let preprocess = normalize.cloned().unwrap_or_else(|| standardize(&train));
         let classes = class_names(&train);
         let (train, test) = (Examples::set(train, &preprocess)?, Examples::set(test, &preprocess)?);
         Ok(Self { description, graph, preprocess, classes, train, test })

@@ -9,7 +9,7 @@ use thalweg_core::{Iterate, Method, Seed};
 use thalweg_data::digits;
 use thalweg_net::{Init, Net, initial, named};
 use thalweg_optim::Sgd;
-use thalweg_tasks::train::{Examples, Plan, Sampling, Training, fit, standardise};
+use thalweg_tasks::train::{Examples, Plan, Sampling, Training, run, standardize};
 
 const METHODS: &[&str] = &[
     "sgd",
@@ -73,12 +73,12 @@ where
     for<'a> <M as Method<Training<'a>>>::State: Iterate<f32>,
 {
     let (data, _) = digits();
-    let examples = Examples::set(data.clone(), &standardise(&data)).unwrap();
+    let examples = Examples::set(data.clone(), &standardize(&data)).unwrap();
     let net = Net::new(named("mlp:64-24-10:tanh", examples.shape(), 10).unwrap()).unwrap();
     let (theta, buffers) = initial(net.graph(), &Init::default(), Seed(1)).unwrap();
     let training = Training::new(&net, theta, buffers, &examples, Sampling::default()).unwrap();
     let mut training = training.distributed(world.collective()).unwrap();
-    fit(method, &mut training, &Plan { steps: 20, ..Plan::default() }).unwrap().solution
+    run(method, &mut training, &Plan { steps: 20, ..Plan::default() }).unwrap().solution
 }
 
 /// ‖a − b‖ / ‖b‖.

@@ -9,10 +9,10 @@
 //! use thalweg::adahessian::AdaHessian;
 //! use thalweg::core::Seed;
 //! use thalweg::net::{Init, Net, initial, named};
-//! use thalweg::train::{Examples, Plan, Sampling, Training, run, score, standardise};
+//! use thalweg::train::{Examples, Plan, Sampling, Training, run, score, standardize};
 //!
 //! let (train, test) = thalweg::data::digits();
-//! let preprocess = standardise(&train);
+//! let preprocess = standardize(&train);
 //! let (train, test) = (Examples::set(train, &preprocess)?, Examples::set(test, &preprocess)?);
 //!
 //! let net = Net::new(named("mlp:64-32-10", train.shape(), 10)?)?;
@@ -36,6 +36,7 @@ pub use thalweg_comm as comm;
 pub use thalweg_convex_relu as convex_relu;
 pub use thalweg_core as core;
 pub use thalweg_data as data;
+pub use thalweg_linalg as linalg;
 #[cfg(feature = "lipsdp")]
 pub use thalweg_lipsdp as lipsdp;
 #[cfg(feature = "mfac")]

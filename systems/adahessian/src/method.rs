@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Block, Invalid, Layout, Method, MethodError, Objective, Progress, Real, Seed};
-use thalweg_optim::{Guard, Schedule, kill, known};
+use thalweg_optim::{Guard, Schedule, known, zero_masked};
 
 use crate::kernel::{self, Numbers, Piece, Scan};
 use crate::state::Scratch;
@@ -101,7 +101,7 @@ impl<P: Objective + ?Sized> Method<P> for AdaHessian {
         let moments = self.moments(problem.layout())?;
         let mut theta = problem.start()?;
         MethodError::check_length("the start", theta.len(), moments.m.len())?;
-        kill(&mut theta, problem.alive());
+        zero_masked(&mut theta, problem.mask());
         Ok(State { theta, moments, seed, scratch: Scratch::default() })
     }
 
@@ -118,12 +118,12 @@ impl<P: Objective + ?Sized> Method<P> for AdaHessian {
             true => problem.value_grad_hvp(theta, grad, z, products)?,
             false => problem.value_grad(theta, grad)?,
         };
-        let diagonal = self.diagonal(problem.layout(), z, products, problem.alive());
+        let diagonal = self.diagonal(problem.layout(), z, products, problem.mask());
         let update = match value.is_finite() {
             true => self.update(problem.layout(), moments, theta, grad, diagonal)?,
             false => self.skip(moments, "the objective value", "its sum")?,
         };
-        kill(theta, problem.alive());
+        zero_masked(theta, problem.mask());
 
         let mut metrics = update.metrics(moments);
         if let Some(d) = diagonal.filter(|_| self.diagnostics) {
@@ -317,7 +317,7 @@ impl AdaHessian {
         layout: &Layout,
         probes: &[Vec<T>],
         products: &'a mut [Vec<T>],
-        alive: Option<&[bool]>,
+        mask: Option<&[bool]>,
     ) -> Option<&'a [T]> {
         let signs = self.average == Average::Signed || self.probe != Probe::Rademacher || probes.len() > 1;
         if signs {
@@ -326,10 +326,10 @@ impl AdaHessian {
         let d = products.first_mut()?;
         // Pruned unknowns have no curvature; the mean is over the living ones of a chunk.
         for block in layout.blocks().iter().filter(|b| self.chunk(b) > 1 && !b.frozen) {
-            let Some(alive) = alive else { break };
+            let Some(mask) = mask else { break };
             let chunks = d[block.range()].chunks_mut(self.chunk(block));
-            for (d, alive) in chunks.zip(alive[block.range()].chunks(self.chunk(block))) {
-                let living = alive.iter().filter(|a| **a).count().max(1);
+            for (d, mask) in chunks.zip(mask[block.range()].chunks(self.chunk(block))) {
+                let living = mask.iter().filter(|a| **a).count().max(1);
                 let scale = T::from_f64(d.len() as f64 / living as f64);
                 d.iter_mut().for_each(|d| *d *= scale);
             }

@@ -3,10 +3,11 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use thalweg_bilevel::penalty::penalty;
 use thalweg_bilevel::tasks::classify::Examples;
 use thalweg_bilevel::tasks::cleaning::Cleaning;
-use thalweg_bilevel::tasks::regularisation::Regularisation;
-use thalweg_bilevel::{Batch, Bilevel, Grad, Oracle, Set, Sparse, penalty};
+use thalweg_bilevel::tasks::regularization::Regularization;
+use thalweg_bilevel::{Batch, Bilevel, Grad, Oracle, Set, Sparse};
 use thalweg_core::Seed;
 use thalweg_testing::normals;
 
@@ -20,7 +21,7 @@ fn bench(c: &mut Criterion) {
     let rows = Sparse::dense(&numbers(n * d, 0), d).expect("finite numbers");
     let labels: Vec<f64> = numbers(n, 1).iter().map(|v| v.signum()).collect();
     let problem =
-        Regularisation::new((rows.clone(), &labels), (rows, &labels), -10.0, 2.0).expect("a problem");
+        Regularization::new((rows.clone(), &labels), (rows, &labels), -10.0, 2.0).expect("a problem");
     let (x, y) = (vec![-5.0; d], numbers(d, 2));
     let (mut by_x, mut by_y) = (vec![0.0; d], vec![0.0; d]);
     c.bench_function("logistic regression, 50,000 × 22: ∇g", |b| {

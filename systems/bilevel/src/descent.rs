@@ -212,7 +212,7 @@ pub(crate) struct Solved {
 ///
 /// # Errors
 /// Iterates that run away, and more than `limit` steps.
-pub(crate) fn minimise(
+pub(crate) fn minimize(
     f: Fun<'_>,
     set: &Set,
     scale: Option<&[f64]>,

@@ -2,10 +2,12 @@
 
 use thalweg_core::{Seed, normal};
 
-use crate::descent::{minimise, stationarity};
+use crate::descent::{minimize, stationarity};
+use crate::explicit::{hypergradient, optimistic};
 use crate::penalty::relaxed;
+use crate::penalty::{Limit, limit};
 use crate::set::norm2;
-use crate::{Batch, BilevelError, Grad, Limit, Oracle, Set, Solution, hypergradient, limit, optimistic};
+use crate::{Batch, BilevelError, Grad, Oracle, Set, Solution};
 
 /// The state of both levels at a solution.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,7 +32,7 @@ pub struct Report {
 /// As [`limit`].
 pub fn report(oracle: &mut Oracle<'_>, at: &Solution, sigma: f64) -> Result<Report, BilevelError> {
     let mut here = at.clone();
-    let psi = crate::penalty(oracle, &mut here, sigma, 1e-9 * sigma)?;
+    let psi = crate::penalty::penalty(oracle, &mut here, sigma, 1e-9 * sigma)?;
     let limit = limit(oracle, &at.x, &here)?;
     let stationarity = stationarity(&at.x, &psi.gradient, oracle.problem().x_set(), 1.0);
     let mut warnings = warnings(&limit);
@@ -134,7 +136,7 @@ fn gradient_errors(oracle: &Oracle<'_>, at: &Solution, seed: Seed) -> [f64; 4] {
             v
         };
         let mut y = at.y.clone();
-        crate::first::add(&mut y, 0.1, &random(at.y.len()));
+        crate::method::sampled::add(&mut y, 0.1, &random(at.y.len()));
         for (i, upper) in [true, true, false, false].into_iter().enumerate() {
             let value = |x: &[f64], y: &[f64], grad: Grad<'_>| match upper {
                 true => problem.upper(x, y, Batch::Full, grad),
@@ -148,7 +150,7 @@ fn gradient_errors(oracle: &Oracle<'_>, at: &Solution, seed: Seed) -> [f64; 4] {
             let t = 1e-5 * norm2(if by_x { &at.x } else { &y }).sqrt().max(1.0);
             let shifted = |t: f64| {
                 let (mut x, mut y) = (at.x.clone(), y.clone());
-                crate::first::add(if by_x { &mut x } else { &mut y }, t, &d);
+                crate::method::sampled::add(if by_x { &mut x } else { &mut y }, t, &d);
                 value(&x, &y, Grad::NONE)
             };
             let (ahead, behind) = (shifted(t), shifted(-t));
@@ -193,7 +195,7 @@ fn error_bound(oracle: &mut Oracle<'_>, at: &Solution, sigma: f64, seed: Seed) -
         let mut y = at.y.clone();
         let mut d = vec![0.0; y.len()];
         normal(&mut seed.stream("bilevel error bound", trial), &mut d);
-        crate::first::add(&mut y, RADIUS * norm2(&at.y).sqrt().max(1.0) / norm2(&d).sqrt(), &d);
+        crate::method::sampled::add(&mut y, RADIUS * norm2(&at.y).sqrt().max(1.0) / norm2(&d).sqrt(), &d);
         set.project(&mut y);
         // The solution that descent from y reaches is taken for the nearest.
         let mut solution = y.clone();
@@ -208,7 +210,7 @@ fn error_bound(oracle: &mut Oracle<'_>, at: &Solution, sigma: f64, seed: Seed) -
             let mut value = oracle.lower(&at.x, v, Batch::Full, Grad::y(grad))?;
             if sigma > 0.0 {
                 value += sigma * oracle.upper(&at.x, v, Batch::Full, Grad::y(&mut of_f))?;
-                crate::first::add(grad, sigma, &of_f);
+                crate::method::sampled::add(grad, sigma, &of_f);
             }
             for i in 0..v.len() {
                 grad[i] += (v[i] - y[i]) / RHO;
@@ -216,7 +218,7 @@ fn error_bound(oracle: &mut Oracle<'_>, at: &Solution, sigma: f64, seed: Seed) -
             }
             Ok(value)
         };
-        minimise(&mut smoothed, set, None, &mut prox, 1e-10, 10_000)?;
+        minimize(&mut smoothed, set, None, &mut prox, 1e-10, 10_000)?;
         let residual = y.iter().zip(&prox).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt() / RHO;
         smallest = smallest.min(residual / distance);
     }

@@ -3,8 +3,9 @@
 use faer::Mat;
 use thalweg_linalg::dense::Eigen;
 
+use crate::penalty::limit;
 use crate::set::{Active, dot, norm2};
-use crate::{Batch, BilevelError, Grad, Oracle, Solution, limit};
+use crate::{Batch, BilevelError, Grad, Oracle, Solution};
 
 /// KKT matrices up to this size are decomposed, larger ones solved by MINRES.
 const DENSE: usize = 2_000;

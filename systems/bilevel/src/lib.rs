@@ -7,7 +7,8 @@
 //! counts; pessimistic problems are not supported).
 //!
 //! ```
-//! use thalweg_bilevel::{Batch, Bilevel, Continuation, Grad, Oracle, report};
+//! use thalweg_bilevel::{Batch, Bilevel, Continuation, Grad, Oracle};
+//! use thalweg_bilevel::diagnose::report;
 //! use thalweg_core::Run;
 //!
 //! /// The best ridge weight eˣ for the line through (1, 2) and (2, 3), judged at (3, 3).
@@ -52,35 +53,26 @@
 //! the order of ε is O(ε)-stationary for the bilevel problem. Where they fail it may mean nothing: the toys `jump` and
 //! `active` (at 0) show how.
 //!
-//! **Where to read:** `penalty` ψ_σ and its limit, `double` and `single` the paper's algorithms, `continuation` the
-//! deterministic method for smooth problems, `explicit` the hyper-gradient with many lower solutions, `diagnose` the
-//! theory's assumptions as measurements, [`baselines`] other people's methods, [`tasks`] problems.
+//! **Where to read:** [`penalty`] ψ_σ and its limit, [`method`] the paper's two algorithms and the deterministic method
+//! for smooth problems, [`explicit`] the hyper-gradient with many lower solutions, [`diagnose`] the theory's
+//! assumptions as measurements, [`baselines`] other people's methods, [`tasks`] problems.
 #![forbid(unsafe_code)]
 
 mod algorithm;
 pub mod baselines;
-mod continuation;
 mod descent;
-mod diagnose;
-mod double;
+pub mod diagnose;
 mod error;
-mod explicit;
-mod first;
-mod penalty;
-mod problem;
-mod set;
-mod single;
+pub mod explicit;
+pub mod method;
+pub mod penalty;
+pub mod problem;
+pub mod set;
 pub mod tasks;
 
-pub use algorithm::{Algorithm, Drive};
-pub use continuation::{Continuation, ContinuationState, Difference};
-pub use diagnose::{Check, Report, check, report};
-pub use double::DoubleLoop;
+pub use algorithm::Algorithm;
 pub use error::BilevelError;
-pub use explicit::{hypergradient, optimistic};
-pub use first::{Curvature, Sampled};
-pub use penalty::{Limit, Penalty, limit, lower, penalty};
-pub use problem::{At, Batch, Bilevel, Calls, Draw, Grad, Oracle, Solution};
-pub use set::{Active, Set};
-pub use single::{Estimators, SingleLoop};
+pub use method::{Continuation, DoubleLoop, SingleLoop};
+pub use problem::{Batch, Bilevel, Grad, Oracle, Solution};
+pub use set::Set;
 pub use thalweg_linalg::sparse::Csr as Sparse;

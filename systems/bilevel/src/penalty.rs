@@ -2,7 +2,7 @@
 
 use thalweg_core::Invalid;
 
-use crate::descent::{Solved, minimise};
+use crate::descent::{Solved, minimize};
 use crate::{Batch, BilevelError, Grad, Oracle, Solution};
 
 /// Steps of a lower-level solve at most.
@@ -55,7 +55,7 @@ pub(crate) fn relaxed(
         }
         Ok(value)
     };
-    minimise(&mut h, problem.y_set(), scale.as_deref(), y, tolerance, LIMIT)
+    minimize(&mut h, problem.y_set(), scale.as_deref(), y, tolerance, LIMIT)
 }
 
 /// ψ_σ and its gradient at `at.x`; y and z are solved for from where they are, to a projected gradient of

@@ -1,3 +1,5 @@
+//! The problem: both levels' values and gradients, and the oracle that counts and checks them.
+
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -307,10 +309,4 @@ pub struct Solution {
     pub y: Vec<f64>,
     /// The lower level's own minimiser, as far as the method knows it; y otherwise.
     pub z: Vec<f64>,
-}
-
-/// A state that has a [`Solution`] at any time.
-pub trait At {
-    /// The current one.
-    fn at(&self) -> &Solution;
 }

@@ -164,7 +164,7 @@ impl<W: Swarm> State<W> {
 
     /// Evaluations of the next iteration and of the final consensus.
     pub(crate) fn upcoming(&self) -> u64 {
-        self.swarm.next() as u64 + 1
+        self.swarm.upcoming() as u64 + 1
     }
 
     /// One iteration.

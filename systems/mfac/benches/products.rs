@@ -5,7 +5,10 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use rayon::prelude::*;
 use thalweg_core::Seed;
-use thalweg_mfac::{Gradients, Options, Recursion, StaticFisher, Storage, WindowFisher};
+use thalweg_mfac::baselines::Recursion;
+use thalweg_mfac::fisher::FisherOptions;
+use thalweg_mfac::gradients::{Gradients, Storage};
+use thalweg_mfac::{StaticFisher, WindowFisher};
 use thalweg_testing::normals;
 
 const M: usize = 128;
@@ -18,7 +21,7 @@ fn random(n: usize) -> Vec<f32> {
 fn fixed(c: &mut Criterion) {
     let flat = random(M * D);
     let rows: Vec<&[f32]> = flat.chunks(D).collect();
-    let options = Options { damp: 1e-3, block: 0 };
+    let options = FisherOptions { damping: 1e-3, block: 0 };
     let gradients = Gradients::from_flat(flat.clone(), M).expect("finite");
     let mut group = c.benchmark_group(format!("m = {M}, d = {D}"));
     group.sample_size(10);

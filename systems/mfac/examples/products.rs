@@ -10,29 +10,31 @@
 use std::time::Instant;
 
 use rayon::prelude::*;
-use thalweg_mfac::{Gradients, Options, StaticFisher, Storage, WindowFisher};
+use thalweg_mfac::fisher::FisherOptions;
+use thalweg_mfac::gradients::{Gradients, Storage};
+use thalweg_mfac::{StaticFisher, WindowFisher};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> Result<(), Error> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [input, output, m, damp, rest @ ..] = &args[..] else {
+    let [input, output, m, damping, rest @ ..] = &args[..] else {
         return Err("usage: products GRADIENTS OUT M DAMP [ROUNDS] [THREADS]".into());
     };
-    let (m, damp): (usize, f64) = (m.parse()?, damp.parse()?);
+    let (m, damping): (usize, f64) = (m.parse()?, damping.parse()?);
     let rounds: usize = rest.first().map_or(Ok(3), |r| r.parse())?;
     let threads: usize = rest.get(1).map_or(Ok(1), |t| t.parse())?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-    pool.install(|| measure(input, output, m, damp, rounds))
+    pool.install(|| measure(input, output, m, damping, rounds))
 }
 
-fn measure(input: &str, output: &str, m: usize, damp: f64, rounds: usize) -> Result<(), Error> {
+fn measure(input: &str, output: &str, m: usize, damping: f64, rounds: usize) -> Result<(), Error> {
     let bytes = std::fs::read(input)?;
     let numbers: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|b| f32::from_ne_bytes(*b)).collect();
     let d = numbers.len() / (m + 1);
     let (flat, x) = (&numbers[..m * d], &numbers[m * d..]);
     let gradients = Gradients::from_flat(flat.to_vec(), m)?;
-    let options = Options { damp, block: 0 };
+    let options = FisherOptions { damping, block: 0 };
 
     let mut fisher = StaticFisher::new(gradients.clone(), options)?;
     let mut precompute = f64::INFINITY;
@@ -46,7 +48,7 @@ fn measure(input: &str, output: &str, m: usize, damp: f64, rounds: usize) -> Res
     let (diag_seconds, diag) = least(rounds, || Ok(fisher.diag()))?;
     let (element_seconds, _) = least(rounds, || fisher.element(0, d / 2))?;
 
-    let mut window = WindowFisher::new::<f32>(m, d, damp, Storage::Full)?;
+    let mut window = WindowFisher::new::<f32>(m, d, damping, Storage::Full)?;
     flat.chunks(d).try_for_each(|g| window.insert(g))?;
     let mut u = vec![0f32; d];
     let (step_seconds, _) = least(rounds, || {

@@ -36,10 +36,12 @@ pub enum MfacError {
         at: usize,
     },
     /// Rounding made the damped matrix singular.
-    #[error("the Fisher matrix is singular in double precision at damp = {damp}; use at least {least:e}")]
+    #[error(
+        "the Fisher matrix is singular in double precision at damping = {damping}; use at least {least:e}"
+    )]
     Singular {
         /// The damping.
-        damp: f64,
+        damping: f64,
         /// A damping at which the factorisation succeeds.
         least: f64,
     },

@@ -1,3 +1,5 @@
+//! The inverse Fisher matrix of a fixed set of gradients.
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -8,23 +10,25 @@ use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, MethodError, Real};
 use thalweg_linalg::dense::{Cholesky, product, shift, solve_factored, solve_lower};
 
+use crate::gradients::Gradients;
 use crate::gradients::syrk;
-use crate::{Gradients, MfacError, memory};
+use crate::{MfacError, memory};
 
 /// Settings of [`StaticFisher`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Options {
+pub struct FisherOptions {
     /// Damping λ > 0, in the units of a squared gradient. Default 1e-5.
-    pub damp: f64,
+    #[serde(alias = "damp")]
+    pub damping: f64,
     /// Length B of the diagonal blocks; the last may be shorter. Default 0: one block, the whole
     /// matrix.
     pub block: usize,
 }
 
-impl Default for Options {
+impl Default for FisherOptions {
     fn default() -> Self {
-        Self { damp: 1e-5, block: 0 }
+        Self { damping: 1e-5, block: 0 }
     }
 }
 
@@ -36,7 +40,7 @@ impl Default for Options {
 /// F⁻¹x = (x − Gᵀ K⁻¹ G x)/λ        F⁻¹ = (I − WᵀW)/λ,  W = C⁻¹G
 /// ```
 ///
-/// which gives the numbers of the published recursion ([`crate::Recursion`]: qᵢ are the pivots of
+/// which gives the numbers of the published recursion ([`crate::baselines::Recursion`]: qᵢ are the pivots of
 /// K/λ without roots, V = the rows of its unit triangular factor solved with G/λ), but by matrix
 /// products. Blocks shorter than m are formed and factored themselves. Cost for any block length:
 /// m²d to build, 2md per product, m²d for the diagonal, m² per element or m after
@@ -44,7 +48,7 @@ impl Default for Options {
 #[derive(Clone, Debug)]
 pub struct StaticFisher {
     gradients: Gradients,
-    damp: f64,
+    damping: f64,
     blocks: Vec<Block>,
     /// The halves of all elements, one after the other, if kept.
     halves: Option<Vec<f64>>,
@@ -65,19 +69,19 @@ enum Factor {
 }
 
 impl StaticFisher {
-    /// Factors the matrix. An error if a setting is out of range, or if `damp` is so small that
+    /// Factors the matrix. An error if a setting is out of range, or if `damping` is so small that
     /// rounding makes the matrix singular.
-    pub fn new(gradients: Gradients, options: Options) -> Result<Self, MfacError> {
-        let Options { damp, block } = options;
-        Invalid::positive("damp", damp)?;
+    pub fn new(gradients: Gradients, options: FisherOptions) -> Result<Self, MfacError> {
+        let FisherOptions { damping, block } = options;
+        Invalid::positive("damping", damping)?;
         let (m, d) = (gradients.count(), gradients.width());
         let size = if block == 0 { d } else { block.min(d) };
         let sides = |m: u64| m.min(size as u64);
         memory::check(m, d, |m| sides(m) * sides(m) * 8 * d.div_ceil(size) as u64)?;
         let starts: Vec<usize> = (0..d).step_by(size).collect();
-        let factored = |start| Block::new(&gradients, start..(start + size).min(d), damp);
+        let factored = |start| Block::new(&gradients, start..(start + size).min(d), damping);
         let blocks = starts.into_par_iter().map(factored).collect::<Result<_, _>>()?;
-        Ok(Self { gradients, damp, blocks, halves: None })
+        Ok(Self { gradients, damping, blocks, halves: None })
     }
 
     /// Keeps W too, in double precision (8·d·min(m, B) bytes), so that an element costs m
@@ -107,8 +111,8 @@ impl StaticFisher {
     }
 
     /// λ.
-    pub fn damp(&self) -> f64 {
-        self.damp
+    pub fn damping(&self) -> f64 {
+        self.damping
     }
 
     /// F⁻¹x.
@@ -122,7 +126,7 @@ impl StaticFisher {
             pieces.push((block, piece));
             rest = after;
         }
-        pieces.into_par_iter().for_each(|(block, x)| block.ihvp(&self.gradients, self.damp, x));
+        pieces.into_par_iter().for_each(|(block, x)| block.ihvp(&self.gradients, self.damping, x));
         Ok(out)
     }
 
@@ -186,7 +190,7 @@ impl StaticFisher {
     /// An element of F⁻¹ from the inner product of two halves.
     fn inverse(&self, block: &Block, delta: f64, product: f64) -> f64 {
         match block.factor {
-            Factor::Gram(_) => (delta - product) / self.damp,
+            Factor::Gram(_) => (delta - product) / self.damping,
             Factor::Direct(_) => product,
         }
     }
@@ -228,15 +232,15 @@ impl StaticFisher {
 }
 
 impl Block {
-    fn new(gradients: &Gradients, cols: Range<usize>, damp: f64) -> Result<Self, MfacError> {
+    fn new(gradients: &Gradients, cols: Range<usize>, damping: f64) -> Result<Self, MfacError> {
         let m = gradients.count() as f64;
         let gram = cols.len() >= gradients.count();
         let (mut a, shift_by) = match gram {
-            true => (gradients.gram(cols.clone(), None), m * damp),
-            false => (direct(gradients.panel(cols.clone()).as_ref(), m), damp),
+            true => (gradients.gram(cols.clone(), None), m * damping),
+            false => (direct(gradients.panel(cols.clone()).as_ref(), m), damping),
         };
         shift(&mut a, shift_by);
-        let c = factored(&a, damp)?;
+        let c = factored(&a, damping)?;
         Ok(Self { cols, factor: if gram { Factor::Gram(c) } else { Factor::Direct(c) } })
     }
 
@@ -246,11 +250,11 @@ impl Block {
     }
 
     /// `x ← F⁻¹x` for the block's part of a vector.
-    fn ihvp<T: Real>(&self, gradients: &Gradients, damp: f64, x: &mut [T]) {
+    fn ihvp<T: Real>(&self, gradients: &Gradients, damping: f64, x: &mut [T]) {
         match &self.factor {
             Factor::Gram(c) => {
                 let y = solve_factored(c, &gradients.dots(self.cols.clone(), x));
-                let finish = |sum: f64, x: T| T::from_f64((x.to_f64() - sum) / damp);
+                let finish = |sum: f64, x: T| T::from_f64((x.to_f64() - sum) / damping);
                 gradients.combine(self.cols.clone(), &y, x, finish);
             }
             Factor::Direct(c) => {
@@ -269,9 +273,9 @@ pub(crate) fn direct(a: MatRef<'_, f64>, m: f64) -> Mat<f64> {
 }
 
 /// Cholesky, or the error that says how much damping it needs: the rounding of the trace.
-pub(crate) fn factored(a: &Mat<f64>, damp: f64) -> Result<Mat<f64>, MfacError> {
+pub(crate) fn factored(a: &Mat<f64>, damping: f64) -> Result<Mat<f64>, MfacError> {
     Cholesky::new(a).map(|c| c.lower().to_owned()).map_err(|_| {
         let trace: f64 = (0..a.nrows()).map(|i| a[(i, i)]).sum();
-        MfacError::Singular { damp, least: damp.max(4.0 * f64::EPSILON * trace) }
+        MfacError::Singular { damping, least: damping.max(4.0 * f64::EPSILON * trace) }
     })
 }

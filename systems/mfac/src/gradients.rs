@@ -1,3 +1,5 @@
+//! Gradients, one per row, in full or half precision.
+
 use std::ops::Range;
 
 use faer::{Accum, Mat, MatMut};

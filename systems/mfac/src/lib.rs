@@ -13,14 +13,16 @@
 //!
 //! ```
 //! use thalweg_core::{Run, Seed, Stop};
-//! use thalweg_mfac::{Gradients, MFac, Options, StaticFisher, Storage};
+//! use thalweg_mfac::gradients::{Gradients, Storage};
+//! use thalweg_mfac::{MFac, StaticFisher};
+//! use thalweg_mfac::fisher::FisherOptions;
 //! use thalweg_optim::functions::{Function, Rosenbrock};
 //!
 //! let g = [[1.0, 2.0, 0.0], [0.0, 1.0, 1.0]];
-//! let fisher = StaticFisher::new(Gradients::from_rows(&g, Storage::Full)?, Options { damp: 0.5, block: 0 })?;
+//! let fisher = StaticFisher::new(Gradients::from_rows(&g, Storage::Full)?, FisherOptions { damping: 0.5, block: 0 })?;
 //! assert!((fisher.ihvp(&[1.0f64; 3])?[0] - 9.0 / 7.0).abs() < 1e-12);
 //!
-//! let method = MFac { window: 4, damp: 1.0, ..MFac::default() };
+//! let method = MFac { window: 4, damping: 1.0, ..MFac::default() };
 //! let mut problem = Function::new(Rosenbrock, vec![-1.2, 1.0]);
 //! let outcome = Run::new(&method, &mut problem).seed(Seed(1)).stop(Stop::Steps(500)).run()?;
 //! assert!(outcome.solution.iter().all(|x| x.is_finite()));
@@ -38,27 +40,25 @@
 //! guards. For pruning, gradients must be taken at the trained weights and not have vanished.
 #![forbid(unsafe_code)]
 
+pub mod baselines;
 mod error;
-mod fisher;
-mod gradients;
+pub mod fisher;
+pub mod gradients;
 mod gradual;
 mod kernel;
 mod memory;
-mod method;
-mod obs;
-mod prune;
-mod recursion;
+pub mod method;
+pub mod obs;
+pub mod prune;
 mod select;
 mod sliding;
 mod window;
 
 pub use error::MfacError;
-pub use fisher::{Options, StaticFisher};
-pub use gradients::{Gradients, Storage};
+pub use fisher::StaticFisher;
 pub use gradual::Gradual;
-pub use method::{Lr, MFac, MFacState};
-pub use obs::{Compensation, compensate, predicted_increase, saliencies};
-pub use prune::{GradientSource, Layer, LayerSparsity, ObsPruner, Report, Saliency, Scope, Weights};
-pub use recursion::Recursion;
+pub use method::{Lr, MFac};
+pub use obs::Compensation;
+pub use prune::{GradientSource, ObsPruner, Saliency, Scope};
 pub use select::Pattern;
 pub use window::WindowFisher;

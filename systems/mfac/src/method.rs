@@ -1,12 +1,15 @@
+//! The optimiser: SGD preconditioned by a window of gradients.
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Iterate, Method, MethodError, Objective, Progress, Real, Seed};
 use thalweg_linalg::vector;
-use thalweg_optim::{Guard, Schedule, kill};
+use thalweg_optim::{Guard, Schedule, zero_masked};
 
-use crate::{Storage, WindowFisher};
+use crate::WindowFisher;
+use crate::gradients::Storage;
 
 /// A learning rate, or `auto`: 1/m.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -96,8 +99,9 @@ pub struct MFac {
     pub window: usize,
     /// Damping λ > 0, in the units of a squared gradient of the mean loss. Default 1e-5, the
     /// authors'. 1e-4 to 1e-2 were better for small perceptrons; far below ‖g‖²/m it does nothing.
-    pub damp: f64,
-    /// Instead of `damp`: λ = `damp_rel` · mean‖g‖²/m over the window, at every step. Costs m³/3.
+    #[serde(alias = "damp")]
+    pub damping: f64,
+    /// Instead of `damping`: λ = `damp_rel` · mean‖g‖²/m over the window, at every step. Costs m³/3.
     /// Default none.
     pub damp_rel: Option<f64>,
     /// Momentum μ in [0, 1) of the preconditioned gradient. Default 0.
@@ -118,7 +122,7 @@ impl Default for MFac {
         Self {
             lr: Lr::Auto,
             window: 64,
-            damp: 1e-5,
+            damping: 1e-5,
             damp_rel: None,
             momentum: 0.0,
             weight_decay: 0.0,
@@ -171,8 +175,8 @@ impl<P: Objective + ?Sized> Method<P> for MFac {
         self.check()?;
         let mut theta = problem.start()?;
         MethodError::check_length("the start", theta.len(), problem.layout().len())?;
-        kill(&mut theta, problem.alive());
-        let mut free = problem.alive().map_or_else(|| vec![true; theta.len()], <[bool]>::to_vec);
+        zero_masked(&mut theta, problem.mask());
+        let mut free = problem.mask().map_or_else(|| vec![true; theta.len()], <[bool]>::to_vec);
         problem.layout().blocks().iter().filter(|b| b.frozen).for_each(|b| free[b.range()].fill(false));
         if self.sparse {
             free.iter_mut().zip(&theta).for_each(|(free, x)| *free &= *x != Real::ZERO);
@@ -181,7 +185,7 @@ impl<P: Objective + ?Sized> Method<P> for MFac {
         if d == 0 {
             return Err(MethodError::Empty);
         }
-        let window = WindowFisher::new::<P::Scalar>(self.window, d, self.damp, self.storage)?;
+        let window = WindowFisher::new::<P::Scalar>(self.window, d, self.damping, self.storage)?;
         let velocity = vec![Real::ZERO; if self.momentum > 0.0 { d } else { 0 }];
         let free = (d < theta.len()).then_some(free);
         Ok(MFacState {
@@ -200,7 +204,7 @@ impl<P: Objective + ?Sized> Method<P> for MFac {
         let real = P::Scalar::from_f64;
         grad.resize(theta.len(), Real::ZERO);
         let value = problem.value_grad(theta, grad)?;
-        kill(grad, free.as_deref());
+        zero_masked(grad, free.as_deref());
         let lr = self.lr.value(self.window) * self.schedule.factor(*t);
         *t += 1;
         let mut norms = [f64::NAN; 3];
@@ -226,7 +230,7 @@ impl<P: Objective + ?Sized> Method<P> for MFac {
             };
             norms = [grad_max, grad_norm, lr * vector::dot(step, step).sqrt()];
             descend(theta, free.as_deref(), step, real(lr));
-            kill(theta, problem.alive());
+            zero_masked(theta, problem.mask());
         }
         let [grad_max, grad_norm, step_norm] = norms;
         let mut metrics: Vec<(String, f64)> = vec![
@@ -236,7 +240,7 @@ impl<P: Objective + ?Sized> Method<P> for MFac {
             ("lr".into(), lr),
         ];
         if self.damp_rel.is_some() {
-            metrics.push(("damp".into(), window.damp()));
+            metrics.push(("damping".into(), window.damping()));
         }
         if guard.skipped > 0 {
             metrics.push(("skipped".into(), guard.skipped as f64));
@@ -255,7 +259,7 @@ impl MFac {
         let lr = self.lr.value(1);
         Invalid::check(lr >= 0.0 && lr.is_finite(), "lr", self.lr, Lr::LEGAL)?;
         Invalid::count("window", self.window)?;
-        Invalid::positive("damp", self.damp)?;
+        Invalid::positive("damping", self.damping)?;
         Invalid::positive("damp_rel", self.damp_rel.unwrap_or(1.0))?;
         Invalid::in_half_open("momentum", self.momentum, 0.0, 1.0)?;
         Invalid::at_least_zero("weight_decay", self.weight_decay)?;

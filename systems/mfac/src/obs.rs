@@ -68,12 +68,12 @@ pub fn compensate(
 
 /// What the change δ costs in the model: ½ δᵀFδ, a sum of squares.
 pub fn predicted_increase(fisher: &StaticFisher, delta: &[f64]) -> Result<f64, MfacError> {
-    let (m, damp) = (fisher.gradients().count() as f64, fisher.damp());
+    let (m, damping) = (fisher.gradients().count() as f64, fisher.damping());
     MethodError::check_length("the change", delta.len(), fisher.gradients().width())?;
     let squares = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>();
     let block = |b: &Block| {
         let delta = &delta[b.cols.clone()];
-        Ok(damp * squares(delta) + squares(&fisher.gradients().dots(b.cols.clone(), delta)) / m)
+        Ok(damping * squares(delta) + squares(&fisher.gradients().dots(b.cols.clone(), delta)) / m)
     };
     Ok(0.5 * each(fisher, block)?.iter().sum::<f64>())
 }
@@ -95,7 +95,7 @@ fn ridge(
     gone: &[f64],
     removed: &[bool],
 ) -> Result<Vec<f64>, MfacError> {
-    let (g, damp, cols) = (fisher.gradients(), fisher.damp(), block.cols.clone());
+    let (g, damping, cols) = (fisher.gradients(), fisher.damping(), block.cols.clone());
     let (m, mut delta) = (g.count(), vec![0.0; cols.len()]);
     if gone.iter().all(|w| *w == 0.0) || removed.iter().all(|gone| *gone) {
         return Ok(delta);
@@ -104,8 +104,8 @@ fn ridge(
     if cols.len() >= m {
         // δ = G_Aᵀ (mλI + G_A G_Aᵀ)⁻¹ c
         let mut k = g.gram(cols.clone(), Some(removed));
-        shift(&mut k, m as f64 * damp);
-        g.combine(cols, &solve_factored(&factored(&k, damp)?, &c), &mut delta, |sum, _| sum);
+        shift(&mut k, m as f64 * damping);
+        g.combine(cols, &solve_factored(&factored(&k, damping)?, &c), &mut delta, |sum, _| sum);
     } else {
         // δ = (λI + G_Aᵀ G_A/m)⁻¹ G_Aᵀ c/m
         let stay: Vec<usize> = (0..cols.len()).filter(|i| !removed[*i]).collect();
@@ -113,10 +113,10 @@ fn ridge(
         let mut a = Mat::zeros(at.len(), g.count());
         g.gather(&at, a.as_mut());
         let mut f = direct(a.as_ref(), m as f64);
-        shift(&mut f, damp);
+        shift(&mut f, damping);
         let dot = |g: RowRef<'_, f64>| g.iter().zip(&c).map(|(g, c)| g * c).sum::<f64>() / m as f64;
         let effect: Vec<f64> = a.row_iter().map(dot).collect();
-        let answer = solve_factored(&factored(&f, damp)?, &effect);
+        let answer = solve_factored(&factored(&f, damping)?, &effect);
         stay.iter().zip(answer).for_each(|(i, x)| delta[*i] = x);
     }
     Ok(delta)

@@ -1,3 +1,5 @@
+//! The pruner: which weights go, and how the others make up.
+
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -5,9 +7,11 @@ use thalweg_core::{Invalid, Kind, Layout, MethodError};
 use thalweg_optim::{glob, known};
 
 use crate::fisher::Block;
+use crate::fisher::FisherOptions;
+use crate::gradients::Gradients;
 use crate::obs::{self, Compensation, compensate, predicted_increase, saliencies};
 use crate::select::{Pattern, cheapest, merged, patterned};
-use crate::{Gradients, MfacError, Options, StaticFisher, memory};
+use crate::{MfacError, StaticFisher, memory};
 
 /// What makes a weight cheap to remove.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +55,8 @@ pub struct ObsPruner {
     /// Examples behind each gradient, for whoever computes them. Default 32.
     pub micro_batch: usize,
     /// Damping λ > 0. Default 1e-5.
-    pub damp: f64,
+    #[serde(alias = "damp")]
+    pub damping: f64,
     /// Length of the blocks, which run over the weights alive in parameter order; 0 for the whole
     /// matrix. Default 128.
     pub block: usize,
@@ -74,7 +79,7 @@ impl Default for ObsPruner {
             method: Saliency::Mfac,
             gradients: vec![64],
             micro_batch: 32,
-            damp: 1e-5,
+            damping: 1e-5,
             block: 128,
             recompute: 16,
             compensation: Compensation::Joint,
@@ -172,7 +177,7 @@ impl ObsPruner {
         let legal = !self.gradients.is_empty() && !self.gradients.contains(&0);
         Invalid::check(legal, "gradients", format!("{:?}", self.gradients), "numbers ≥ 1, at least one")?;
         Invalid::count("micro_batch", self.micro_batch)?;
-        Invalid::positive("damp", self.damp)?;
+        Invalid::positive("damping", self.damping)?;
         Invalid::count("recompute", self.recompute)?;
         let legal = self.pattern.is_none() || self.compensation != Compensation::Greedy;
         Invalid::check(legal, "compensation", "greedy", "none, single or joint together with a pattern")?;
@@ -356,15 +361,18 @@ impl ObsPruner {
         flat.truncate(good.len() * d);
         report.loss = Some(good.iter().map(|k| losses[*k]).sum::<f64>() / good.len() as f64);
         let squares = flat.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>() / good.len() as f64;
-        if squares / m as f64 <= self.damp * d as f64 * 1e-3 {
+        if squares / m as f64 <= self.damping * d as f64 * 1e-3 {
             report.warnings.push(format!(
-                "the gradients nearly vanish (mean square norm {squares:.1e} at damp = {:e}), so that weights \
-                 are ranked by magnitude; lower damp, take larger micro-batches or prune earlier",
-                self.damp
+                "the gradients nearly vanish (mean square norm {squares:.1e} at damping = {:e}), so that weights \
+                 are ranked by magnitude; lower damping, take larger micro-batches or prune earlier",
+                self.damping
             ));
         }
         let block = if self.method == Saliency::DiagFisher { 1 } else { self.block };
-        StaticFisher::new(Gradients::from_flat(flat, good.len())?, Options { damp: self.damp, block })
+        StaticFisher::new(
+            Gradients::from_flat(flat, good.len())?,
+            FisherOptions { damping: self.damping, block },
+        )
     }
 }
 

@@ -1,8 +1,9 @@
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, MethodError, Real};
 
+use crate::MfacError;
+use crate::gradients::{Gradients, Storage};
 use crate::sliding::Sliding;
-use crate::{Gradients, MfacError, Storage};
 
 /// The inverse of F = λI + GᵀG/m for the last m gradients; slots that were never filled hold
 /// zeros and count in m.
@@ -21,7 +22,7 @@ use crate::{Gradients, MfacError, Storage};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WindowFisher {
     gradients: Gradients,
-    damp: f64,
+    damping: f64,
     /// G Gᵀ in the order of the slots, row after row.
     gram: Vec<f64>,
     factor: Sliding,
@@ -38,11 +39,11 @@ const REFRESH: u32 = 4096;
 impl WindowFisher {
     /// A window of m empty slots for gradients of d numbers of type `T`. An error if a number is
     /// out of range, or m·d numbers would take more than three quarters of the free memory.
-    pub fn new<T: Real>(m: usize, d: usize, damp: f64, storage: Storage) -> Result<Self, MfacError> {
-        Invalid::positive("damp", damp)?;
+    pub fn new<T: Real>(m: usize, d: usize, damping: f64, storage: Storage) -> Result<Self, MfacError> {
+        Invalid::positive("damping", damping)?;
         let gradients = Gradients::zeros::<T>(m, d, storage)?;
-        let factor = Sliding::scaled_identity(m, m as f64 * damp);
-        Ok(Self { gradients, damp, gram: vec![0.0; m * m], factor, oldest: 0, filled: 0, slides: 0 })
+        let factor = Sliding::scaled_identity(m, m as f64 * damping);
+        Ok(Self { gradients, damping, gram: vec![0.0; m * m], factor, oldest: 0, filled: 0, slides: 0 })
     }
 
     /// Overwrites the oldest gradient by `g`. An error if the length differs or a number is not
@@ -61,7 +62,7 @@ impl WindowFisher {
             return self.refactor();
         }
         let mut row: Vec<f64> = (0..m).map(|age| row[self.slot(age)]).collect();
-        let floor = m as f64 * self.damp;
+        let floor = m as f64 * self.damping;
         row[m - 1] += floor;
         self.factor.slide(&row, floor);
         Ok(())
@@ -74,7 +75,7 @@ impl WindowFisher {
         let products = self.gradients.dots(0..d, x);
         let weights = self.factor.solve((0..m).map(|age| products[self.slot(age)]).collect());
         let mut out = x.to_vec();
-        let finish = |sum: f64, x: T| T::from_f64((x.to_f64() - sum) / self.damp);
+        let finish = |sum: f64, x: T| T::from_f64((x.to_f64() - sum) / self.damping);
         self.gradients.combine(0..d, &self.by_slot(&weights), &mut out, finish);
         Ok(out)
     }
@@ -89,9 +90,9 @@ impl WindowFisher {
     }
 
     /// Changes the damping, which factors K anew: m³/3 operations.
-    pub fn set_damp(&mut self, damp: f64) -> Result<(), MfacError> {
-        Invalid::positive("damp", damp)?;
-        self.damp = damp;
+    pub fn set_damp(&mut self, damping: f64) -> Result<(), MfacError> {
+        Invalid::positive("damping", damping)?;
+        self.damping = damping;
         self.refactor()
     }
 
@@ -100,7 +101,7 @@ impl WindowFisher {
         let m = self.len();
         self.gradients.clear();
         self.gram.fill(0.0);
-        self.factor = Sliding::scaled_identity(m, m as f64 * self.damp);
+        self.factor = Sliding::scaled_identity(m, m as f64 * self.damping);
         (self.oldest, self.filled, self.slides) = (0, 0, 0);
     }
 
@@ -116,8 +117,8 @@ impl WindowFisher {
     }
 
     /// λ.
-    pub fn damp(&self) -> f64 {
-        self.damp
+    pub fn damping(&self) -> f64 {
+        self.damping
     }
 
     /// Mean ‖g‖² of the gradients in the window, 0 if there are none.
@@ -132,12 +133,12 @@ impl WindowFisher {
     }
 
     fn refactor(&mut self) -> Result<(), MfacError> {
-        let (m, shift) = (self.len(), self.len() as f64 * self.damp);
+        let (m, shift) = (self.len(), self.len() as f64 * self.damping);
         let entry = |i: usize, j: usize| {
             self.gram[self.slot(i) * m + self.slot(j)] + if i == j { shift } else { 0.0 }
         };
-        let least = self.damp.max(4.0 * f64::EPSILON * self.mean_square());
-        let singular = MfacError::Singular { damp: self.damp, least };
+        let least = self.damping.max(4.0 * f64::EPSILON * self.mean_square());
+        let singular = MfacError::Singular { damping: self.damping, least };
         self.factor = Sliding::of(m, entry).ok_or(singular)?;
         self.slides = 0;
         Ok(())

@@ -9,7 +9,8 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use faer::linalg::solvers::DenseSolveCore;
 use faer::{Mat, Side};
 use thalweg_core::{Kind, LayerStats, Layered, Layout, Method, MethodError, Objective, Problem, Seed};
-use thalweg_mkor::{Backend, Factor, Form, Mkor, Recursion, Rule, Storage};
+use thalweg_mkor::factor::Recursion;
+use thalweg_mkor::{Backend, Form, KroneckerFactor, Mkor, Rule, Storage};
 use thalweg_optim::Sgd;
 
 const DIMS: [usize; 3] = [256, 512, 1024];
@@ -19,8 +20,8 @@ fn vector(d: usize, t: usize) -> Vec<f64> {
 }
 
 /// A factor that has seen `updates` vectors.
-fn factor(d: usize, rule: Rule, form: Form, updates: usize) -> Factor<f32> {
-    let mut factor = Factor::identity(d, rule, form, Storage::Full);
+fn factor(d: usize, rule: Rule, form: Form, updates: usize) -> KroneckerFactor<f32> {
+    let mut factor = KroneckerFactor::identity(d, rule, form, Storage::Full);
     (0..updates).for_each(|t| {
         factor.update(&vector(d, t), &Recursion { rule, ..Recursion::default() });
     });

@@ -1,3 +1,5 @@
+//! The first-order method behind a preconditioner.
+
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Iterate, Method, MethodError, Objective, Progress, Real, Seed};
 use thalweg_optim::{Adam, AdamState, AdamW, Lamb, Muon, MuonState, Sgd, SgdState};

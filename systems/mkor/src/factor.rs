@@ -1,3 +1,5 @@
+//! A Kronecker factor: the approximate inverse of a second moment, dense or of low rank.
+
 use faer::Accum;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -11,15 +13,16 @@ use crate::{Form, Rule, Storage, spectra};
 /// The inverse J⁻¹ of one Kronecker factor: symmetric, `[d, d]`, at first I.
 ///
 /// ```
-/// use thalweg_mkor::{Factor, Form, Recursion, Rule, Storage};
-/// let mut factor = Factor::<f64>::identity(2, Rule::Released, Form::Auto, Storage::Full);
+/// use thalweg_mkor::{KroneckerFactor, Form, Rule, Storage};
+/// use thalweg_mkor::factor::Recursion;
+/// let mut factor = KroneckerFactor::<f64>::identity(2, Rule::Released, Form::Auto, Storage::Full);
 /// factor.update(&[1.0, 2.0], &Recursion { decay: 0.95, ..Recursion::default() });
 /// let expected = [5.0 / 6.0, -1.0 / 3.0, -1.0 / 3.0, 1.0 / 3.0];
 /// assert!(factor.matrix().iter().zip(expected).all(|(x, y)| (x - y).abs() < 1e-15));
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(bound = "T: Real")]
-pub struct Factor<T> {
+pub struct KroneckerFactor<T> {
     dim: usize,
     inverse: Inverse<T>,
 }
@@ -50,7 +53,7 @@ impl Default for Recursion {
     }
 }
 
-impl<T: Real> Factor<T> {
+impl<T: Real> KroneckerFactor<T> {
     /// The identity of `dim` rows.
     pub fn identity(dim: usize, rule: Rule, form: Form, storage: Storage) -> Self {
         let inverse = match form.rank(dim, rule) {

@@ -1,7 +1,10 @@
+//! When a preconditioner no longer pays: MKOR-H, and schedules by knees of the loss.
+
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Iterate, Method, MethodError, Objective, Progress, Real, Seed};
 
-use crate::{Backend, BackendState};
+use crate::Backend;
+use crate::backend::BackendState;
 
 /// Finds the knee of a training curve: the loss falls much more slowly than it did on average
 /// since the last knee.
@@ -11,7 +14,8 @@ use crate::{Backend, BackendState};
 /// where r < βR in `patience` checks in a row; then r and R start anew.
 ///
 /// ```
-/// use thalweg_mkor::{Knee, KneeState};
+/// use thalweg_mkor::Knee;
+/// use thalweg_mkor::knee::KneeState;
 /// let (knee, mut state) = (Knee { window: 1, ..Knee::default() }, KneeState::default());
 /// let falls = |t: u32| f64::from(t.min(20)) * -0.1;
 /// let found: Vec<u32> = (0..100).filter(|t| knee.observe(&mut state, falls(*t))).collect();
@@ -100,7 +104,7 @@ impl Knee {
 pub struct KneeSchedule {
     /// Where.
     pub knee: Knee,
-    /// Factor on the learning rate at each knee, in (0, 1). Default ½; 0.1 is usual too.
+    /// KroneckerFactor on the learning rate at each knee, in (0, 1). Default ½; 0.1 is usual too.
     pub factor: f64,
 }
 
@@ -115,7 +119,7 @@ impl Default for KneeSchedule {
 pub struct KneeScheduleState {
     /// The curve.
     pub knee: KneeState,
-    /// Factor reached.
+    /// KroneckerFactor reached.
     pub factor: f64,
 }
 

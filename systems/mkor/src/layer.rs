@@ -1,3 +1,5 @@
+//! A layer as its preconditioner sees it.
+
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -161,7 +163,7 @@ impl<T: Real, F: Default + Send + Sync> Layers<T, F> {
         &mut self,
         method: &C,
         grad: &mut [T],
-        alive: Option<&[bool]>,
+        mask: Option<&[bool]>,
         lr: f64,
     ) {
         let plan = method.plan();
@@ -172,7 +174,7 @@ impl<T: Real, F: Default + Send + Sync> Layers<T, F> {
             .map(|layer| {
                 let (raw, d) = (layer.gather(read), layer.inputs());
                 method.apply(&layer.factors, &mut layer.u, layer.outputs, d);
-                layer.kill(alive);
+                layer.zero_masked(mask);
                 let ratio = plan.rescale.ratio(raw, || layer.norms());
                 let product = plan.kl_clip.map_or(0.0, |_| layer.inner(read));
                 (ratio, ratio * product)
@@ -190,7 +192,7 @@ impl<T: Real, F: Default + Send + Sync> Layers<T, F> {
 }
 
 impl Rescale {
-    /// Factor on U for the norms of weight and bias in 𝒢 and U; 0 if either is 0.
+    /// KroneckerFactor on U for the norms of weight and bias in 𝒢 and U; 0 if either is 0.
     fn ratio(self, raw: (f64, f64), new: impl FnOnce() -> (f64, f64)) -> f64 {
         let norm = |(weight, bias): (f64, f64)| match self {
             Self::Sum => weight + bias,
@@ -255,14 +257,14 @@ impl<T: Real, F> Layer<T, F> {
         }
     }
 
-    /// Sets what is not alive to exactly 0.
-    fn kill(&mut self, alive: Option<&[bool]>) {
-        let Some(alive) = alive else { return };
+    /// Sets what is masked to exactly 0.
+    fn zero_masked(&mut self, mask: Option<&[bool]>) {
+        let Some(mask) = mask else { return };
         let (d, q) = (self.inputs(), self.weight.len() / self.outputs);
         for (i, row) in self.u.chunks_mut(d).enumerate() {
-            let weight = &alive[self.weight.start + i * q..][..q];
-            let bias = self.bias.as_ref().map(|bias| &alive[bias.start + i]);
-            let dead = row.iter_mut().zip(weight.iter().chain(bias)).filter(|(_, alive)| !**alive);
+            let weight = &mask[self.weight.start + i * q..][..q];
+            let bias = self.bias.as_ref().map(|bias| &mask[bias.start + i]);
+            let dead = row.iter_mut().zip(weight.iter().chain(bias)).filter(|(_, mask)| !**mask);
             dead.for_each(|(u, _)| *u = T::ZERO);
         }
     }

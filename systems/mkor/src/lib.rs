@@ -9,7 +9,7 @@
 //! compare with.
 //!
 //! M. Mozaffari, S. Li, Z. Zhang, M. Mehri Dehnavi, *MKOR: Momentum-Enabled
-//! Kronecker-Factor-Based Optimizer Using Rank-1 Updates*, NeurIPS 2023, arXiv:2306.01685.
+//! Kronecker-KroneckerFactor-Based Optimizer Using Rank-1 Updates*, NeurIPS 2023, arXiv:2306.01685.
 //!
 //! ```
 //! use thalweg_core::{Run, Seed, Stop};
@@ -37,25 +37,21 @@
 //! update; the dense product L⁻¹𝒢R⁻¹ of every step is cubic, and [`Form::LowRank`] avoids it.
 #![forbid(unsafe_code)]
 
-mod backend;
-mod eva;
-mod factor;
-mod kfac;
-mod knee;
-mod layer;
-mod mkor;
-mod precondition;
+pub mod backend;
+pub mod baselines;
+pub mod factor;
+pub mod knee;
+pub mod layer;
+pub mod method;
+pub mod precondition;
 mod product;
-mod settings;
+pub mod settings;
 pub mod spectra;
 mod store;
 
-pub use backend::{Backend, BackendState};
-pub use eva::{Eva, Means};
-pub use factor::{Factor, Recursion};
-pub use kfac::{Covariances, Kfac};
-pub use knee::{Knee, KneeSchedule, KneeScheduleState, KneeState, Scheduled, ScheduledState};
-pub use layer::{Layer, Layers};
-pub use mkor::{Factors, Mkor, MkorState};
-pub use precondition::State;
-pub use settings::{Form, Rescale, Rule, Storage, Vector};
+pub use backend::Backend;
+pub use baselines::{Eva, Kfac};
+pub use factor::KroneckerFactor;
+pub use knee::Knee;
+pub use method::Mkor;
+pub use settings::{Form, Rescale, Rule, Storage};

@@ -1,10 +1,13 @@
+//! A preconditioner is a method around a method.
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thalweg_core::{Iterate, Layered, Layout, Method, MethodError, Objective, Problem, Progress, Real};
 use thalweg_linalg::vector;
-use thalweg_optim::kill;
+use thalweg_optim::zero_masked;
 
+use crate::backend::BackendState;
 use crate::layer::{Layers, Seen};
-use crate::{Backend, BackendState, Rescale};
+use crate::{Backend, Rescale};
 
 /// What a method keeps of the layers' statistics and does with it to their gradients.
 pub(crate) trait Curvature<T: Real>: Sync {
@@ -81,8 +84,8 @@ impl<P: Layered + ?Sized, C: Curvature<P::Scalar>> Objective for Preconditioned<
         self.problem.layout()
     }
 
-    fn alive(&self) -> Option<&[bool]> {
-        self.problem.alive()
+    fn mask(&self) -> Option<&[bool]> {
+        self.problem.mask()
     }
 
     fn start(&mut self) -> Result<Vec<P::Scalar>, MethodError> {
@@ -105,9 +108,9 @@ impl<P: Layered + ?Sized, C: Curvature<P::Scalar>> Objective for Preconditioned<
         for block in problem.layout().blocks().iter().filter(|b| b.frozen) {
             grad[block.range()].fill(Real::ZERO);
         }
-        kill(grad, problem.alive());
+        zero_masked(grad, problem.mask());
         self.grad_max = vector::max_abs(grad);
-        layers.precondition(*method, grad, problem.alive(), self.lr);
+        layers.precondition(*method, grad, problem.mask(), self.lr);
         Ok(value)
     }
 }

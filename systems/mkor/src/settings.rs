@@ -1,3 +1,5 @@
+//! Settings that several preconditioners share.
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -4,12 +4,14 @@
 
 use rayon::prelude::*;
 use thalweg_core::{BoxError, Run, Seed, Stop};
-use thalweg_relax::{JointModel, Policy, Sequence, Shift, Shifted, Steer};
+use thalweg_relax::learner::JointModel;
+use thalweg_relax::sequence::{Shift, Shifted};
+use thalweg_relax::{Policy, Sequence, TunedSolver};
 
 fn total(policy: Policy, (shift, side, steps): (Shift, usize, u64), seed: u64) -> Result<f64, BoxError> {
     let mut sequence = Shifted::new(shift, side, steps, Seed(seed))?;
-    let (steer, steps) = (Steer { policy, ..Steer::default() }, sequence.steps());
-    Ok(Run::new(&steer, &mut sequence).seed(Seed(seed)).stop(Stop::Steps(steps)).run()?.evaluations as f64)
+    let (tuned, steps) = (TunedSolver { policy, ..TunedSolver::default() }, sequence.steps());
+    Ok(Run::new(&tuned, &mut sequence).seed(Seed(seed)).stop(Stop::Steps(steps)).run()?.evaluations as f64)
 }
 
 fn main() -> Result<(), BoxError> {

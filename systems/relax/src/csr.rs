@@ -2,7 +2,8 @@ use std::ops::Range;
 
 use thalweg_linalg::sparse::Csr as Rows;
 
-use crate::{Diagonal, Matrix, Order, RelaxError};
+use crate::matrix::{Diagonal, Order};
+use crate::{Matrix, RelaxError};
 
 /// A sparse matrix, row by row, with a positive diagonal; nothing is assumed of its symmetry.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,10 +2,10 @@
 //!
 //! A simulation solves thousands of related systems A_t x = b_t. The best relaxation factor ω of SOR, or
 //! of the SSOR preconditioner of conjugate gradients, differs from system to system and is dear to
-//! compute; a [`Pilot`] chooses it and learns from nothing but the iterations that each solve took.
+//! compute; a [`Learner`] chooses it and learns from nothing but the iterations that each solve took.
 //! Tsallis-INF competes with the best fixed ω, ChebCB with the best ω for every instance, the joint
-//! model (the default) lets neighbouring ω and contexts teach each other, Young's pilot knows the
-//! theory of consistently ordered matrices. The same pilots choose from any finite list of settings
+//! model (the default) lets neighbouring ω and contexts teach each other, Young's rule knows the
+//! theory of consistently ordered matrices. The same learners choose from any finite list of settings
 //! with any cost.
 //!
 //! M. Khodak, E. Chow, M.-F. Balcan, A. Talwalkar, *Learning to Relax: Setting Solver Parameters Across a
@@ -13,52 +13,57 @@
 //!
 //! ```
 //! use thalweg_core::Seed;
-//! use thalweg_relax::{Interval, Method, Pilot, Policy, Solver, Stencil, omega_grid};
+//! use thalweg_relax::{Interval, Scheme, Learner, Policy, Solver, Stencil};
+//! use thalweg_relax::learner::omega_grid;
 //!
 //! let laplacian = Stencil::laplacian(10, 10)?;
-//! let mut pilot = Pilot::new(&Policy::default(), &omega_grid(1.0, 1.95, 20), Interval::new(0.0, 1.0), Seed(1))?;
+//! let mut learner = Learner::new(&Policy::default(), &omega_grid(1.0, 1.95, 20), Interval::new(0.0, 1.0), Seed(1))?;
 //! let (mut first, mut last) = (0, 0);
 //! for t in 0..200 {
 //!     let shift = (t as f64 * 0.618).fract(); // what is known of the system beforehand
-//!     let choice = pilot.choose(shift);
-//!     let solver = Solver { method: Method::Sor, omega: choice.omega, ..Solver::default() };
+//!     let choice = learner.choose(shift);
+//!     let solver = Solver { method: Scheme::Sor, omega: choice.omega, ..Solver::default() };
 //!     let (_x, solved) = solver.solve(&laplacian.shifted(shift)?, &[1.0; 100])?;
-//!     pilot.feedback(&choice, solved.cost());
+//!     learner.feedback(&choice, solved.cost());
 //!     *if t < 100 { &mut first } else { &mut last } += solved.iterations;
 //! }
 //! assert!(last < first);
 //! # Ok::<(), thalweg_relax::RelaxError>(())
 //! ```
 //!
-//! [`Steer`] does the same for a whole [`Sequence`] under `thalweg_core::Run`, with checkpoints and logs.
+//! [`TunedSolver`] does the same for a whole [`Sequence`] under `thalweg_core::Run`, with checkpoints and logs.
 //!
-//! **Where to read:** `matrix` what solvers need, `stencil` and `csr` the kernels, `solver` SOR and
-//! conjugate gradients, `pilot` the learners, `oracle` the yardsticks, `bounds` the analysis.
+//! **Algorithm.** For t = 1, 2, …: the learner sees the context c_t and plays an arm i_t (an ω); the solver takes
+//! k_t iterations; the learner is told k_t. Tsallis-INF draws from p_i ∝ (η_t (L̂_i − x))⁻² with L̂ the
+//! importance-weighted sums of costs; ChebCB regresses the cost of each arm on T₀(c) … T_m(c) and plays by inverse
+//! gaps; the joint model regresses the logarithm of the cost on the products Tᵢ(c) Tⱼ(ω) by one ridge regression and
+//! plays the ω of the smallest optimistic prediction (LinUCB).
+//!
+//! **When not:** for a single system, or systems whose best ω is known (consistently ordered matrices of known
+//! spectral radius: [`theory::optimal_omega`]); where setting up a multigrid or an incomplete factorisation pays.
+//!
+//! **Where to read:** [`method`] the loop over a sequence, [`learner`] the learners, [`solver`] SOR and conjugate
+//! gradients, [`matrix`] what solvers need, [`oracle`] the yardsticks, [`bounds`] the analysis.
 #![forbid(unsafe_code)]
 
-mod bounds;
+pub mod bounds;
 mod csr;
 mod error;
 mod kernel;
-mod matrix;
-mod oracle;
-mod pilot;
-mod sequence;
-mod solver;
-mod steer;
+pub mod learner;
+pub mod matrix;
+pub mod method;
+pub mod oracle;
+pub mod sequence;
+pub mod solver;
 mod stencil;
 pub mod theory;
 
-pub use bounds::Surrogates;
 pub use csr::Csr;
 pub use error::RelaxError;
-pub use matrix::{Diagonal, Matrix, Order};
-pub use oracle::{Best, Comparison, compare, costs, golden_section, instance_optimal};
-pub use pilot::{
-    Axis, Binned, ChebCb, Choice, Interval, Joint, JointModel, Pilot, Policy, Tsallis, Young,
-    inverse_gap_weighting, least_squares, log_grid, omega_grid, tsallis_probabilities,
-};
-pub use sequence::{Heat, Sequence, Shift, Shifted, Systems};
-pub use solver::{Method, Reason, Solved, Solver, Workspace};
-pub use steer::{Arm, Cost, Steer, Steering, Taken, arms};
+pub use learner::{Decision, Interval, Learner, Policy};
+pub use matrix::Matrix;
+pub use method::TunedSolver;
+pub use sequence::Sequence;
+pub use solver::{Scheme, Solver};
 pub use stencil::Stencil;

@@ -1,3 +1,5 @@
+//! What solvers need of a matrix.
+
 use crate::RelaxError;
 
 /// The direction of a sweep, and the triangle that it solves with.

@@ -3,13 +3,14 @@
 use rayon::prelude::*;
 use thalweg_core::MethodError;
 
-use crate::{Arm, Method, RelaxError, Sequence, Steer};
+use crate::method::Arm;
+use crate::{RelaxError, Scheme, Sequence, TunedSolver};
 
 /// The best setting of one system.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Best {
     /// Its method.
-    pub method: Method,
+    pub method: Scheme,
     /// Its ω.
     pub omega: f64,
     /// Its iterations.
@@ -17,51 +18,55 @@ pub struct Best {
 }
 
 /// What every arm takes on one system, `[arms]`.
-pub fn costs<P: Sequence + ?Sized>(sequence: &P, steer: &Steer) -> Result<Vec<f64>, RelaxError> {
-    let cost = |arm: &Arm| Ok(sequence.try_out(&steer.solver(*arm))?.cost());
-    steer.arms.par_iter().map(cost).collect()
+pub fn costs<P: Sequence + ?Sized>(sequence: &P, tuned: &TunedSolver) -> Result<Vec<f64>, RelaxError> {
+    let cost = |arm: &Arm| Ok(sequence.try_out(&tuned.solver(*arm))?.cost());
+    tuned.arms.par_iter().map(cost).collect()
 }
 
 /// The best ω for the system at hand: Young's where the matrix is consistently ordered and the method
 /// is SOR; else the best arm, and golden sections between its neighbours.
-pub fn instance_optimal<P: Sequence + ?Sized>(sequence: &P, steer: &Steer) -> Result<Best, RelaxError> {
-    match young(sequence, steer)? {
+pub fn instance_optimal<P: Sequence + ?Sized>(sequence: &P, tuned: &TunedSolver) -> Result<Best, RelaxError> {
+    match young(sequence, tuned)? {
         Some(best) => Ok(best),
-        None => refine(sequence, steer, &costs(sequence, steer)?),
+        None => refine(sequence, tuned, &costs(sequence, tuned)?),
     }
 }
 
-fn young<P: Sequence + ?Sized>(sequence: &P, steer: &Steer) -> Result<Option<Best>, RelaxError> {
-    let sor = steer.arms.iter().all(|a| a.method.is_sor());
+fn young<P: Sequence + ?Sized>(sequence: &P, tuned: &TunedSolver) -> Result<Option<Best>, RelaxError> {
+    let sor = tuned.arms.iter().all(|a| a.method.is_sor());
     let Some(omega) = sequence.optimal_omega().filter(|_| sor) else { return Ok(None) };
-    let arm = Arm { method: steer.arms[0].method, omega };
-    let cost = sequence.try_out(&steer.solver(arm))?.cost();
+    let arm = Arm { method: tuned.arms[0].method, omega };
+    let cost = sequence.try_out(&tuned.solver(arm))?.cost();
     Ok(Some(Best { method: arm.method, omega, cost }))
 }
 
 /// Golden sections around the cheapest arm.
-fn refine<P: Sequence + ?Sized>(sequence: &P, steer: &Steer, costs: &[f64]) -> Result<Best, RelaxError> {
+fn refine<P: Sequence + ?Sized>(
+    sequence: &P,
+    tuned: &TunedSolver,
+    costs: &[f64],
+) -> Result<Best, RelaxError> {
     let best = (0..costs.len()).min_by(|&a, &b| costs[a].total_cmp(&costs[b])).unwrap_or(0);
-    let Arm { method, omega } = steer.arms[best];
+    let Arm { method, omega } = tuned.arms[best];
     let mut best = Best { method, omega, cost: costs[best] };
     if !method.relaxes() {
         return Ok(best);
     }
     // All arms as cheap as the best, and the neighbours that enclose them.
     let flat = || {
-        steer
+        tuned
             .arms
             .iter()
             .zip(costs)
             .filter(|(a, c)| a.method == method && **c == best.cost)
             .map(|f| f.0.omega)
     };
-    let others = || steer.arms.iter().filter(|a| a.method == method).map(|a| a.omega);
+    let others = || tuned.arms.iter().filter(|a| a.method == method).map(|a| a.omega);
     let (first, last) = (flat().fold(2.0, f64::min), flat().fold(0.0, f64::max));
     let low = others().filter(|o| *o < first).fold(first, |l, o| if l == first { o } else { l.max(o) });
     let high = others().filter(|o| *o > last).fold(last, |h, o| if h == last { o } else { h.min(o) });
     let cost =
-        |omega: f64| Ok::<_, RelaxError>(sequence.try_out(&steer.solver(Arm { method, omega }))?.cost());
+        |omega: f64| Ok::<_, RelaxError>(sequence.try_out(&tuned.solver(Arm { method, omega }))?.cost());
     let (omega, least) = golden_section((low, high), 0.01, cost)?;
     if least < best.cost {
         best = Best { omega, cost: least, ..best };
@@ -139,26 +144,26 @@ impl Comparison {
 /// before each step.
 pub fn compare<P: Sequence + ?Sized>(
     sequence: &mut P,
-    steer: &Steer,
+    tuned: &TunedSolver,
     mut go_on: impl FnMut(u64) -> bool,
 ) -> Result<Comparison, MethodError> {
-    let mut all = Comparison { fixed: vec![0; steer.arms.len()], ..Comparison::default() };
+    let mut all = Comparison { fixed: vec![0; tuned.arms.len()], ..Comparison::default() };
     for t in 0..sequence.steps() {
         if !go_on(t) {
             break;
         }
         sequence.begin_step(t)?;
-        let costs = costs(sequence, steer)?;
-        let best = match young(sequence, steer)? {
+        let costs = costs(sequence, tuned)?;
+        let best = match young(sequence, tuned)? {
             Some(best) => best,
-            None => refine(sequence, steer, &costs)?,
+            None => refine(sequence, tuned, &costs)?,
         };
         all.fixed.iter_mut().zip(&costs).for_each(|(sum, c)| *sum += *c as u64);
         all.oracle += best.cost as u64;
         all.omegas.push(best.omega);
         all.optimal.push(best.cost);
         all.costs.push(costs);
-        sequence.solve(&steer.solver(Arm { method: best.method, omega: best.omega }))?;
+        sequence.solve(&tuned.solver(Arm { method: best.method, omega: best.omega }))?;
         sequence.end_step()?;
     }
     Ok(all)

@@ -1,14 +1,17 @@
+//! SOR, SSOR and conjugate gradients preconditioned by it.
+
 use serde::{Deserialize, Serialize};
 use thalweg_core::Invalid;
 use thalweg_linalg::vector::{combine, dot_interleaved as dot};
 
 use crate::kernel::{descend, descend_split};
-use crate::{Diagonal, Matrix, Order, RelaxError};
+use crate::matrix::{Diagonal, Order};
+use crate::{Matrix, RelaxError};
 
 /// An iterative method for one linear system.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Method {
+pub enum Scheme {
     /// Successive over-relaxation, forward sweeps. Stops at ‖r‖ < tol ‖r₀‖.
     #[default]
     Sor,
@@ -27,7 +30,7 @@ pub enum Method {
     Cg,
 }
 
-impl Method {
+impl Scheme {
     /// All methods.
     pub const ALL: [Self; 7] =
         [Self::Sor, Self::SorBackward, Self::Ssor, Self::SsorCg, Self::SsorCgPlain, Self::JacobiCg, Self::Cg];
@@ -75,13 +78,13 @@ impl Method {
     }
 }
 
-impl std::fmt::Display for Method {
+impl std::fmt::Display for Scheme {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
     }
 }
 
-impl std::str::FromStr for Method {
+impl std::str::FromStr for Scheme {
     type Err = Invalid;
 
     fn from_str(name: &str) -> Result<Self, Invalid> {
@@ -119,13 +122,17 @@ pub struct Solved {
     /// form measures it only where it may be small enough, and estimates the rest.
     pub residuals: Vec<f64>,
     /// The most iterations that were allowed.
-    pub cap: usize,
+    pub max_iterations: usize,
 }
 
 impl Solved {
-    /// What a pilot learns from: the iterations, at least 1; a solve that failed costs its cap.
+    /// What a learner learns from: the iterations, at least 1; a solve that failed costs the limit.
     pub fn cost(&self) -> f64 {
-        if self.reason == Reason::Converged { self.iterations.max(1) as f64 } else { self.cap as f64 }
+        if self.reason == Reason::Converged {
+            self.iterations.max(1) as f64
+        } else {
+            self.max_iterations as f64
+        }
     }
 
     /// Geometric mean of the factors by which the last half of the iterations reduced the residual;
@@ -161,18 +168,18 @@ impl Workspace {
 #[serde(default, deny_unknown_fields)]
 pub struct Solver {
     /// The method.
-    pub method: Method,
+    pub method: Scheme,
     /// Relaxation factor ω ∈ (0, 2).
     pub omega: f64,
     /// Relative tolerance.
     pub tol: f64,
     /// Iterations at most.
-    pub cap: usize,
+    pub max_iterations: usize,
 }
 
 impl Default for Solver {
     fn default() -> Self {
-        Self { method: Method::Sor, omega: 1.0, tol: 1e-8, cap: 10_000 }
+        Self { method: Scheme::Sor, omega: 1.0, tol: 1e-8, max_iterations: 10_000 }
     }
 }
 
@@ -182,7 +189,7 @@ impl Solver {
         let omega = !self.method.relaxes() || (self.omega > 0.0 && self.omega < 2.0);
         Invalid::check(omega, "omega", self.omega, "a number in (0, 2); outside it relaxation diverges")?;
         Invalid::in_open("tol", self.tol, 0.0, 1.0)?;
-        Invalid::check(self.cap > 0, "cap", self.cap, "at least 1 iteration")
+        Invalid::check(self.max_iterations > 0, "max_iterations", self.max_iterations, "at least 1 iteration")
     }
 
     /// Solves A x = b from x = 0, all in the natural order.
@@ -219,11 +226,11 @@ impl Solver {
                 iterations: 0,
                 reason: Reason::Converged,
                 residuals: vec![0.0],
-                cap: self.cap,
+                max_iterations: self.max_iterations,
             });
         }
         Ok(match self.method {
-            Method::SsorCg => self.eisenstat(a, b, x, work, norm),
+            Scheme::SsorCg => self.eisenstat(a, b, x, work, norm),
             _ => self.conjugate_gradients(a, b, x, work, norm),
         })
     }
@@ -235,8 +242,8 @@ impl Solver {
         while watch.goes_on() {
             let mut sweep = |order| a.sweep(order, self.omega, b, x, &mut work.r);
             let norm = match self.method {
-                Method::SorBackward => sweep(Order::Backward),
-                Method::Ssor => {
+                Scheme::SorBackward => sweep(Order::Backward),
+                Scheme::Ssor => {
                     sweep(Order::Forward);
                     sweep(Order::Backward)
                 }
@@ -262,13 +269,13 @@ impl Solver {
         let mut rho = 1.0;
         while watch.goes_on() {
             let z: &[f64] = match (self.method, a.diagonal()) {
-                (Method::SsorCgPlain, diagonal) => {
+                (Scheme::SsorCgPlain, diagonal) => {
                     a.solve_triangle(Order::Backward, self.omega, r, s);
                     scale(diagonal, s);
                     a.solve_triangle(Order::Forward, self.omega, s, z);
                     z
                 }
-                (Method::JacobiCg, Diagonal::Entries(d)) => {
+                (Scheme::JacobiCg, Diagonal::Entries(d)) => {
                     z.iter_mut().zip(r.iter().zip(d)).for_each(|(z, (r, d))| *z = r / d);
                     z
                 }
@@ -360,7 +367,7 @@ struct Watch {
     /// Whether the residual must be below the target, not at it.
     strict: bool,
     indefinite: bool,
-    cap: usize,
+    max_iterations: usize,
 }
 
 impl Watch {
@@ -368,7 +375,13 @@ impl Watch {
     const GROWTH: f64 = 1e4;
 
     fn new(solver: &Solver, first: f64) -> Self {
-        Self { residuals: vec![first], target: 0.0, strict: false, indefinite: false, cap: solver.cap }
+        Self {
+            residuals: vec![first],
+            target: 0.0,
+            strict: false,
+            indefinite: false,
+            max_iterations: solver.max_iterations,
+        }
     }
 
     fn iterations(&self) -> usize {
@@ -387,7 +400,7 @@ impl Watch {
             () if norm.is_nan() || norm > Self::GROWTH * self.residuals[0].max(target) => {
                 Some(Reason::Diverged)
             }
-            () if self.iterations() >= self.cap => Some(Reason::Cap),
+            () if self.iterations() >= self.max_iterations => Some(Reason::Cap),
             () => None,
         }
     }
@@ -398,7 +411,12 @@ impl Watch {
 
     fn solved(self) -> Solved {
         let reason = self.reason().unwrap_or(Reason::Cap);
-        Solved { iterations: self.iterations(), reason, residuals: self.residuals, cap: self.cap }
+        Solved {
+            iterations: self.iterations(),
+            reason,
+            residuals: self.residuals,
+            max_iterations: self.max_iterations,
+        }
     }
 }
 

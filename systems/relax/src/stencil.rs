@@ -3,7 +3,8 @@ use std::sync::Arc;
 use thalweg_core::Invalid;
 use thalweg_linalg::vector::{LANES, accumulate, wide};
 
-use crate::{Csr, Diagonal, Matrix, Order, RelaxError};
+use crate::matrix::{Diagonal, Order};
+use crate::{Csr, Matrix, RelaxError};
 
 /// The 5-point or 7-point operator with constant coefficients on a box of grid points, 0 outside:
 /// `(A u) = centre · u − Σ coupling · (the two neighbours along each axis)`.

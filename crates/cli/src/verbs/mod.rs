@@ -1,5 +1,6 @@
 //! One file per verb: parse, call the task, print, say how it ended.
 
+pub mod bilevel;
 pub mod dag;
 pub mod evaluate;
 pub mod linsolve;

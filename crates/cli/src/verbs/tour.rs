@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 use thalweg::plot::Report;
 use thalweg::tasks::folder::{REPORT, SUMMARY};
-use thalweg::tasks::{Finding, Folder, Host, Opening, TaskError, dag, linsolve, prune, train};
+use thalweg::tasks::{Finding, Folder, Host, Opening, TaskError, bilevel, dag, linsolve, prune, train};
 
 use crate::args::Common;
 use crate::exit::Status;
@@ -37,6 +37,7 @@ const STOPS: &[Stop] = &[
     ("mfac", prune::tour::mfac),
     ("topo", dag::tour::topo),
     ("relax", linsolve::tour::heat),
+    ("bilevel", bilevel::tour::cleaning),
 ];
 
 impl Tour {

@@ -54,8 +54,12 @@ fn every_type_in_both_byte_orders() {
         vec![0x3c00, 0xc000, 1, 0x2e66],
         Elements::Singles(vec![1.0, -2.0, 2f32.powi(-24), 0.099_975_586])
     );
-    let units = |text: &str| -> Vec<u32> { text.chars().map(u32::from).collect() };
-    both!("U3", u32, units("caté\0\0"), Elements::Words(vec!["cat".into(), "é".into()]));
+    let units = |bytes: fn(u32) -> [u8; 4]| -> Vec<u8> {
+        "caté\0\0".chars().flat_map(|c| bytes(c.into())).collect()
+    };
+    let words = Elements::Words(vec!["cat".into(), "é".into()]);
+    assert_eq!(elements("<U3", 2, &units(u32::to_le_bytes)), words);
+    assert_eq!(elements(">U3", 2, &units(u32::to_be_bytes)), words);
     assert_eq!(elements("|S3", 2, b"catab\0"), Elements::Words(vec!["cat".into(), "ab".into()]));
 }
 

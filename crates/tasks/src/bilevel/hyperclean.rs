@@ -1,100 +1,86 @@
-//! `thalweg bilevel hyperclean`: which training labels to trust, learned from a few clean ones.
+//! Which training labels to trust, learned from a few clean ones.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use thalweg::bilevel::tasks::classify::Examples;
-use thalweg::bilevel::tasks::cleaning::{Cleaning, corrupt, f1};
-use thalweg::bilevel::{Batch, Bilevel, Grad, Oracle, Solution, lower};
-use thalweg::core::Seed;
-use thalweg::data::{Dataset, Part, Source, digits, read_split};
-use thalweg::plot::{Figure, Report, Table};
+use thalweg_bilevel::penalty::lower;
+use thalweg_bilevel::tasks::classify::Examples;
+use thalweg_bilevel::tasks::cleaning::{Cleaning, corrupt, f1};
+use thalweg_bilevel::{Batch, Bilevel, Grad, Oracle, Solution};
+use thalweg_core::{Seed, StopReason};
+use thalweg_data::{Dataset, Part, Source, digits, read_split};
+use thalweg_plot::{Figure, Report, Table};
 
-use super::job::{Job, Place, Seen, algorithm};
-use super::regularisation::precise;
+use super::job::{Job, Trace, algorithm};
+use super::regularization::precise;
 use super::{DIGITS_WHITE, classes, inputs};
-use crate::config::{Common, Time};
-use crate::output;
-
-#[derive(Args)]
-#[command(after_help = "Examples:
-  thalweg bilevel hyperclean
-  thalweg bilevel hyperclean --corrupt 0.3 --method pbo-double --out clean/ --json
-  thalweg bilevel hyperclean --data t10k-images-idx3-ubyte.gz --split split.csv.gz --json
-
-Each training example has a weight; a classifier is trained on the weighted examples, and the weights are chosen so
-that it does well on the validation part. The split's CSV has the columns index, part (train, val, test),
-clean_label, given_label. Without a split: the embedded digits, some training labels replaced by wrong ones.")]
-pub struct Hyperclean {
-    #[command(flatten)]
-    settings: Settings,
-    #[command(flatten)]
-    place: Place,
-    #[command(flatten)]
-    common: Common,
-}
+use crate::error::bail;
+use crate::folder::REPORT;
+use crate::{Folder, Host, Result};
 
 /// What decides the result.
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-struct Settings {
+pub struct Settings {
     /// Images: a file or folder as of `train --data` [default: digits]
     #[arg(long)]
-    data: Option<String>,
+    pub data: Option<String>,
     /// CSV that divides them and has the labels
     #[arg(long, value_name = "FILE", conflicts_with = "corrupt")]
-    split: Option<PathBuf>,
+    pub split: Option<PathBuf>,
     /// Share of the training labels to replace by wrong ones [default: 0.5]
     #[arg(long, value_name = "P")]
-    corrupt: Option<f64>,
+    pub corrupt: Option<f64>,
     /// Weight C of C‖y‖² in the classifier's training [default: 0.001]
-    #[arg(long, value_name = "C", allow_negative_numbers = true)]
-    reg: Option<f64>,
+    #[arg(long, alias = "reg", value_name = "C", allow_negative_numbers = true)]
+    #[serde(alias = "reg")]
+    pub ridge: Option<f64>,
     /// Hidden units of the classifier; 0 for a linear one [default: 0]
     #[arg(long, value_name = "N")]
-    hidden: Option<usize>,
+    pub hidden: Option<usize>,
     /// Put a third of the validation part aside and keep the weights that do best on it
     #[arg(long, num_args = 0, default_missing_value = "true")]
-    hold_out: Option<bool>,
+    pub hold_out: Option<bool>,
     /// pbo, pbo-double, pbo-single, f2sa, pbgd, g-pbgd, bome, aid, stocbio, soba, saba, amigo, implicit [default:
     /// pbo-double]
     #[arg(long)]
-    method: Option<String>,
-    /// A field of the method
-    #[arg(long, value_name = "FIELD=VALUE")]
-    set: Option<Vec<String>>,
+    pub method: Option<String>,
+    /// Fields of the method.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<String>,
     /// Steps [default: 50; 20000 of sampled single-loop methods]
     #[arg(long, value_name = "N")]
-    steps: Option<u64>,
-    /// Stop after this time, e.g. 30s, 5m
-    #[arg(long)]
-    time: Option<Time>,
+    pub steps: Option<u64>,
     /// Seed of corruption, hidden weights and batches [default: 0]
     #[arg(long)]
-    seed: Option<u64>,
+    pub seed: Option<u64>,
 }
 
 /// A cleaning problem with what only the judge may know.
-pub struct Task {
+pub struct Judged {
+    /// The problem.
     pub problem: Cleaning,
     /// True classes of the training examples.
     clean: Vec<u32>,
     test: Examples,
 }
 
-impl Task {
+impl Judged {
     fn new(parts: [(Examples, Vec<u32>); 3], classes: usize, ridge: f64) -> Result<Self> {
         let [(train, clean), (val, _), (test, _)] = parts;
         Ok(Self { problem: Cleaning::new(train, val, classes, ridge)?, clean, test })
     }
 
     /// Images, a file or folder or `digits`, with a split.
+    ///
+    /// # Errors
+    /// Files that cannot be read or do not belong together.
     pub fn of_split(data: &str, split: &Path, ridge: f64) -> Result<Self> {
-        let loaded = thalweg::data::load(data, &thalweg::data::Options::default())?;
+        let loaded = thalweg_data::load(data, &thalweg_data::Options::default())?;
         let Source::Examples { train, test } = loaded.source else {
             bail!("{data} is text; hyper-cleaning needs examples with classes")
         };
@@ -121,6 +107,9 @@ impl Task {
     }
 
     /// The embedded digits: a fifth of the training images for validation, wrong labels among the others.
+    ///
+    /// # Errors
+    /// None but defects.
     pub fn of_digits(corrupted: f64, ridge: f64, seed: Seed) -> Result<Self> {
         let (train, test) = digits();
         let cut = train.len() * 4 / 5;
@@ -133,16 +122,21 @@ impl Task {
         Self::new([part(&train, &given)?, clean(&val)?, clean(&test)?], 10, ridge)
     }
 
+    /// Share of right classes on the test part.
     pub fn test_accuracy(&self, y: &[f64]) -> f64 {
         self.problem.classifier().accuracy(y, &self.test)
     }
 
+    /// F1 of kept = rightly labelled.
     pub fn f1(&self, x: &[f64]) -> f64 {
         f1(x, self.problem.train().classes(), &self.clean)
     }
 
     /// Test accuracies of training on: the given labels, the validation part, both, the rightly labelled examples
     /// with the validation part.
+    ///
+    /// # Errors
+    /// None but defects.
     pub fn baselines(&self) -> Result<[f64; 4]> {
         let (train, val) = (self.problem.train(), self.problem.val());
         let right: Vec<usize> = (0..train.len()).filter(|&i| train.classes()[i] == self.clean[i]).collect();
@@ -167,6 +161,9 @@ impl Task {
     }
 
     /// A whole run: what was seen on the way, and the solution: the last one, or the best on what was held out.
+    ///
+    /// # Errors
+    /// What the run fails with.
     pub fn solve(&self, mut job: Job<'_>, name: &str, set: &[String]) -> Result<Solved> {
         let n = self.problem.dims().0 as f64;
         let algorithm = algorithm(name, set, &usual(name, n))?;
@@ -181,20 +178,28 @@ impl Task {
             Ok((numbers, ControlFlow::Continue(())))
         };
         let mut oracle = Oracle::new(&self.problem)?;
-        let outcome = job.run(&algorithm, &mut oracle, "hyperclean", &mut watch)?;
+        let outcome = job.run(&algorithm, &mut oracle, &mut watch)?;
         let seen = job.seen;
         let solution = best.map_or(outcome.solution, |b| b.1);
         let seconds = seen.last().map_or(outcome.elapsed.as_secs_f64(), |s| s.seconds);
-        Ok(Solved { solution, seen, calls: oracle.calls().total(), steps: outcome.steps, seconds })
+        let (calls, steps) = (oracle.calls().total(), outcome.steps);
+        Ok(Solved { solution, seen, calls, steps, stopped_because: outcome.stopped_because, seconds })
     }
 }
 
 /// What came of it.
 pub struct Solved {
+    /// The solution.
     pub solution: Solution,
-    pub seen: Vec<Seen>,
+    /// What was seen on the way.
+    pub seen: Vec<Trace>,
+    /// Gradients of both levels.
     pub calls: u64,
+    /// Steps made.
     pub steps: u64,
+    /// Why they ended.
+    pub stopped_because: StopReason,
+    /// Time of the method.
     pub seconds: f64,
 }
 
@@ -225,103 +230,151 @@ fn usual(method: &str, n: f64) -> Vec<(&'static str, Value)> {
     }
 }
 
-impl Hyperclean {
-    pub fn run(self) -> Result<()> {
-        self.common.start()?;
-        let settings = self.place.settings(&self.settings)?;
-        let seed = settings.seed.unwrap_or(0);
-        let ridge = settings.reg.unwrap_or(1e-3);
-        let corrupted = settings.corrupt.unwrap_or(0.5);
+/// What is said of a cleaning.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// Method.
+    pub method: String,
+    /// Share of right classes on the test part.
+    pub test_accuracy: f64,
+    /// F1 of kept = rightly labelled.
+    pub f1: f64,
+    /// Loss on the validation part.
+    pub upper: f64,
+    /// g(x, y) − min g(x, ·).
+    pub lower_gap: f64,
+    /// Examples with a weight above ½.
+    pub kept: usize,
+    /// Training examples.
+    pub examples: usize,
+    /// Gradients of both levels.
+    pub gradient_calls: u64,
+    /// Steps made.
+    pub steps: u64,
+    /// Time of the method.
+    pub seconds: f64,
+}
+
+/// What [`hyperclean`] gives back.
+pub struct Cleaned {
+    /// What is said of it.
+    pub summary: Summary,
+    /// Weights of the training examples before the sigmoid, kept where > 0.
+    pub x: Vec<f64>,
+    /// The problem and its judge.
+    pub judged: Judged,
+}
+
+/// The weights' file.
+const PRODUCT: &str = "weights.csv";
+
+/// Finds out which training labels are wrong. Each training example has a weight; a classifier is trained on the
+/// weighted examples, and the weights are chosen so that it does well on the validation part.
+///
+/// # Errors
+/// Data that cannot be read, settings that do not fit, an interruption.
+pub fn hyperclean(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Result<Cleaned> {
+    let seed = settings.seed.unwrap_or(0);
+    let hidden = settings.hidden.unwrap_or(0);
+    let judged = settings.judged(seed, hidden)?;
+    let name = settings.method.as_deref().unwrap_or("pbo-double");
+    let few = precise(name) || matches!(name, "pbo-double" | "aid" | "f2sa");
+    let steps = settings.steps.unwrap_or(if few { 50 } else { 20_000 });
+    if let Some(folder) = folder {
+        folder.begin(settings, &[PRODUCT])?;
+    }
+    let job = Job {
+        folder,
+        configuration: serde_json::to_value(settings)?,
+        spacing: if few { 1.0 } else { 1.1 },
+        ..Job::plain(steps, seed, host.clone())
+    };
+    let Solved { solution, seen, calls, steps, stopped_because, seconds } =
+        judged.solve(job, name, &settings.set)?;
+
+    let problem = &judged.problem;
+    let mut judge = Oracle::new(problem)?;
+    let mut z = solution.z.clone();
+    let tolerance = if hidden > 0 { 1e-4 } else { 1e-7 };
+    let least = lower(&mut judge, &solution.x, &mut z, tolerance)?;
+    let summary = Summary {
+        method: name.into(),
+        test_accuracy: judged.test_accuracy(&solution.y),
+        f1: judged.f1(&solution.x),
+        upper: problem.classifier().loss(&solution.y, problem.val()),
+        lower_gap: judge.lower(&solution.x, &solution.y, Batch::Full, Grad::NONE)? - least,
+        kept: solution.x.iter().filter(|x| **x > 0.0).count(),
+        examples: solution.x.len(),
+        gradient_calls: calls,
+        steps,
+        seconds,
+    };
+    if let Some(folder) = folder {
+        let rows = solution.x.iter().enumerate().map(|(i, x)| format!("{i},{x}\n")).collect::<String>();
+        folder.write(PRODUCT, format!("example,x\n{rows}").as_bytes())?;
+        let mut report = Report::new("Data hyper-cleaning");
+        let section = report.section(format!("Method {name}"));
+        section.text(&format!(
+            "Test accuracy {} and F1 {} of kept = clean after {steps} steps.",
+            summary.test_accuracy, summary.f1
+        ));
+        for (file, picture) in [("curves.svg", curves(&seen)), ("weights.svg", judged.histogram(&solution.x))]
+        {
+            picture.save(&folder.file(file))?;
+            section.figure(&picture, "");
+        }
+        report.save(&folder.file(REPORT))?;
+        folder.end(&summary, Some(stopped_because))?;
+    }
+    Ok(Cleaned { summary, x: solution.x, judged })
+}
+
+impl Settings {
+    /// The problem that is asked for.
+    fn judged(&self, seed: u64, hidden: usize) -> Result<Judged> {
+        let ridge = self.ridge.unwrap_or(1e-3);
+        let corrupted = self.corrupt.unwrap_or(0.5);
         if !(0.0..1.0).contains(&corrupted) {
             bail!("corrupt = {corrupted} is not allowed; use a number in [0, 1)");
         }
-        let data = settings.data.as_deref().unwrap_or("digits");
-        let mut task = match &settings.split {
-            None if data == "digits" => Task::of_digits(corrupted, ridge, Seed(seed))?,
-            None => bail!("--data {data} needs --split with a CSV of index, part, clean_label, given_label"),
-            Some(split) => Task::of_split(data, split, ridge)?,
+        let data = self.data.as_deref().unwrap_or("digits");
+        let mut judged = match &self.split {
+            None if data == "digits" => Judged::of_digits(corrupted, ridge, Seed(seed))?,
+            None => bail!("`data` {data} needs `split`: a CSV of index, part, clean_label, given_label"),
+            Some(split) => Judged::of_split(data, split, ridge)?,
         };
-        let hidden = settings.hidden.unwrap_or(0);
-        task.problem = task.problem.hidden(hidden, Seed(seed));
-        if settings.hold_out == Some(true) {
-            task.problem = task.problem.hold_out();
+        judged.problem = judged.problem.hidden(hidden, Seed(seed));
+        if self.hold_out == Some(true) {
+            judged.problem = judged.problem.hold_out();
         }
-        self.place.prepare(&settings)?;
+        Ok(judged)
+    }
+}
 
-        let name = settings.method.as_deref().unwrap_or("pbo-double");
-        let few = precise(name) || matches!(name, "pbo-double" | "aid" | "f2sa");
-        let steps = settings.steps.unwrap_or(if few { 50 } else { 20_000 });
-        let job = Job {
-            time: settings.time,
-            folder: self.place.folder(),
-            resume: self.place.resumes(),
-            configuration: serde_json::to_value(&settings)?,
-            spacing: if few { 1.0 } else { 1.1 },
-            ..Job::plain(steps, seed, &self.common)
-        };
-        let Solved { solution, seen, calls, steps, seconds } =
-            task.solve(job, name, settings.set.as_deref().unwrap_or_default())?;
-
-        let problem = &task.problem;
-        let mut judge = Oracle::new(problem)?;
-        let mut z = solution.z.clone();
-        let tolerance = if hidden > 0 { 1e-4 } else { 1e-7 };
-        let least = lower(&mut judge, &solution.x, &mut z, tolerance)?;
-        let gap = judge.lower(&solution.x, &solution.y, Batch::Full, Grad::NONE)? - least;
-        let summary = json!({
-            "method": name,
-            "test_accuracy": task.test_accuracy(&solution.y),
-            "f1": task.f1(&solution.x),
-            "upper": problem.classifier().loss(&solution.y, problem.val()),
-            "lower_gap": gap,
-            "kept": solution.x.iter().filter(|x| **x > 0.0).count(),
-            "examples": solution.x.len(),
-            "gradient_calls": calls,
-            "steps": steps,
-            "seconds": seconds,
-        });
-        if let Some(folder) = self.place.folder() {
-            output::write_json(&folder.join("summary.json"), &summary)?;
-            let rows = solution.x.iter().enumerate().map(|(i, x)| format!("{i},{x}\n")).collect::<String>();
-            output::write(&folder.join("weights.csv"), format!("example,x\n{rows}").as_bytes())?;
-            let mut report = Report::new("Data hyper-cleaning");
-            let section = report.section(format!("Method {name}"));
-            section.text(&format!(
-                "Test accuracy {} and F1 {} of kept = clean after {steps} steps.",
-                summary["test_accuracy"], summary["f1"]
-            ));
-            for (file, picture) in
-                [("curves.svg", curves(&seen)), ("weights.svg", task.histogram(&solution.x))]
-            {
-                picture.save(&folder.join(file))?;
-                section.figure(&picture, "");
-            }
-            report.save(&folder.join("report.html"))?;
-            let _ = std::fs::remove_file(folder.join(super::job::CHECKPOINT));
-        }
-        if self.common.json {
-            return output::print_json(&summary);
-        }
+impl Cleaned {
+    /// Beside training without weights, for people.
+    ///
+    /// # Errors
+    /// None but defects.
+    pub fn table(&self) -> Result<Table> {
         let mut table = Table::new(["trained on", "test accuracy", "F1 of kept = clean"]);
         let row = |name: &str, accuracy: f64, f1: Option<f64>| {
             [name.to_owned(), format!("{accuracy:.4}"), f1.map_or(String::new(), |f| format!("{f:.4}"))]
         };
-        let [noisy, val, both, right] = task.baselines()?;
+        let [noisy, val, both, right] = self.judged.baselines()?;
+        let s = &self.summary;
         table.row(row("all training examples as given", noisy, None));
         table.row(row("the validation part", val, None));
         table.row(row("both", both, None));
-        table.row(row(
-            &format!("weighted training examples ({name})"),
-            task.test_accuracy(&solution.y),
-            Some(task.f1(&solution.x)),
-        ));
+        let weighted = format!("weighted training examples ({})", s.method);
+        table.row(row(&weighted, s.test_accuracy, Some(s.f1)));
         table.row(row("the rightly labelled ones and the validation part", right, None));
-        output::print(&format!("{}{steps} steps, {calls} gradients, {seconds:.2} s\n", table.text()))
+        Ok(table)
     }
 }
 
 /// Accuracy and F1 over the steps.
-pub fn curves(seen: &[Seen]) -> Figure {
+pub fn curves(seen: &[Trace]) -> Figure {
     let of = |name: &str| -> Vec<(f64, f64)> {
         seen.iter().filter_map(|s| Some((s.step as f64, s.number(name)?))).collect()
     };
@@ -331,7 +384,7 @@ pub fn curves(seen: &[Seen]) -> Figure {
     if held.is_empty() { figure } else { figure.line("accuracy on held-out validation", &held) }
 }
 
-impl Task {
+impl Judged {
     /// Learned weights of rightly and wrongly labelled examples.
     pub fn histogram(&self, x: &[f64]) -> Figure {
         let given = self.problem.train().classes();

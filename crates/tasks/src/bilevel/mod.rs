@@ -1,63 +1,17 @@
-//! `thalweg bilevel`: one problem inside another.
+//! One problem inside another: which labels to trust ([`hyperclean`]), a ridge weight for every feature
+//! ([`regularization`]), [`toy`] problems, and a [`check`] of the theory's assumptions.
 
-mod check;
+pub mod check;
 pub mod hyperclean;
 pub mod job;
-pub mod regularisation;
+pub mod regularization;
 pub mod tour;
-mod toy;
+pub mod toy;
 
-use std::str::FromStr;
+use thalweg_bilevel::Sparse;
+use thalweg_data::{Dataset, Targets, Values};
 
-use anyhow::Result;
-use clap::{Args, Subcommand};
-use thalweg::bilevel::Sparse;
-use thalweg::data::{Dataset, Targets, Values};
-
-#[derive(Args)]
-pub struct Bilevel {
-    #[command(subcommand)]
-    task: Task,
-}
-
-#[derive(Subcommand)]
-enum Task {
-    /// Find out which training labels to trust, from a few clean ones
-    Hyperclean(Box<hyperclean::Hyperclean>),
-    /// Choose a ridge weight for every feature of a logistic regression
-    Regularisation(Box<regularisation::Regularisation>),
-    /// Solve a small problem whose answer is known
-    Toy(toy::Toy),
-    /// The claims as tables: toys, rates, regularisation, cleaning, quadratics
-    Bench(crate::bench::Bilevel),
-    /// Test a problem's gradients and the theory's assumptions at a point
-    Check(check::Check),
-}
-
-impl Bilevel {
-    pub fn run(self) -> Result<()> {
-        match self.task {
-            Task::Hyperclean(clean) => clean.run(),
-            Task::Regularisation(choose) => choose.run(),
-            Task::Toy(toy) => toy.run(),
-            Task::Bench(bench) => bench.run(),
-            Task::Check(check) => check.run(),
-        }
-    }
-}
-
-/// Numbers separated by commas.
-#[derive(Clone)]
-struct Numbers(Vec<f64>);
-
-impl FromStr for Numbers {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let number = |t: &str| t.trim().parse::<f64>().map_err(|_| format!("{t:?} in {text:?} is no number"));
-        text.split(',').map(number).collect::<Result<_, _>>().map(Self)
-    }
-}
+use crate::Result;
 
 /// `LO:HI`.
 fn parse_range(text: &str) -> Result<(f64, f64), String> {

@@ -1,20 +1,20 @@
 //! The tour's stop: which labels of the digits are wrong.
 
-use anyhow::Result;
 use serde_json::json;
-use thalweg::core::Seed;
-use thalweg::plot::Table;
+use thalweg_core::Seed;
+use thalweg_plot::Table;
 
-use super::hyperclean::{Task, curves};
+use super::hyperclean::{Judged, curves};
 use super::job::Job;
-use crate::bench::Finding;
-use crate::config::Common;
+use crate::{Finding, Host, Result};
 
 /// Half of the embedded digits' training labels are replaced by wrong ones; a clean fifth finds them.
-pub fn cleaning() -> Result<Finding> {
-    let task = Task::of_digits(0.5, 1e-3, Seed(1))?;
-    let quiet = Common { quiet: true, ..Common::default() };
-    let job = Job { spacing: 1.0, ..Job::plain(50, 1, &quiet) };
+///
+/// # Errors
+/// What the run fails with.
+pub fn cleaning(host: &Host) -> Result<Finding> {
+    let task = Judged::of_digits(0.5, 1e-3, Seed(1))?;
+    let job = Job { spacing: 1.0, ..Job::plain(50, 1, host.quiet()) };
     let solved = task.solve(job, "pbo-double", &[])?;
     let (accuracy, f1) = (task.test_accuracy(&solved.solution.y), task.f1(&solved.solution.x));
     let [noisy, val, both, right] = task.baselines()?;

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use thalweg_data::{Table, TableOptions, read_market};
-use thalweg_relax::{Csr, Matrix, Systems};
+use thalweg_relax::sequence::Systems;
+use thalweg_relax::{Csr, Matrix};
 
 use super::natural::natural;
 use crate::error::bail;

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 use thalweg_plot::{Figure, Report, Table};
-use thalweg_relax::{Comparison, Steer};
+use thalweg_relax::TunedSolver;
+use thalweg_relax::oracle::Comparison;
 
 use crate::folder::REPORT;
 use crate::train::report::{read_metrics, smooth};
@@ -62,9 +63,9 @@ pub fn regret(name: &str, steps: &[Step], comparison: &Comparison) -> Figure {
 }
 
 /// The ω chosen, on the ground of what every ω costs.
-pub fn omegas(name: &str, steps: &[Step], steer: &Steer, comparison: Option<&Comparison>) -> Figure {
+pub fn omegas(name: &str, steps: &[Step], tuned: &TunedSolver, comparison: Option<&Comparison>) -> Figure {
     let mut figure = Figure::new("ω over time").x_label("system").y_label("ω");
-    let omegas: Vec<f64> = steer.arms.iter().map(|a| a.omega).collect();
+    let omegas: Vec<f64> = tuned.arms.iter().map(|a| a.omega).collect();
     let even = omegas.windows(3).all(|w| ((w[1] - w[0]) - (w[2] - w[1])).abs() < 1e-9 && w[1] > w[0]);
     if let Some(c) = comparison.filter(|_| even && omegas.len() > 2) {
         let (half, count) = (0.5 * (omegas[1] - omegas[0]), c.costs.len());
@@ -112,7 +113,7 @@ pub fn report(
     folder: &Folder,
     name: &str,
     steps: &[Step],
-    steer: &Steer,
+    tuned: &TunedSolver,
     comparison: Option<&Comparison>,
 ) -> Result<()> {
     let mut report = Report::new("A sequence of linear systems");
@@ -120,7 +121,7 @@ pub fn report(
     let mut table = Table::new(["policy", "iterations"]);
     table.row([name.to_owned(), format!("{:.0}", steps.iter().map(|s| s.iterations).sum::<f64>())]);
     if let Some(c) = comparison {
-        for (arm, total) in steer.arms.iter().zip(&c.fixed) {
+        for (arm, total) in tuned.arms.iter().zip(&c.fixed) {
             table.row([format!("{} ω = {:.3}", arm.method, arm.omega), total.to_string()]);
         }
         table.row(["best ω for every instance".to_owned(), c.oracle.to_string()]);
@@ -130,7 +131,7 @@ pub fn report(
     let mut figures = vec![
         (
             "omega",
-            omegas(name, steps, steer, comparison),
+            omegas(name, steps, tuned, comparison),
             "The dots are the ω chosen; the ground is what every ω costs.",
         ),
         ("iterations", costs(name, steps, comparison), "Neighbouring systems averaged."),

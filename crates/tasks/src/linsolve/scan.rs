@@ -7,7 +7,9 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use thalweg_plot::{Figure, Report, Table};
-use thalweg_relax::{Csr, Matrix, Method, Reason, Surrogates, theory};
+use thalweg_relax::bounds::Surrogates;
+use thalweg_relax::solver::Reason;
+use thalweg_relax::{Csr, Matrix, Scheme, theory};
 
 use super::system::{self, parse_omegas};
 use crate::folder::REPORT;
@@ -25,7 +27,7 @@ pub struct ScanSettings {
     pub rhs: Option<PathBuf>,
     /// sor, sor-backward, ssor, ssor-cg or ssor-cg-plain [default: sor]
     #[arg(long)]
-    pub method: Option<Method>,
+    pub method: Option<Scheme>,
     /// FROM:TO:COUNT, or a list [default: 1:1.95:20]
     #[arg(long)]
     pub omegas: Option<String>,
@@ -41,7 +43,7 @@ pub struct ScanSettings {
 #[derive(Clone, Debug, Serialize)]
 pub struct Scan {
     /// Solver.
-    pub method: Method,
+    pub method: Scheme,
     /// Rows of the matrix.
     pub rows: usize,
     /// Values of ω.
@@ -91,7 +93,7 @@ impl Scan {
 /// # Errors
 /// Files that cannot be read, a value out of range, an interruption.
 pub fn scan(settings: &ScanSettings, folder: Option<&Folder>, host: &Host) -> Result<Scan> {
-    let method = settings.method.unwrap_or(Method::Sor);
+    let method = settings.method.unwrap_or(Scheme::Sor);
     let omegas = parse_omegas(settings.omegas.as_deref().unwrap_or("1:1.95:20"))?;
     let (a, b) = system::read(settings.matrix.as_deref(), settings.rhs.as_deref())?;
     if let Some(folder) = folder {
@@ -129,7 +131,7 @@ pub fn scan(settings: &ScanSettings, folder: Option<&Folder>, host: &Host) -> Re
 /// β and the bounds that apply to the method.
 fn surrogates(
     a: &Csr,
-    method: Method,
+    method: Scheme,
     omegas: &[f64],
     costs: &[f64],
     tol: f64,
@@ -137,14 +139,14 @@ fn surrogates(
     let s = Surrogates::new(a)?;
     let each = |f: &dyn Fn(f64) -> f64| omegas.iter().map(|o| f(*o)).collect::<Vec<_>>();
     let bounds = match method {
-        Method::Sor => {
+        Scheme::Sor => {
             let transient = omegas.iter().zip(costs).map(|(o, k)| s.transient(*o, *k as usize));
             let tau = transient.collect::<Result<Vec<_>, _>>()?.into_iter().fold(0.0, f64::max);
             let near = omegas.iter().map(|o| s.near_asymptotic(*o, tau, tol));
             let near = near.collect::<Result<Vec<_>, _>>()?;
             BTreeMap::from([("near-asymptotic", near), ("energy", each(&|o| s.energy(o, tol)))])
         }
-        Method::SsorCg | Method::SsorCgPlain => BTreeMap::from([("axelsson", each(&|o| s.axelsson(o, tol)))]),
+        Scheme::SsorCg | Scheme::SsorCgPlain => BTreeMap::from([("axelsson", each(&|o| s.axelsson(o, tol)))]),
         _ => BTreeMap::new(),
     };
     Ok((s.beta, bounds))

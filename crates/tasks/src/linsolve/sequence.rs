@@ -6,10 +6,11 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Drive, Seed, StopReason};
 use thalweg_plot::Table;
-use thalweg_relax::{
-    Comparison, Cost, Heat, Method, Policy, Sequence as Systems, Shift, Shifted, Steer, arms, compare,
-    omega_grid,
-};
+use thalweg_relax::learner::omega_grid;
+use thalweg_relax::method::{Cost, arms};
+use thalweg_relax::oracle::{Comparison, compare};
+use thalweg_relax::sequence::{Heat, Shift, Shifted};
+use thalweg_relax::{Policy, Scheme, Sequence as Systems, TunedSolver};
 
 use super::files;
 use super::pictures::{Step, report};
@@ -41,7 +42,7 @@ pub struct SequenceSettings {
     pub policy: Option<String>,
     /// Solvers to choose from [default: sor, for heat ssor-cg]
     #[arg(long, value_delimiter = ',', value_name = "M,M,…")]
-    pub method: Option<Vec<Method>>,
+    pub method: Option<Vec<Scheme>>,
     /// Values of ω to choose from, FROM:TO:COUNT or a list [default: 1:1.95:20]
     #[arg(long)]
     pub omegas: Option<String>,
@@ -88,19 +89,19 @@ impl SequenceSettings {
         }
     }
 
-    fn steer(&self) -> Result<Steer> {
-        let usual = if self.problem.as_deref() == Some("heat") { Method::SsorCg } else { Method::Sor };
+    fn tuned(&self) -> Result<TunedSolver> {
+        let usual = if self.problem.as_deref() == Some("heat") { Scheme::SsorCg } else { Scheme::Sor };
         let methods = self.method.clone().unwrap_or_else(|| vec![usual]);
         let omegas = match &self.omegas {
             None => omega_grid(1.0, 1.95, 20),
             Some(text) => parse_omegas(text)?,
         };
-        let plain = Steer::default();
-        Ok(Steer {
+        let plain = TunedSolver::default();
+        Ok(TunedSolver {
             policy: self.policy.as_deref().unwrap_or("joint").parse()?,
             arms: arms(&methods, &omegas),
             tol: self.tol.unwrap_or(plain.tol),
-            cap: self.max_iters.unwrap_or(plain.cap),
+            max_iterations: self.max_iters.unwrap_or(plain.max_iterations),
             cost: self.cost.unwrap_or_default(),
         })
     }
@@ -151,25 +152,25 @@ pub fn sequence(
     host: &Host,
 ) -> Result<SequenceSummary> {
     let mut systems = settings.systems()?;
-    let mut steer = settings.steer()?;
+    let mut tuned = settings.tuned()?;
     let steps = settings.steps.map_or(systems.steps(), |s| s.min(systems.steps()));
-    thalweg_core::Method::<dyn Systems>::validate(&steer)?;
+    thalweg_core::Method::<dyn Systems>::validate(&tuned)?;
     if let Some(folder) = folder {
         folder.begin(settings, &[])?;
     }
-    let policy = steer.policy.to_string();
-    let wants = steer.policy == Policy::BestFixed;
+    let policy = tuned.policy.to_string();
+    let wants = tuned.policy == Policy::BestFixed;
     let skip = settings.no_compare == Some(true) && !wants;
-    let comparison = if skip { None } else { Some(comparison(settings, &steer, steps, host)?) };
+    let comparison = if skip { None } else { Some(comparison(settings, &tuned, steps, host)?) };
     if let Some(best) = comparison.as_ref().filter(|_| wants) {
-        let arm = steer.arms[best.best_arm()];
-        (steer.policy, steer.arms) = (Policy::Fixed(arm.omega), vec![arm]);
+        let arm = tuned.arms[best.best_arm()];
+        (tuned.policy, tuned.arms) = (Policy::Fixed(arm.omega), vec![arm]);
     }
 
     let mut driver = host.driver(policy.clone(), folder);
     driver.steps = Some(steps);
     driver.configuration = serde_json::to_value(SequenceSettings { no_compare: None, ..settings.clone() })?;
-    let outcome = driver.drive(&steer, systems.as_mut(), settings.seed())?;
+    let outcome = driver.drive(&tuned, systems.as_mut(), settings.seed())?;
     let reason = outcome.stopped_because;
     if reason == StopReason::Interrupted && outcome.steps < steps {
         return Err(TaskError::Interrupted { folder: folder.map(|f| f.path().into()) });
@@ -196,17 +197,22 @@ pub fn sequence(
         steps: outcome.steps,
     };
     if let Some(folder) = folder {
-        report(folder, &summary.policy, &Step::read(folder)?, &steer, comparison.as_ref())?;
+        report(folder, &summary.policy, &Step::read(folder)?, &tuned, comparison.as_ref())?;
         folder.end(&summary, Some(reason).filter(|_| outcome.steps < steps))?;
     }
     Ok(summary)
 }
 
 /// What every arm and the best ω of each system would have taken.
-fn comparison(settings: &SequenceSettings, steer: &Steer, steps: u64, host: &Host) -> Result<Comparison> {
+fn comparison(
+    settings: &SequenceSettings,
+    tuned: &TunedSolver,
+    steps: u64,
+    host: &Host,
+) -> Result<Comparison> {
     let mut systems = settings.systems()?;
     let mut ended = false;
-    let comparison = compare(systems.as_mut(), steer, |t| {
+    let comparison = compare(systems.as_mut(), tuned, |t| {
         ended = host.interrupt.requested();
         !ended && t < steps
     })

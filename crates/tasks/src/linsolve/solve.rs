@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use thalweg_data::vector_text;
 use thalweg_plot::{Figure, Report, Table};
-use thalweg_relax::{Matrix, Method, Reason};
+use thalweg_relax::solver::Reason;
+use thalweg_relax::{Matrix, Scheme};
 
 use super::system;
 use crate::error::bail;
@@ -27,7 +28,7 @@ pub struct SolveSettings {
     pub rhs: Option<PathBuf>,
     /// sor, sor-backward, ssor, ssor-cg, ssor-cg-plain, jacobi-cg or cg [default: ssor-cg]
     #[arg(long)]
-    pub method: Option<Method>,
+    pub method: Option<Scheme>,
     /// Relaxation factor in (0, 2) [default: 1.5]
     #[arg(long, allow_negative_numbers = true)]
     pub omega: Option<f64>,
@@ -43,7 +44,7 @@ pub struct SolveSettings {
 #[derive(Clone, Debug, Serialize)]
 pub struct SolveSummary {
     /// Solver.
-    pub method: Method,
+    pub method: Scheme,
     /// Relaxation factor ω, of methods that have one.
     pub omega: Option<f64>,
     /// Rows of the matrix.
@@ -111,7 +112,7 @@ const PRODUCT: &str = "x.mtx";
 /// Files that cannot be read, a value out of range; not that the solver has not converged: see
 /// [`Solution::check`].
 pub fn solve(settings: &SolveSettings, folder: Option<&Folder>, _host: &Host) -> Result<Solution> {
-    let (method, omega) = (settings.method.unwrap_or(Method::SsorCg), settings.omega.unwrap_or(1.5));
+    let (method, omega) = (settings.method.unwrap_or(Scheme::SsorCg), settings.omega.unwrap_or(1.5));
     let solver = system::solver(method, omega, settings.tol, settings.max_iters);
     solver.validate()?;
     let (a, b) = system::read(settings.matrix.as_deref(), settings.rhs.as_deref())?;

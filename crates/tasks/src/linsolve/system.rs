@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use thalweg_relax::{Csr, Matrix, Method, Solver, omega_grid};
+use thalweg_relax::learner::omega_grid;
+use thalweg_relax::{Csr, Matrix, Scheme, Solver};
 
 use super::files;
 use crate::{Context, Result};
@@ -14,9 +15,9 @@ pub(super) fn read(matrix: Option<&Path>, rhs: Option<&Path>) -> Result<(Csr, Ve
     Ok((a, b))
 }
 
-/// The solver, with the usual tolerance and cap.
-pub(super) fn solver(method: Method, omega: f64, tol: Option<f64>, cap: Option<usize>) -> Solver {
-    Solver { method, omega, tol: tol.unwrap_or(1e-8), cap: cap.unwrap_or(10_000) }
+/// The solver, with the usual tolerance and limit.
+pub(super) fn solver(method: Scheme, omega: f64, tol: Option<f64>, max_iterations: Option<usize>) -> Solver {
+    Solver { method, omega, tol: tol.unwrap_or(1e-8), max_iterations: max_iterations.unwrap_or(10_000) }
 }
 
 /// `FROM:TO:COUNT`, e.g. 1:1.95:20, or a list, e.g. 1,1.2,1.5.

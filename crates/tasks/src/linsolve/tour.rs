@@ -1,9 +1,12 @@
-//! The tour's stop: the heat simulation with four pilots.
+//! The tour's stop: the heat simulation with four learners.
 
 use serde_json::json;
 use thalweg_core::{Outcome, Run, Seed, Stop};
 use thalweg_plot::{Figure, Table};
-use thalweg_relax::{Heat, Method, Sequence, Steer, Taken, arms, omega_grid};
+use thalweg_relax::learner::omega_grid;
+use thalweg_relax::method::{TunedSolverSummary, arms};
+use thalweg_relax::sequence::Heat;
+use thalweg_relax::{Scheme, Sequence, TunedSolver};
 
 use crate::{Finding, Host, Result};
 
@@ -15,18 +18,22 @@ const STEPS: u64 = 5000;
 ///
 /// # Errors
 /// No such policy.
-pub fn steer(policy: &str, method: Method) -> Result<Steer> {
+pub fn tuned(policy: &str, method: Scheme) -> Result<TunedSolver> {
     let arms = arms(&[method], &omega_grid(1.0, 1.95, 20));
-    Ok(Steer { policy: policy.parse()?, arms, ..Steer::default() })
+    Ok(TunedSolver { policy: policy.parse()?, arms, ..TunedSolver::default() })
 }
 
 /// A whole sequence.
 ///
 /// # Errors
 /// What the run fails with.
-pub fn solve(steer: &Steer, sequence: &mut dyn Sequence, seed: u64) -> Result<Outcome<Taken>> {
+pub fn solve(
+    tuned: &TunedSolver,
+    sequence: &mut dyn Sequence,
+    seed: u64,
+) -> Result<Outcome<TunedSolverSummary>> {
     let steps = sequence.steps();
-    Ok(Run::new(steer, sequence).seed(Seed(seed)).stop(Stop::Steps(steps)).run()?)
+    Ok(Run::new(tuned, sequence).seed(Seed(seed)).stop(Stop::Steps(steps)).run()?)
 }
 
 /// Heat in a square, conjugate gradients and fixed ω beside four policies.
@@ -38,18 +45,18 @@ pub fn heat(_host: &Host) -> Result<Finding> {
     let (mut bars, mut data) = (Vec::new(), Vec::new());
     let (mut cg, mut totals) = (0, Vec::new());
     let rows = [
-        ("conjugate gradients", Method::Cg, "fixed:1"),
-        ("fixed ω = 1", Method::SsorCg, "fixed:1"),
-        ("fixed ω = 1.6", Method::SsorCg, "fixed:1.6"),
-        ("Tsallis-INF", Method::SsorCg, "tsallis-inf"),
-        ("ChebCB", Method::SsorCg, "chebcb"),
-        ("joint model", Method::SsorCg, "joint"),
-        ("Young", Method::SsorCg, "young"),
+        ("conjugate gradients", Scheme::Cg, "fixed:1"),
+        ("fixed ω = 1", Scheme::SsorCg, "fixed:1"),
+        ("fixed ω = 1.6", Scheme::SsorCg, "fixed:1.6"),
+        ("Tsallis-INF", Scheme::SsorCg, "tsallis-inf"),
+        ("ChebCB", Scheme::SsorCg, "chebcb"),
+        ("joint model", Scheme::SsorCg, "joint"),
+        ("Young", Scheme::SsorCg, "young"),
     ];
     for (name, method, policy) in rows {
-        let run = solve(&steer(policy, method)?, &mut Heat::new(NX, STEPS)?, 1)?;
+        let run = solve(&tuned(policy, method)?, &mut Heat::new(NX, STEPS)?, 1)?;
         let total = run.evaluations;
-        if method == Method::Cg {
+        if method == Scheme::Cg {
             cg = total;
         } else {
             let points = format!("{:.2}", total as f64 / STEPS as f64);
@@ -73,10 +80,10 @@ pub fn heat(_host: &Host) -> Result<Finding> {
             Figure::new("SSOR-CG iterations per step")
                 .y_label("iterations per step")
                 .bars("iterations", &bars),
-            "Lower is better. Nothing but the iteration counts of earlier steps is known to the pilots."
+            "Lower is better. Nothing but the iteration counts of earlier steps is known to the learners."
                 .into(),
         )],
-        marks: vec![("a pilot beats both fixed ω".into(), learnt < totals[0].min(totals[1]))],
+        marks: vec![("a learner beats both fixed ω".into(), learnt < totals[0].min(totals[1]))],
         data: json!(data),
     })
 }

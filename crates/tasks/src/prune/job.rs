@@ -7,7 +7,8 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use thalweg_core::{MethodError, Run, Seed, Stop, StopReason};
-use thalweg_mfac::{GradientSource, Gradual, Layer, LayerSparsity, ObsPruner, Saliency, Weights};
+use thalweg_mfac::prune::{Layer, LayerSparsity, Weights};
+use thalweg_mfac::{GradientSource, Gradual, ObsPruner, Saliency};
 use thalweg_net::{Mask, Model, Net};
 use thalweg_optim::{Masked, Sgd};
 

@@ -3,7 +3,8 @@
 use rand::Rng;
 use rand::seq::SliceRandom;
 use thalweg_core::{MethodError, Seed};
-use thalweg_mfac::{GradientSource, Layer};
+use thalweg_mfac::GradientSource;
+use thalweg_mfac::prune::Layer;
 use thalweg_net::{FlatGrads, Mode, Net, NetError, Pass};
 
 use crate::train::{Examples, Minibatch};

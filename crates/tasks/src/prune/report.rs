@@ -1,6 +1,6 @@
 //! Table, pictures and report of pruned models.
 
-use thalweg_mfac::LayerSparsity;
+use thalweg_mfac::prune::LayerSparsity;
 use thalweg_plot::{Figure, Report, Table};
 
 use super::Row;

@@ -53,8 +53,9 @@ pub struct Settings {
     #[arg(long, value_name = "N")]
     pub micro_batch: Option<usize>,
     /// Damping of the Fisher matrix [default: 1e-5]
-    #[arg(long, allow_negative_numbers = true)]
-    pub damp: Option<f64>,
+    #[arg(long, alias = "damp", allow_negative_numbers = true)]
+    #[serde(alias = "damp")]
+    pub damping: Option<f64>,
     /// Length of the Fisher matrix's diagonal blocks; 0 for the whole matrix [default: 128]
     #[arg(long, value_name = "B")]
     pub block: Option<usize>,
@@ -125,7 +126,7 @@ impl Settings {
             method,
             gradients: self.gradients.clone().unwrap_or(default.gradients),
             micro_batch: self.micro_batch.unwrap_or(default.micro_batch),
-            damp: self.damp.unwrap_or(default.damp),
+            damping: self.damping.unwrap_or(default.damping),
             block: self.block.unwrap_or(default.block),
             recompute: self.recompute.unwrap_or(default.recompute),
             compensation: self.compensation.unwrap_or(default.compensation),

@@ -57,7 +57,7 @@ impl Minibatch {
 
 /// The preprocessing that gives each channel of `data` mean 0 and standard deviation 1; bytes are
 /// first brought to [0, 1]. Channels that do not vary are only centred.
-pub fn standardise(data: &Dataset) -> Preprocess {
+pub fn standardize(data: &Dataset) -> Preprocess {
     let channels = data.shape.last().copied().unwrap_or(1).max(1);
     let (scale, moments) = match &data.x {
         Values::Bytes(raw) => (1.0 / 255.0, moments(raw, channels, |p| f64::from(*p) / 255.0)),

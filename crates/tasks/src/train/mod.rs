@@ -15,7 +15,7 @@ pub mod tour;
 mod trainer;
 mod training;
 
-pub use examples::{Augment, Examples, Minibatch, standardise};
+pub use examples::{Augment, Examples, Minibatch, standardize};
 pub use job::{Fitted, Job, MODEL, Summary, Trained, fit, fit_shared};
 pub use run::{Epoch, Plan, run};
 pub use score::{Score, score};

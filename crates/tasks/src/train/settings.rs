@@ -103,8 +103,9 @@ pub struct Settings {
     #[arg(long, help_heading = "Of the method", value_name = "M")]
     pub window: Option<u64>,
     /// Damping of the Fisher matrix (mfac)
-    #[arg(long, help_heading = "Of the method", allow_negative_numbers = true)]
-    pub damp: Option<f64>,
+    #[arg(long, alias = "damp", help_heading = "Of the method", allow_negative_numbers = true)]
+    #[serde(alias = "damp")]
+    pub damping: Option<f64>,
     /// Power of the curvature, 0 to 1 (adahessian)
     #[arg(long, help_heading = "Of the method", allow_negative_numbers = true)]
     pub hessian_power: Option<f64>,
@@ -203,7 +204,7 @@ impl Settings {
         add("rule", self.rule.clone().map(Value::from));
         add("form", self.form.clone().map(Value::from));
         add("window", self.window.map(Value::from));
-        add("damp", self.damp.map(Value::from));
+        add("damping", self.damping.map(Value::from));
         add("hessian_power", self.hessian_power.map(Value::from));
         add("hessian_every", self.hessian_every.map(Value::from));
         add("probes", self.probes.map(Value::from));

@@ -91,7 +91,7 @@ pub fn mkor(host: &Host) -> Result<Finding> {
         variant("SGD", "sgd", json!({ "lr": 0.05 })),
         variant("MKOR", "mkor", json!({ "lr": 0.05 })),
         variant("K-FAC", "kfac", json!({ "lr": 0.05, "inv_freq": 10, "rescale": "joint", "kl_clip": null })),
-        variant("M-FAC", "mfac", json!({ "window": 64, "damp": 1e-3 })),
+        variant("M-FAC", "mfac", json!({ "window": 64, "damping": 1e-3 })),
     ];
     beside(host, "mkor", "MKOR: Kronecker factors from two vectors per layer", &variants, 5)
 }

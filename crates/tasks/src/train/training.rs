@@ -101,7 +101,7 @@ impl<'a> Training<'a> {
     /// ```
     /// # use thalweg::{comm, core::Seed, data, net, optim::Sgd, train::*};
     /// # let (data, _) = data::digits();
-    /// # let examples = Examples::set(data.clone(), &standardise(&data))?;
+    /// # let examples = Examples::set(data.clone(), &standardize(&data))?;
     /// # let net = net::Net::new(net::named("mlp:64-10", examples.shape(), 10)?)?;
     /// # let (theta, buffers) = net::initial(net.graph(), &net::Init::default(), Seed(1))?;
     /// let mut world = comm::world()?; // all processes, where mpirun started this program

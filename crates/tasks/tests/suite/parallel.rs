@@ -1,5 +1,6 @@
 //! Data-parallel training: several workers against one.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,9 +14,8 @@ use thalweg_core::{
 use thalweg_data::{Dataset, Targets, Text, Values, digits};
 use thalweg_net::{Graph, Init, Net, Preprocess, initial, named};
 use thalweg_optim::{Adam, Sgd};
-use thalweg_tasks::train::{
-    Augment, Examples, Plan, Sampling, Saving, TrainError, Training, fit, standardise,
-};
+use thalweg_tasks::train::{Augment, Examples, Plan, Sampling, TrainError, Training, run, standardize};
+use thalweg_tasks::{Folder, Host, Opening};
 
 /// Runs `work` on `n` ranks, each in a thread of its own; results in rank order.
 fn ranks<T: Send>(n: usize, work: impl Fn(Local) -> T + Sync) -> Vec<T> {
@@ -43,7 +43,7 @@ impl Case {
 
     fn digits(batch: usize) -> Self {
         let (train, _) = digits();
-        let examples = Examples::set(train.clone(), &standardise(&train)).unwrap();
+        let examples = Examples::set(train.clone(), &standardize(&train)).unwrap();
         Self::new(named("mlp:64-24-10:tanh", &[8, 8, 1], 10).unwrap(), examples, batch)
     }
 
@@ -102,7 +102,7 @@ where
     let (case, steps) = (Case::digits(64), 30);
     let run = |mut training: Training<'_>| {
         let plan = Plan { steps, seed: Seed(5), ..Plan::default() };
-        let outcome = fit(method, &mut training, &plan).unwrap();
+        let outcome = run(method, &mut training, &plan).unwrap();
         (outcome.solution, training.train_loss().unwrap(), training.collective().traffic())
     };
     let (theta, loss, silent) = run(case.training());
@@ -223,7 +223,7 @@ fn texts_and_changed_images_are_those_of_one_process() {
     let labels = (0..40).map(|_| rng.random_range(0..3)).collect();
     let names = ["a", "b", "c"].map(String::from).to_vec();
     let data = Dataset { x, shape: vec![4, 4, 3], targets: Targets::Classes { labels, names } };
-    let examples = Examples::set(data.clone(), &standardise(&data)).unwrap();
+    let examples = Examples::set(data.clone(), &standardize(&data)).unwrap();
     let mut case = Case::new(named("mlp:48-6-3:tanh", &[4, 4, 3], 3).unwrap(), examples, 10);
     let plain = case.derivatives(case.training(), 0).0;
     case.sampling.augment = Augment { pad: 2, flip: true };
@@ -326,9 +326,10 @@ fn ranks_stop_together() {
     for impatient in [0, 1] {
         let found = ranks(2, |c| {
             let time = (c.rank() == impatient).then(|| Duration::from_millis(40));
-            let plan = Plan { steps: 1_000_000, time, ..Plan::default() };
+            let host = Host { time, ..Host::default() };
+            let plan = Plan { steps: 1_000_000, host, ..Plan::default() };
             let mut training = case.training().distributed(c).unwrap();
-            let outcome = fit(&Sgd::default(), &mut training, &plan).unwrap();
+            let outcome = run(&Sgd::default(), &mut training, &plan).unwrap();
             (outcome.stopped_because, outcome.steps, outcome.solution)
         });
         assert_eq!(found[0], found[1]);
@@ -346,12 +347,12 @@ fn a_rank_that_fails_ends_the_others() {
         names.push("ten".into());
     }
     let mut bad = Case::digits(64);
-    bad.examples = Examples::set(train.clone(), &standardise(&train)).unwrap();
+    bad.examples = Examples::set(train.clone(), &standardize(&train)).unwrap();
     let errors = ranks(2, |c| {
         let case = if c.rank() == 1 { &bad } else { &good };
         let mut training = case.training().distributed(c).unwrap();
         let plan = Plan { steps: 10, ..Plan::default() };
-        fit(&Sgd::default(), &mut training, &plan).unwrap_err()
+        run(&Sgd::default(), &mut training, &plan).unwrap_err()
     });
     let seen = ranks(2, |c| {
         let case = if c.rank() == 1 { &bad } else { &good };
@@ -381,14 +382,15 @@ fn more_ranks_than_examples_are_refused() {
 /// Trains `n` ranks to `steps` in `folder`, where the first alone may write.
 fn run_in(folder: &Path, n: usize, steps: u64, resume: bool) -> Vec<Outcome<Vec<f32>>> {
     let (case, (_, test)) = (Case::digits(128), digits());
-    let test = Examples::set(test, &standardise(&digits().0)).unwrap();
+    let test = Examples::set(test, &standardize(&digits().0)).unwrap();
+    let opening = if resume { Opening::Resume } else { Opening::Fresh };
+    let folder = Folder::open(folder, opening).unwrap();
+    folder.begin(&BTreeMap::<String, String>::new(), &[]).unwrap();
     ranks(n, |c| {
-        let metrics = folder.join(format!("metrics-{}.jsonl", c.rank()));
-        let saving =
-            Saving { metrics, checkpoint: folder.join("checkpoint"), every: Every::Steps(4), resume };
-        let plan = Plan { steps, test: Some(&test), saving: Some(saving), ..Plan::default() };
+        let every = Some(Every::Steps(4));
+        let plan = Plan { steps, test: Some(&test), folder: Some(&folder), every, ..Plan::default() };
         let mut training = case.training().distributed(c).unwrap();
-        fit(&Adam { lr: 0.003, ..Adam::default() }, &mut training, &plan).unwrap()
+        run(&Adam { lr: 0.003, ..Adam::default() }, &mut training, &plan).unwrap()
     })
 }
 
@@ -409,8 +411,8 @@ fn a_resumed_run_ends_as_the_uninterrupted_one() {
         names.sort();
         names
     };
-    assert_eq!(names(parts.path()), ["checkpoint", "metrics-0.jsonl"]);
-    let metrics = std::fs::read_to_string(parts.path().join("metrics-0.jsonl")).unwrap();
+    assert_eq!(names(parts.path()), ["checkpoint.bin", "config.toml", "metrics.jsonl"]);
+    let metrics = std::fs::read_to_string(parts.path().join("metrics.jsonl")).unwrap();
     assert_eq!(metrics.matches("test_accuracy").count(), 2, "after steps 11 and 22");
 
     // Any number of ranks may go on.

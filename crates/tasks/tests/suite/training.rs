@@ -6,7 +6,7 @@ use thalweg_core::{Objective, Problem, Seed};
 use thalweg_data::{Dataset, Targets, Text, Values, digits};
 use thalweg_net::{Graph, Init, Mode, Net, Pass, Preprocess, initial, named};
 use thalweg_tasks::train::{
-    Augment, Examples, Minibatch, Sampling, TrainError, Training, score, standardise,
+    Augment, Examples, Minibatch, Sampling, TrainError, Training, score, standardize,
 };
 
 /// `n` examples with the one input 2^i and the target 0: under the identity the mean loss of a
@@ -84,7 +84,7 @@ fn steps_can_be_made_in_any_order() {
 #[test]
 fn gathering_gives_the_preprocessed_rows_and_their_targets() {
     let (train, _) = digits();
-    let preprocess = standardise(&train);
+    let preprocess = standardize(&train);
     let examples = Examples::set(train.clone(), &preprocess).unwrap();
     let (Values::Bytes(raw), Targets::Classes { labels, .. }) = (&train.x, &train.targets) else {
         panic!("digits are images of classes")
@@ -232,7 +232,7 @@ fn standardised_channels_have_mean_0_and_deviation_1() {
     let targets = Targets::Values { values: vec![0.0; 500], width: 1 };
     let table = Dataset { x: Values::Floats(x), shape: vec![3], targets };
     for (data, channels) in [(table, 3), (images(40, [6, 6, 2]), 2), (digits().0, 1)] {
-        let examples = Examples::set(data.clone(), &standardise(&data)).unwrap();
+        let examples = Examples::set(data.clone(), &standardize(&data)).unwrap();
         let (all, mut minibatch): (Vec<usize>, _) = ((0..data.len()).collect(), Minibatch::default());
         examples.gather(&all, None, &mut minibatch);
         for ch in 0..channels {
@@ -379,7 +379,7 @@ fn saved_statistics_come_back_and_foreign_ones_are_refused() {
 #[test]
 fn labels_are_smoothed_in_training_only() {
     let (train, _) = digits();
-    let examples = Examples::set(train.clone(), &standardise(&train)).unwrap();
+    let examples = Examples::set(train.clone(), &standardize(&train)).unwrap();
     let make = || Net::new(named("mlp:64-10", &[8, 8, 1], 10).unwrap()).unwrap();
     let (plain, mut smooth) = (make(), make());
     smooth.loss.label_smoothing = 0.2;

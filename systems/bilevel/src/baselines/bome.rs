@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Method, MethodError, Progress, Seed};
 
-use crate::first::{Sampled, add, descend, descend_within, positive, report};
+use crate::method::sampled::{Sampled, add, descend, descend_within, positive, report};
 use crate::set::{dot, norm2};
 use crate::{Oracle, Solution};
 
@@ -79,6 +79,10 @@ impl<'p> Method<Oracle<'p>> for Bome {
         descend(y, y_set, self.beta, &d_y, None);
         state.k += 1;
         Ok(report(oracle, before, f.value, &d_x, &[("lambda", lambda)]))
+    }
+
+    fn current<'s>(&self, state: &'s Self::State) -> Option<&'s Solution> {
+        Some(&state.at)
     }
 
     fn finish(&self, _: &mut Oracle<'p>, state: Self::State) -> Result<Solution, MethodError> {

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Method, MethodError, Progress, Seed};
 
-use crate::first::{Sampled, add, decayed, descend, descend_within, positive, report};
+use crate::method::sampled::{Sampled, add, decayed, descend, descend_within, positive, report};
 use crate::{Oracle, Solution};
 
 /// F2SA (Kwon, Kwon, Wright and Nowak, ICML 2023, arXiv:2301.10945), for strongly convex lower levels.
@@ -100,6 +100,10 @@ impl<'p> Method<Oracle<'p>> for F2sa {
         state.memory += delta;
         state.k += 1;
         Ok(report(oracle, before, value, &d, &[("lambda", lambda)]))
+    }
+
+    fn current<'s>(&self, state: &'s Self::State) -> Option<&'s Solution> {
+        Some(&state.at)
     }
 
     fn finish(&self, _: &mut Oracle<'p>, state: Self::State) -> Result<Solution, MethodError> {

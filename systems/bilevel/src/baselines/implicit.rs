@@ -2,7 +2,9 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Method, MethodError, Progress, Seed};
 
-use crate::first::{Sampled, Valued, add, decayed, descend, descend_within, exponents, positive, report};
+use crate::method::sampled::{
+    Sampled, Valued, add, decayed, descend, descend_within, exponents, positive, report,
+};
 use crate::set::{dot, norm2};
 use crate::{Batch, BilevelError, Oracle, Set, Solution};
 
@@ -330,6 +332,10 @@ impl<'p> Method<Oracle<'p>> for Implicit {
         y.copy_from_slice(z);
         state.k += 1;
         Ok(report(oracle, before, value, &direction, &[]))
+    }
+
+    fn current<'s>(&self, state: &'s Self::State) -> Option<&'s Solution> {
+        Some(&state.at)
     }
 
     fn finish(&self, _: &mut Oracle<'p>, state: Self::State) -> Result<Solution, MethodError> {

@@ -4,8 +4,9 @@ use thalweg_linalg::vector::max_abs;
 
 use super::implicit::solve;
 use crate::descent::{self, Memory, Point};
-use crate::first::add;
-use crate::{At, Batch, BilevelError, Grad, Oracle, Solution, lower};
+use crate::method::sampled::add;
+use crate::penalty::lower;
+use crate::{Batch, BilevelError, Grad, Oracle, Solution};
 
 /// A precise lower solve, the exact implicit gradient by conjugate gradients, and projected L-BFGS on x: what wins
 /// where the lower level is small, smooth and strongly convex, and second derivatives are at hand.
@@ -32,12 +33,6 @@ pub struct ImplicitState {
     point: Point,
     memory: Memory,
     first: f64,
-}
-
-impl At for ImplicitState {
-    fn at(&self) -> &Solution {
-        &self.at
-    }
 }
 
 impl Iterate<f64> for ImplicitState {
@@ -114,6 +109,10 @@ impl<'p> Method<Oracle<'p>> for ImplicitLbfgs {
             converged: now <= target || !moved,
             ..Progress::default()
         })
+    }
+
+    fn current<'s>(&self, state: &'s Self::State) -> Option<&'s Solution> {
+        Some(&state.at)
     }
 
     fn finish(&self, _: &mut Oracle<'p>, state: Self::State) -> Result<Solution, MethodError> {

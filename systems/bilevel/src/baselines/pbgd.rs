@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Method, MethodError, Progress, Seed};
 
-use crate::first::{Sampled, add, descend, descend_within, positive, report};
+use crate::method::sampled::{Sampled, add, descend, descend_within, positive, report};
 use crate::{Oracle, Solution};
 
 /// What is penalised.
@@ -124,6 +124,10 @@ impl<'p> Method<Oracle<'p>> for Pbgd {
         }
         state.k += 1;
         Ok(report(oracle, before, f.value, &d_x, &[("penalty", weight)]))
+    }
+
+    fn current<'s>(&self, state: &'s Self::State) -> Option<&'s Solution> {
+        Some(&state.at)
     }
 
     fn finish(&self, _: &mut Oracle<'p>, state: Self::State) -> Result<Solution, MethodError> {

@@ -3,7 +3,8 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Iterate, Method, MethodError, Progress, Seed};
 
-use crate::{At, Batch, BilevelError, Grad, Oracle, Solution, lower};
+use crate::penalty::lower;
+use crate::{Batch, BilevelError, Grad, Oracle, Solution};
 
 /// Which points are tried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,12 +43,6 @@ pub struct SearchState {
     y: Vec<f64>,
     k: u64,
     rng: ChaCha8Rng,
-}
-
-impl At for SearchState {
-    fn at(&self) -> &Solution {
-        &self.best
-    }
 }
 
 impl Iterate<f64> for SearchState {
@@ -109,6 +104,10 @@ impl<'p> Method<Oracle<'p>> for Search {
             converged: *k == self.trials,
             ..Progress::default()
         })
+    }
+
+    fn current<'s>(&self, state: &'s Self::State) -> Option<&'s Solution> {
+        Some(&state.best)
     }
 
     fn finish(&self, _: &mut Oracle<'p>, state: Self::State) -> Result<Solution, MethodError> {

@@ -4,9 +4,9 @@
 use rand::RngExt;
 use thalweg_core::{Invalid, Seed};
 
-use crate::descent::minimise;
+use crate::descent::minimize;
 use crate::tasks::classify::{Classifier, Examples, Weighted, total};
-use crate::tasks::regularisation::share;
+use crate::tasks::regularization::share;
 use crate::{Batch, Bilevel, BilevelError, Grad, Set};
 
 /// Steps of [`Cleaning::fit`] at most.
@@ -126,7 +126,7 @@ impl Cleaning {
         let mut scale = vec![0.0; self.start.len()];
         let scale = self.bound(&squares, &mut scale).then_some(scale);
         let mut y = self.start.clone();
-        minimise(&mut fun, &Set::Free, scale.as_deref(), &mut y, tolerance, LIMIT)?;
+        minimize(&mut fun, &Set::Free, scale.as_deref(), &mut y, tolerance, LIMIT)?;
         Ok(y)
     }
 

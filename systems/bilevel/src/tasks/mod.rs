@@ -3,5 +3,5 @@
 pub mod classify;
 pub mod cleaning;
 pub mod quadratic;
-pub mod regularisation;
+pub mod regularization;
 pub mod toys;

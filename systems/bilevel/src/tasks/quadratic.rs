@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Seed, normal};
 use thalweg_linalg::dense::{Cholesky, eigenvalues, product, thin_q};
 
-use crate::first::positive;
+use crate::method::sampled::positive;
 use crate::set::dot;
-use crate::tasks::regularisation::share;
+use crate::tasks::regularization::share;
 use crate::{Batch, Bilevel, BilevelError, Grad};
 
 /// Tries to make a problem whose ψ is convex.
@@ -47,7 +47,7 @@ pub struct Quadratic {
     /// y(x) = jacobian·x + offset.
     jacobian: Mat<f64>,
     offset: Vec<f64>,
-    minimiser: Vec<f64>,
+    minimizer: Vec<f64>,
 }
 
 /// A mean of terms, and the whole of it.
@@ -104,10 +104,10 @@ impl Quadratic {
         if least.first().is_none_or(|&e| e < 1e-3 * spec.mu) {
             return None;
         }
-        let mut quadratic = Self { f, g, jacobian, offset, minimiser: vec![0.0; spec.outer] };
-        let slope = quadratic.gradient(&quadratic.minimiser);
+        let mut quadratic = Self { f, g, jacobian, offset, minimizer: vec![0.0; spec.outer] };
+        let slope = quadratic.gradient(&quadratic.minimizer);
         let step = column(&Cholesky::new(&hessian).ok()?.solve(matrix(&slope, 1)));
-        quadratic.minimiser = step.iter().map(|s| -s).collect();
+        quadratic.minimizer = step.iter().map(|s| -s).collect();
         Some(quadratic)
     }
 
@@ -134,13 +134,13 @@ impl Quadratic {
     }
 
     /// The x with the least ψ(x).
-    pub fn minimiser(&self) -> &[f64] {
-        &self.minimiser
+    pub fn minimizer(&self) -> &[f64] {
+        &self.minimizer
     }
 
     /// The least ψ(x).
     pub fn minimum(&self) -> f64 {
-        self.value(&self.minimiser)
+        self.value(&self.minimizer)
     }
 }
 
@@ -233,7 +233,7 @@ impl Terms {
 
 impl Bilevel for Quadratic {
     fn dims(&self) -> (usize, usize) {
-        (self.minimiser.len(), self.offset.len())
+        (self.minimizer.len(), self.offset.len())
     }
 
     fn terms(&self) -> (u64, u64) {

@@ -360,7 +360,7 @@ impl Bilevel for RandomSimplex {
         let off: Vec<f64> = (0..y.len()).map(|i| y[i] - self.a[i] - self.b[i] * x[0]).collect();
         let r: Vec<f64> = self.q.iter().map(|row| crate::set::dot(row, &off)).collect();
         let mut back = vec![0.0; y.len()];
-        self.q.iter().zip(&r).for_each(|(row, r)| crate::first::add(&mut back, *r, row));
+        self.q.iter().zip(&r).for_each(|(row, r)| crate::method::sampled::add(&mut back, *r, row));
         if let Some(of_x) = grad.x {
             of_x[0] = -crate::set::dot(&back, &self.b);
         }

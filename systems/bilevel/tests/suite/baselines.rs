@@ -3,28 +3,16 @@
 use serde_json::{Map, Value, json};
 use thalweg_bilevel::tasks::quadratic::{Quadratic, Spec};
 use thalweg_bilevel::tasks::toys::Toy;
-use thalweg_bilevel::{Algorithm, At, BilevelError, Drive, Oracle, Solution};
-use thalweg_core::{Method, Outcome, Run, RunError, Seed, Stop};
-
-struct Steps(u64);
-
-impl Drive for Steps {
-    fn drive<'p, M>(&mut self, method: &M, oracle: &mut Oracle<'p>) -> Result<Outcome<Solution>, RunError>
-    where
-        M: Method<Oracle<'p>, Solution = Solution>,
-        M::State: At,
-    {
-        Run::new(method, oracle).seed(Seed(1)).stop(Stop::Steps(self.0)).run()
-    }
-}
+use thalweg_bilevel::{Algorithm, BilevelError, Oracle, Solution};
+use thalweg_core::{Outcome, Seed, Stop};
 
 fn fields(value: Value) -> Map<String, Value> {
     value.as_object().cloned().unwrap()
 }
 
 fn end(toy: &Toy, name: &str, settings: Value, steps: u64) -> Outcome<Solution> {
-    let algorithm = Algorithm::named(name, fields(settings)).unwrap();
-    algorithm.drive(&mut Oracle::new(toy).unwrap(), &mut Steps(steps)).unwrap()
+    let algorithm = Algorithm::new(name, fields(settings)).unwrap();
+    algorithm.drive(&mut Oracle::new(toy).unwrap(), Seed(1), &mut Stop::Steps(steps)).unwrap()
 }
 
 /// Strongly convex below and free near the minimum: what all of them are made for.
@@ -60,9 +48,9 @@ fn every_method_reaches_the_minimum() {
 fn random_quadratics() {
     for (inner, seed) in [(10, 1), (100, 1), (100, 2)] {
         let problem = Quadratic::new(Spec { inner, ..Spec::default() }, Seed(seed)).unwrap();
-        let method = Algorithm::named("pbo", Map::new()).unwrap();
+        let method = Algorithm::new("pbo", Map::new()).unwrap();
         let mut oracle = Oracle::new(&problem).unwrap();
-        let x = method.drive(&mut oracle, &mut Steps(500)).unwrap().solution.x;
+        let x = method.drive(&mut oracle, Seed(1), &mut Stop::Steps(500)).unwrap().solution.x;
         let above = problem.value(&x) - problem.minimum();
         assert!(above < 1e-6, "{inner} lower unknowns, seed {seed}: {above:.1e} above the minimum");
     }
@@ -90,19 +78,20 @@ fn saba_of_one_term_is_soba() {
 #[test]
 fn bad_settings() {
     let refused =
-        |name: &str, settings: Value| Algorithm::named(name, fields(settings)).unwrap_err().to_string();
+        |name: &str, settings: Value| Algorithm::new(name, fields(settings)).unwrap_err().to_string();
     assert!(refused("newton", json!({})).contains("pbo-double"));
     assert!(refused("f2sa", json!({ "sigma": 1.0 })).contains("sigma"));
     let toy = Toy::named("line").unwrap();
-    let grid = Algorithm::named("grid", Map::new()).unwrap();
-    let error = grid.drive(&mut Oracle::new(&toy).unwrap(), &mut Steps(1)).unwrap_err();
+    let grid = Algorithm::new("grid", Map::new()).unwrap();
+    let error = grid.drive(&mut Oracle::new(&toy).unwrap(), Seed(1), &mut Stop::Steps(1)).unwrap_err();
     assert!(error.to_string().contains("finite bounds"), "{error}");
-    let saba = Algorithm::named("saba", Map::new()).unwrap();
-    let error = saba.drive(&mut Oracle::new(&toy.noisy(0.1)).unwrap(), &mut Steps(1)).unwrap_err();
+    let saba = Algorithm::new("saba", Map::new()).unwrap();
+    let error =
+        saba.drive(&mut Oracle::new(&toy.noisy(0.1)).unwrap(), Seed(1), &mut Stop::Steps(1)).unwrap_err();
     assert!(error.to_string().contains("soba"), "{error}");
-    let bome = Algorithm::named("bome", fields(json!({ "eta": -1.0 }))).unwrap();
+    let bome = Algorithm::new("bome", fields(json!({ "eta": -1.0 }))).unwrap();
     let toy = Toy::named("line").unwrap();
-    let error = bome.drive(&mut Oracle::new(&toy).unwrap(), &mut Steps(1)).unwrap_err();
+    let error = bome.drive(&mut Oracle::new(&toy).unwrap(), Seed(1), &mut Stop::Steps(1)).unwrap_err();
     assert!(error.to_string().contains("eta = -1"), "{error}");
     let _: BilevelError = error.into();
 }

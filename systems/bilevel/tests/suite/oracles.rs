@@ -1,10 +1,13 @@
 //! The methods against closed forms (the numbered oracles of the design), brute force and general properties.
 
 use proptest::prelude::*;
+use thalweg_bilevel::diagnose::{check, report};
+use thalweg_bilevel::explicit::{hypergradient, optimistic};
+use thalweg_bilevel::method::Difference;
+use thalweg_bilevel::penalty::{limit, lower, penalty};
 use thalweg_bilevel::tasks::toys::{RandomSimplex, Toy};
 use thalweg_bilevel::{
-    Batch, Bilevel, BilevelError, Continuation, Difference, DoubleLoop, Grad, Oracle, Set, SingleLoop,
-    Solution, check, hypergradient, limit, lower, optimistic, penalty, report,
+    Batch, Bilevel, BilevelError, Continuation, DoubleLoop, Grad, Oracle, Set, SingleLoop, Solution,
 };
 use thalweg_core::{Method, Run, RunError, Seed, Stop};
 use thalweg_testing::same_bits;

@@ -2,11 +2,12 @@
 //! shared data.
 
 use faer::Mat;
+use thalweg_bilevel::penalty::lower;
 use thalweg_bilevel::tasks::classify::Examples;
 use thalweg_bilevel::tasks::cleaning::{Cleaning, corrupt, f1};
 use thalweg_bilevel::tasks::quadratic::{Quadratic, Spec};
-use thalweg_bilevel::tasks::regularisation::Regularisation;
-use thalweg_bilevel::{Batch, Bilevel, Grad, Oracle, Sparse, lower};
+use thalweg_bilevel::tasks::regularization::Regularization;
+use thalweg_bilevel::{Batch, Bilevel, Grad, Oracle, Sparse};
 use thalweg_core::Seed;
 use thalweg_data::{Part, Source, Targets, Values, load, read_split, read_svmlight};
 use thalweg_testing::{normals, on_threads, product, shared_data, slope};
@@ -128,7 +129,7 @@ fn regularisation_has_the_derivatives_of_its_objectives() {
         let (test, test_labels) = examples(40, 7, classes, 2);
         let label = |l: Vec<u32>| -> Vec<f64> { l.iter().map(|&l| 3.0 * f64::from(l) - 1.0).collect() };
         let problem =
-            Regularisation::new((train, &label(train_labels)), (test, &label(test_labels)), -3.0, 2.0)
+            Regularization::new((train, &label(train_labels)), (test, &label(test_labels)), -3.0, 2.0)
                 .unwrap();
         let (n, m) = problem.dims();
         assert_eq!((n, m), (7, if classes == 2 { 7 } else { 28 }));
@@ -141,7 +142,7 @@ fn regularisation_has_the_derivatives_of_its_objectives() {
 fn losses_are_finite_at_any_margin() {
     let rows = || Sparse::dense(&[1.0, -1.0, 2.0], 1).unwrap();
     for labels in [[1.0, -1.0, 1.0], [0.0, 1.0, 2.0]] {
-        let problem = Regularisation::new((rows(), &labels), (rows(), &labels), -3.0, 2.0).unwrap();
+        let problem = Regularization::new((rows(), &labels), (rows(), &labels), -3.0, 2.0).unwrap();
         for size in [1e3, -1e5, 1e-300] {
             let y = vec![size; problem.dims().1];
             let (value, _, by_y) = all(&problem, LEVELS[0].1, &[0.0], &y, Batch::Full);
@@ -153,7 +154,7 @@ fn losses_are_finite_at_any_margin() {
     }
     // log(1 + e^−m) for a separating and an opposed y.
     let labels = [1.0, -1.0, 1.0];
-    let problem = Regularisation::new((rows(), &labels), (rows(), &labels), -3.0, 2.0).unwrap();
+    let problem = Regularization::new((rows(), &labels), (rows(), &labels), -3.0, 2.0).unwrap();
     let f = |y: f64| problem.upper(&[0.0], &[y], Batch::Full, Grad::NONE);
     near("f", &[f(40.0) * 3.0 / (2.0 * (-40.0f64).exp())], &[1.0], 1e-12);
     near("f", &[f(-1e3)], &[4e3 / 3.0], 1e-12);
@@ -164,7 +165,7 @@ fn losses_are_finite_at_any_margin() {
 fn what_is_no_regularisation_problem_is_refused() {
     let rows = |columns: usize| Sparse::dense(&[1.0; 6], columns).unwrap();
     let new = |a: (Sparse, &[f64]), b: (Sparse, &[f64])| {
-        Regularisation::new(a, b, -1.0, 1.0).map(drop).unwrap_err().to_string()
+        Regularization::new(a, b, -1.0, 1.0).map(drop).unwrap_err().to_string()
     };
     assert!(new((rows(3), &[1.0, 1.0]), (rows(3), &[1.0, 1.0])).contains("1 class(es)"));
     assert!(new((rows(3), &[1.0, 2.0]), (rows(2), &[1.0, 1.0, 2.0])).contains("3 features to train on, 2"));
@@ -266,7 +267,7 @@ fn quadratics_know_their_hyper_objective() {
             (at(1e-3) - at(-1e-3)) / 2e-3 // exact for quadratics
         };
         near("∇ψ", &problem.gradient(&x), &(0..n).map(slope).collect::<Vec<_>>(), 1e-9);
-        near("∇ψ at the minimum", &problem.gradient(problem.minimiser()), &vec![0.0; n], 1e-7);
+        near("∇ψ at the minimum", &problem.gradient(problem.minimizer()), &vec![0.0; n], 1e-7);
         assert!(problem.minimum() < problem.value(&x) && problem.minimum() < problem.value(&vec![0.0; n]));
     }
     let full = Quadratic::new(Spec::default(), Seed(0)).unwrap();
@@ -277,7 +278,7 @@ fn quadratics_know_their_hyper_objective() {
 }
 
 /// Training and test file of a name.
-fn regularisation(name: &str, lo: f64, hi: f64) -> Option<Regularisation> {
+fn regularization(name: &str, lo: f64, hi: f64) -> Option<Regularization> {
     let files = [
         shared_data(&format!("bilevel/{name}.train.svm.bz2"))?,
         shared_data(&format!("bilevel/{name}.test.svm.bz2"))?,
@@ -285,7 +286,7 @@ fn regularisation(name: &str, lo: f64, hi: f64) -> Option<Regularisation> {
     let [(train, a), (test, b)] = read_svmlight(files)
         .unwrap()
         .map(|s| (Sparse::new(s.indptr, s.indices, s.values, s.columns).unwrap(), s.labels));
-    Some(Regularisation::new((train, &a), (test, &b), lo, hi).unwrap())
+    Some(Regularization::new((train, &a), (test, &b), lo, hi).unwrap())
 }
 
 /// h(x) = f(x, y(x)) and the y.
@@ -315,7 +316,7 @@ fn time(what: &str, problem: &dyn Bilevel) {
 
 #[test]
 fn ijcnn1_has_the_reference_values() {
-    let Some(problem) = regularisation("ijcnn1", -10.0, 2.0) else { return };
+    let Some(problem) = regularization("ijcnn1", -10.0, 2.0) else { return };
     assert_eq!((problem.dims(), problem.terms()), ((22, 22), (91_701, 49_990)));
     time("ijcnn1", &problem);
     for (x, h) in [(0.0, 0.657063249628), (-2.0, 0.5216424970), (-5.0, 0.3039555892), (-8.0, 0.2204970340)] {
@@ -352,7 +353,7 @@ fn ijcnn1_has_the_reference_values() {
 
 #[test]
 fn reuters_has_the_reference_values() {
-    let Some(problem) = regularisation("reuters", -12.0, 0.0) else { return };
+    let Some(problem) = regularization("reuters", -12.0, 0.0) else { return };
     assert_eq!((problem.dims(), problem.terms()), ((8315, 8315), (3299, 7770)));
     time("reuters", &problem);
     for (x, h) in [(-8.0, 0.13729032), (-10.0, 0.08027182)] {

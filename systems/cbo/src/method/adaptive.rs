@@ -162,7 +162,7 @@ impl AdaptiveSwarm {
 }
 
 impl Swarm for AdaptiveSwarm {
-    fn next(&self) -> usize {
+    fn upcoming(&self) -> usize {
         self.n
     }
 

@@ -210,8 +210,8 @@ impl AutoSwarm {
 }
 
 impl Swarm for AutoSwarm {
-    fn next(&self) -> usize {
-        self.arms[self.whose_turn()].phase.swarm().next()
+    fn upcoming(&self) -> usize {
+        self.arms[self.whose_turn()].phase.swarm().upcoming()
     }
 
     fn ask(&mut self) -> &[f64] {

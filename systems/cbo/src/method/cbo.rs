@@ -524,7 +524,7 @@ impl CboSwarm {
 }
 
 impl Swarm for CboSwarm {
-    fn next(&self) -> usize {
+    fn upcoming(&self) -> usize {
         let differences = match self.settings.gradient {
             Some(GradientDrift { difference: Some(_), .. }) => 2 * self.x.len(),
             _ => 0,

@@ -123,7 +123,7 @@ pub struct HoppingSwarm {
 }
 
 impl Swarm for HoppingSwarm {
-    fn next(&self) -> usize {
+    fn upcoming(&self) -> usize {
         self.settings.particles
     }
 

@@ -29,7 +29,7 @@ pub use scheduled::Scheduled;
 /// ```
 pub trait Swarm {
     /// Number of points that [`Swarm::ask`] will ask for next.
-    fn next(&self) -> usize;
+    fn upcoming(&self) -> usize;
 
     /// The points to evaluate next, `[n, dim]`, row by row.
     fn ask(&mut self) -> &[f64];
@@ -112,7 +112,7 @@ impl Algorithm {
     /// # Errors
     /// [`CboError::Budget`].
     pub fn check_budget(&self, space: &Space, max_evaluations: u64) -> Result<(), CboError> {
-        let needed = each_algorithm!(self, method => method.swarm(space, Seed(0)).next()) as u64;
+        let needed = each_algorithm!(self, method => method.swarm(space, Seed(0)).upcoming()) as u64;
         match needed < max_evaluations {
             true => Ok(()),
             false => Err(CboError::Budget { budget: max_evaluations, needed }),
@@ -125,7 +125,7 @@ impl Algorithm {
     /// What the run fails with.
     pub fn drive(
         &self,
-        driver: &mut impl Drive,
+        driver: &mut impl Drive<Answer>,
         problem: &mut SearchProblem<'_>,
         seed: Seed,
     ) -> Result<Outcome<Answer>, RunError> {

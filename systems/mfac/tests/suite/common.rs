@@ -1,7 +1,9 @@
 //! Random gradients and dense inverses.
 use faer::Mat;
 use thalweg_core::Seed;
-use thalweg_mfac::{Gradients, MfacError, Options, StaticFisher, Storage};
+use thalweg_mfac::fisher::FisherOptions;
+use thalweg_mfac::gradients::{Gradients, Storage};
+use thalweg_mfac::{MfacError, StaticFisher};
 use thalweg_testing::normals;
 
 pub fn random(seed: u64, n: usize) -> Vec<f64> {
@@ -14,12 +16,12 @@ pub fn rows(seed: u64, m: usize, d: usize) -> Vec<Vec<f64>> {
 }
 
 /// λI + GᵀG/m, without what couples different blocks.
-pub fn dense(g: &[Vec<f64>], damp: f64, block: usize) -> Mat<f64> {
+pub fn dense(g: &[Vec<f64>], damping: f64, block: usize) -> Mat<f64> {
     let d = g[0].len();
     let block = if block == 0 { d } else { block };
     Mat::from_fn(d, d, |i, j| {
         let couples: f64 = g.iter().map(|g| g[i] * g[j]).sum::<f64>() / g.len() as f64;
-        let delta = if i == j { damp } else { 0.0 };
+        let delta = if i == j { damping } else { 0.0 };
         delta + if i / block == j / block { couples } else { 0.0 }
     })
 }
@@ -36,8 +38,8 @@ pub fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-pub fn fisher(g: &[Vec<f64>], damp: f64, block: usize) -> Result<StaticFisher, MfacError> {
-    StaticFisher::new(Gradients::from_rows(g, Storage::Full)?, Options { damp, block })
+pub fn fisher(g: &[Vec<f64>], damping: f64, block: usize) -> Result<StaticFisher, MfacError> {
+    StaticFisher::new(Gradients::from_rows(g, Storage::Full)?, FisherOptions { damping, block })
 }
 
 /// ‖a − b‖∞ ≤ tolerance · ‖b‖∞.

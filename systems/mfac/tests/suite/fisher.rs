@@ -1,7 +1,10 @@
 //! The static products against exact fractions, dense inverses and the published recursion.
 
 use proptest::prelude::*;
-use thalweg_mfac::{Gradients, MfacError, Options, Recursion, StaticFisher, Storage};
+use thalweg_mfac::baselines::Recursion;
+use thalweg_mfac::fisher::FisherOptions;
+use thalweg_mfac::gradients::{Gradients, Storage};
+use thalweg_mfac::{MfacError, StaticFisher};
 use thalweg_testing::on_threads;
 
 use crate::common::*;
@@ -21,11 +24,11 @@ fn the_hand_example_comes_out_as_fractions() {
     close(&[(0, 0), (0, 1), (2, 1)].map(element), &[11.0 / 7.0, -4.0 / 7.0, -2.0 / 7.0], 1e-14);
 }
 
-fn check(g: &[Vec<f64>], damp: f64, block: usize, tolerance: f64) {
+fn check(g: &[Vec<f64>], damping: f64, block: usize, tolerance: f64) {
     let d = g[0].len();
-    let f = dense(g, damp, block);
+    let f = dense(g, damping, block);
     let exact = inverse(&f);
-    let fisher = fisher(g, damp, block).unwrap();
+    let fisher = fisher(g, damping, block).unwrap();
     let (x, y) = (random(91, d), random(92, d));
     let product = fisher.ihvp(&x).unwrap();
     close(&product, &times(&exact, &x), tolerance);
@@ -35,7 +38,7 @@ fn check(g: &[Vec<f64>], damp: f64, block: usize, tolerance: f64) {
     assert_eq!(fisher.ihvp_many(&[&x, &y]).unwrap()[0], product);
     let diag = fisher.diag();
     close(&diag, &(0..d).map(|i| exact[(i, i)]).collect::<Vec<_>>(), tolerance);
-    assert!(diag.iter().all(|x| 0.0 < *x && *x <= 1.0 / damp * (1.0 + 1e-12)));
+    assert!(diag.iter().all(|x| 0.0 < *x && *x <= 1.0 / damping * (1.0 + 1e-12)));
     let all: Vec<usize> = (0..d).rev().collect();
     let turned = Mat::from_fn(d, d, |i, j| exact[(d - 1 - i, d - 1 - j)]);
     close(&entries(&fisher.submatrix(&all).unwrap()), &entries(&turned), tolerance);
@@ -96,10 +99,10 @@ fn limits_of_damping_count_and_scale() {
     let far: Vec<f64> = fisher(&g, 1e9, 0).unwrap().ihvp(&x).unwrap().iter().map(|y| 1e9 * y).collect();
     close(&far, &x, 1e-6);
     // One gradient: x/λ − g (gᵀx)/(λ(λ + ‖g‖²)).
-    let (one, damp) = (&g[0], 0.3);
-    let scale = dot(one, &x) / (damp * (damp + dot(one, one)));
-    let expected: Vec<f64> = x.iter().zip(one).map(|(x, g)| x / damp - g * scale).collect();
-    close(&fisher(&g[..1], damp, 0).unwrap().ihvp(&x).unwrap(), &expected, 1e-12);
+    let (one, damping) = (&g[0], 0.3);
+    let scale = dot(one, &x) / (damping * (damping + dot(one, one)));
+    let expected: Vec<f64> = x.iter().zip(one).map(|(x, g)| x / damping - g * scale).collect();
+    close(&fisher(&g[..1], damping, 0).unwrap().ihvp(&x).unwrap(), &expected, 1e-12);
     // Gradients times c and damping times c²: the step for c·g is divided by c.
     let scaled: Vec<Vec<f64>> = g.iter().map(|g| g.iter().map(|g| 8.0 * g).collect()).collect();
     let a = fisher(&g, 0.1, 0).unwrap().ihvp(&g[3]).unwrap();
@@ -134,7 +137,7 @@ fn wide_gradients_and_any_number_of_threads() {
                 let fisher = fisher(&g, 0.5, 0).unwrap();
                 let blocks = StaticFisher::new(
                     Gradients::from_rows(&g, Storage::Bf16).unwrap(),
-                    Options { damp: 0.5, block: 700 },
+                    FisherOptions { damping: 0.5, block: 700 },
                 );
                 let blocks = blocks.unwrap();
                 [fisher.ihvp(&x).unwrap(), fisher.diag(), blocks.ihvp(&x).unwrap(), blocks.diag()].concat()
@@ -154,7 +157,7 @@ fn sixteen_bits_are_exact_for_the_rounded_gradients() {
     let rounded: Vec<Vec<f64>> = (0..6).map(|k| stored.row(k)).collect();
     close(&rounded.concat(), &g.concat(), 1.0 / 256.0);
     assert!(rounded != g);
-    let options = Options { damp: 1e-3, block: 0 };
+    let options = FisherOptions { damping: 1e-3, block: 0 };
     let x = random(1, 300);
     let ours = StaticFisher::new(stored, options).unwrap().ihvp(&x).unwrap();
     assert_eq!(ours, fisher(&rounded, 1e-3, 0).unwrap().ihvp(&x).unwrap());
@@ -167,8 +170,10 @@ fn single_precision_gradients_lose_nothing_but_their_rounding() {
         rows(11, 32, 3000).into_iter().map(|g| g.into_iter().map(|g| g as f32).collect()).collect();
     let wide: Vec<Vec<f64>> = g.iter().map(|g| g.iter().map(|g| f64::from(*g)).collect()).collect();
     let exact = fisher(&wide, 1e-6, 0).unwrap().ihvp(&wide[5]).unwrap();
-    let ours =
-        StaticFisher::new(Gradients::from_flat(g.concat(), 32).unwrap(), Options { damp: 1e-6, block: 0 });
+    let ours = StaticFisher::new(
+        Gradients::from_flat(g.concat(), 32).unwrap(),
+        FisherOptions { damping: 1e-6, block: 0 },
+    );
     let ours = ours.unwrap().ihvp(&g[5]).unwrap();
     let theirs = Recursion::new(&g, 1e-6).ihvp(&g[5]);
     let error = |x: &[f32]| relative(&x.iter().map(|x| f64::from(*x)).collect::<Vec<_>>(), &exact);
@@ -180,8 +185,8 @@ fn single_precision_gradients_lose_nothing_but_their_rounding() {
 fn bad_input_is_named() {
     let g = rows(1, 3, 5);
     let text = |r: Result<StaticFisher, MfacError>| r.unwrap_err().to_string();
-    assert_eq!(text(fisher(&g, 0.0, 0)), "damp = 0 is not allowed; use a number > 0");
-    assert!(text(fisher(&g, f64::NAN, 0)).starts_with("damp = NaN"));
+    assert_eq!(text(fisher(&g, 0.0, 0)), "damping = 0 is not allowed; use a number > 0");
+    assert!(text(fisher(&g, f64::NAN, 0)).starts_with("damping = NaN"));
     assert!(text(fisher(&[], 1.0, 0)).starts_with("gradients = 0 is not allowed; use at least 1"));
     assert!(text(fisher(&[vec![], vec![]], 1.0, 0)).starts_with("length of a gradient = 0"));
     let ragged = [vec![1.0; 3], vec![1.0; 4]];

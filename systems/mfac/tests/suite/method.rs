@@ -1,7 +1,9 @@
 //! The optimiser on a small network whose gradient is written out.
 
 use thalweg_core::{Iterate, Kind, Layout, Method, MethodError, Objective, Problem, Real, Run, Seed, Stop};
-use thalweg_mfac::{Lr, MFac, MFacState, Storage};
+use thalweg_mfac::gradients::Storage;
+use thalweg_mfac::method::MFacState;
+use thalweg_mfac::{Lr, MFac};
 use thalweg_optim::{Masked, Schedule};
 use thalweg_testing::on_threads;
 
@@ -99,7 +101,7 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
 }
 
 fn method() -> MFac {
-    MFac { window: 8, damp: 1e-4, ..MFac::default() }
+    MFac { window: 8, damping: 1e-4, ..MFac::default() }
 }
 
 #[test]
@@ -130,7 +132,7 @@ fn it_trains() {
         (0..120).map(batch).sum::<f64>() / 120.0
     };
     let schedule = Schedule::parse("linear:600").unwrap();
-    let long = MFac { window: 32, damp: 1e-3, schedule, ..MFac::default() };
+    let long = MFac { window: 32, damping: 1e-3, schedule, ..MFac::default() };
     let first = loss(0, &long);
     for method in [
         long.clone(),
@@ -204,7 +206,7 @@ fn frozen_blocks_do_not_move_and_do_not_enter_the_window() {
 }
 
 /// The same optimiser by Woodbury's formula, every vector in single precision.
-fn woodbury(net: &mut Net<f32>, m: usize, damp: f64, lr: f64, steps: u64) -> Vec<f64> {
+fn woodbury(net: &mut Net<f32>, m: usize, damping: f64, lr: f64, steps: u64) -> Vec<f64> {
     let mut theta = net.start.clone();
     let mut rows: Vec<Vec<f32>> = vec![vec![0.0; theta.len()]; m];
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
@@ -215,12 +217,12 @@ fn woodbury(net: &mut Net<f32>, m: usize, damp: f64, lr: f64, steps: u64) -> Vec
         net.value_grad(&theta, &mut g).unwrap();
         rows[slot] = g.clone();
         let k = faer::Mat::from_fn(m, m, |i, j| {
-            f64::from(dot(&rows[i], &rows[j])) + if i == j { m as f64 * damp } else { 0.0 }
+            f64::from(dot(&rows[i], &rows[j])) + if i == j { m as f64 * damping } else { 0.0 }
         });
         let c = times(&inverse(&k), &rows.iter().map(|r| f64::from(dot(r, &g))).collect::<Vec<_>>());
         for i in 0..theta.len() {
             let sum: f32 = rows.iter().zip(&c).map(|(r, c)| r[i] * *c as f32).sum();
-            theta[i] -= lr as f32 * ((g[i] - sum) / damp as f32);
+            theta[i] -= lr as f32 * ((g[i] - sum) / damping as f32);
         }
     }
     wide(&theta)
@@ -228,7 +230,7 @@ fn woodbury(net: &mut Net<f32>, m: usize, damp: f64, lr: f64, steps: u64) -> Vec
 
 #[test]
 fn single_and_double_precision_stay_together() {
-    let method = MFac { window: 8, damp: 1e-6, lr: Lr::Fixed(0.01), ..MFac::default() };
+    let method = MFac { window: 8, damping: 1e-6, lr: Lr::Fixed(0.01), ..MFac::default() };
     let double = run(&method, &mut Net::<f64>::new(6, 20), 100);
     let single = wide(&run(&method, &mut Net::<f32>::new(6, 20), 100));
     let theirs = woodbury(&mut Net::<f32>::new(6, 20), 8, 1e-6, 0.01, 100);
@@ -319,7 +321,7 @@ fn settings_survive_a_file_and_name_their_errors() {
     for (method, expected) in [
         (MFac { lr: Lr::Fixed(-1.0), ..base() }, "lr = -1"),
         (MFac { window: 0, ..base() }, "window = 0 is not allowed; use at least 1"),
-        (MFac { damp: 0.0, ..base() }, "damp = 0 is not allowed; use a number > 0"),
+        (MFac { damping: 0.0, ..base() }, "damping = 0 is not allowed; use a number > 0"),
         (MFac { damp_rel: Some(-1.0), ..base() }, "damp_rel = -1"),
         (MFac { momentum: 1.0, ..base() }, "momentum = 1"),
         (MFac { weight_decay: f64::NAN, ..base() }, "weight_decay = NaN"),

@@ -3,10 +3,9 @@
 
 use proptest::prelude::*;
 use thalweg_core::{Kind, Layout, MethodError};
-use thalweg_mfac::{
-    Compensation, Layer, MfacError, ObsPruner, Report, Saliency, Scope, Weights, compensate,
-    predicted_increase, saliencies,
-};
+use thalweg_mfac::obs::{compensate, predicted_increase, saliencies};
+use thalweg_mfac::prune::{Layer, Report, Weights};
+use thalweg_mfac::{Compensation, MfacError, ObsPruner, Saliency, Scope};
 use thalweg_testing::on_threads;
 
 use crate::common::*;
@@ -127,7 +126,7 @@ impl Model {
 }
 
 fn pruner(m: usize) -> ObsPruner {
-    ObsPruner { gradients: vec![m], damp: 1e-2, recompute: 1, block: 8, ..ObsPruner::default() }
+    ObsPruner { gradients: vec![m], damping: 1e-2, recompute: 1, block: 8, ..ObsPruner::default() }
 }
 
 #[test]
@@ -356,7 +355,7 @@ fn settings_survive_a_file_and_name_their_errors() {
         (ObsPruner { gradients: vec![], ..base() }, "gradients = []"),
         (ObsPruner { gradients: vec![4, 0], ..base() }, "gradients = [4, 0]"),
         (ObsPruner { micro_batch: 0, ..base() }, "micro_batch = 0"),
-        (ObsPruner { damp: 0.0, ..base() }, "damp = 0"),
+        (ObsPruner { damping: 0.0, ..base() }, "damping = 0"),
         (ObsPruner { recompute: 0, ..base() }, "recompute = 0"),
         (ObsPruner { layers: vec![], ..base() }, "layers = []"),
         (

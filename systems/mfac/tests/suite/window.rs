@@ -2,37 +2,38 @@
 
 use faer::Mat;
 use proptest::prelude::*;
-use thalweg_mfac::{Storage, WindowFisher};
+use thalweg_mfac::WindowFisher;
+use thalweg_mfac::gradients::Storage;
 use thalweg_testing::on_threads;
 
 use crate::common::*;
 
 /// D and B of the paper, by their recursions.
-fn paper(g: &[Vec<f64>], damp: f64) -> (Mat<f64>, Mat<f64>) {
+fn paper(g: &[Vec<f64>], damping: f64) -> (Mat<f64>, Mat<f64>) {
     let (m, n) = (g.len(), g.len() as f64);
     let (mut d, mut b) = (Mat::<f64>::zeros(m, m), Mat::<f64>::zeros(m, m));
     for i in 0..m {
         for j in i..m {
             let past: f64 = (0..i).map(|k| d[(k, i)] * d[(k, j)] / (n + d[(k, k)])).sum();
-            d[(i, j)] = dot(&g[i], &g[j]) / damp - past;
+            d[(i, j)] = dot(&g[i], &g[j]) / damping - past;
         }
         for j in 0..=i {
             let past: f64 = (0..i).map(|k| d[(k, i)] / (n + d[(k, k)]) * b[(k, j)]).sum();
-            b[(i, j)] = if i == j { 1.0 / damp } else { 0.0 } - past;
+            b[(i, j)] = if i == j { 1.0 / damping } else { 0.0 } - past;
         }
     }
     (d, b)
 }
 
 /// The paper's product: p = Gx/λ, r by forward substitution, y = x/λ − Gᵀ Bᵀ (r/(m + diag D)).
-fn paper_product(g: &[Vec<f64>], damp: f64, x: &[f64]) -> Vec<f64> {
-    let ((d, b), m) = (paper(g, damp), g.len());
+fn paper_product(g: &[Vec<f64>], damping: f64, x: &[f64]) -> Vec<f64> {
+    let ((d, b), m) = (paper(g, damping), g.len());
     let mut r: Vec<f64> = Vec::new();
     for i in 0..m {
         let past: f64 = (0..i).map(|k| d[(k, i)] * r[k] / (m as f64 + d[(k, k)])).sum();
-        r.push(dot(&g[i], x) / damp - past);
+        r.push(dot(&g[i], x) / damping - past);
     }
-    let mut y: Vec<f64> = x.iter().map(|x| x / damp).collect();
+    let mut y: Vec<f64> = x.iter().map(|x| x / damping).collect();
     for i in 0..m {
         for j in 0..=i {
             let c = b[(i, j)] * r[i] / (m as f64 + d[(i, i)]);
@@ -44,14 +45,14 @@ fn paper_product(g: &[Vec<f64>], damp: f64, x: &[f64]) -> Vec<f64> {
 
 #[test]
 fn the_papers_recursions_are_what_they_should_be() {
-    let (m, d, damp) = (6, 9, 0.2);
+    let (m, d, damping) = (6, 9, 0.2);
     let g = rows(1, m, d);
-    let (big_d, big_b) = paper(&g, damp);
+    let (big_d, big_b) = paper(&g, damping);
     // D_ij = gᵢᵀ F_{i−1}⁻¹ gⱼ, where F_{i−1} holds the gradients before i.
     for i in 0..m {
         let before = Mat::from_fn(d, d, |a, b| {
             let sum: f64 = g[..i].iter().map(|g| g[a] * g[b]).sum();
-            sum / m as f64 + if a == b { damp } else { 0.0 }
+            sum / m as f64 + if a == b { damping } else { 0.0 }
         });
         let inverse = inverse(&before);
         for j in i..m {
@@ -62,7 +63,7 @@ fn the_papers_recursions_are_what_they_should_be() {
         close(&v, &times(&inverse, &g[i]), 1e-11);
     }
     // S₀ + mI = LU: D = triu(U − mI), B = L⁻¹/λ. Of a symmetric matrix U = ΔLᵀ.
-    let s = Mat::from_fn(m, m, |i, j| dot(&g[i], &g[j]) / damp + if i == j { m as f64 } else { 0.0 });
+    let s = Mat::from_fn(m, m, |i, j| dot(&g[i], &g[j]) / damping + if i == j { m as f64 } else { 0.0 });
     let c = thalweg_linalg::dense::cholesky(&s).unwrap();
     let l = Mat::from_fn(m, m, |i, j| c[(i, j)] / c[(j, j)]);
     let inverse = inverse(&l);
@@ -70,7 +71,7 @@ fn the_papers_recursions_are_what_they_should_be() {
         for j in i..m {
             let u = c[(i, i)].powi(2) * l[(j, i)] - if i == j { m as f64 } else { 0.0 };
             assert!((big_d[(i, j)] - u).abs() < 1e-10);
-            assert!((big_b[(j, i)] - inverse[(j, i)] / damp).abs() < 1e-10);
+            assert!((big_b[(j, i)] - inverse[(j, i)] / damping).abs() < 1e-10);
         }
     }
 }
@@ -81,8 +82,8 @@ fn content(g: &[Vec<f64>], m: usize) -> Vec<Vec<f64>> {
     [zeros, g[g.len().saturating_sub(m)..].to_vec()].concat()
 }
 
-fn window(g: &[Vec<f64>], m: usize, damp: f64) -> WindowFisher {
-    let mut window = WindowFisher::new::<f64>(m, g[0].len(), damp, Storage::Full).unwrap();
+fn window(g: &[Vec<f64>], m: usize, damping: f64) -> WindowFisher {
+    let mut window = WindowFisher::new::<f64>(m, g[0].len(), damping, Storage::Full).unwrap();
     g.iter().for_each(|g| window.insert(g).unwrap());
     window
 }
@@ -99,19 +100,19 @@ proptest! {
     fn any_sequence_of_inserts_is_the_static_product_of_the_content(
         seed in 0u64..1000, m in 1usize..=12, d in 1usize..=40, n in 1usize..=30, power in -2i32..=1,
     ) {
-        let (g, damp) = (rows(seed, n, d), 10f64.powi(power));
-        let (window, now) = (window(&g, m, damp), content(&g, m));
-        let fisher = fisher(&now, damp, 0).unwrap();
+        let (g, damping) = (rows(seed, n, d), 10f64.powi(power));
+        let (window, now) = (window(&g, m, damping), content(&g, m));
+        let fisher = fisher(&now, damping, 0).unwrap();
         let x = random(5, d);
         close(&window.ihvp(&x).unwrap(), &fisher.ihvp(&x).unwrap(), 1e-10);
-        close(&paper_product(&now, damp, &x), &fisher.ihvp(&x).unwrap(), 1e-8);
+        close(&paper_product(&now, damping, &x), &fisher.ihvp(&x).unwrap(), 1e-8);
         // Push-through: the same as the dense solve, less than m, and in the span of the window.
         let (u, last) = (newest(&window), &g[n - 1]);
-        let f = dense(&now, damp, 0);
+        let f = dense(&now, damping, 0);
         close(&u, &times(&inverse(&f), last), 1e-10);
         close(&times(&f, &u), last, 1e-10);
         prop_assert!(dot(&u, last) < m as f64);
-        prop_assert_eq!((window.filled(), window.len(), window.damp()), (n.min(m), m, damp));
+        prop_assert_eq!((window.filled(), window.len(), window.damping()), (n.min(m), m, damping));
         let squares = g[n.saturating_sub(m)..].iter().map(|g| dot(g, g)).sum::<f64>() / n.min(m) as f64;
         prop_assert!((window.mean_square() - squares).abs() <= 1e-12 * squares);
     }
@@ -141,10 +142,10 @@ fn the_step_lies_in_the_span_of_the_window() {
 #[test]
 fn one_gradient_alone_has_a_closed_form() {
     let g = random(4, 25);
-    for (m, damp) in [(1, 0.3), (8, 1e-5), (8, 10.0)] {
-        let scale = 1.0 / (damp + dot(&g, &g) / m as f64);
+    for (m, damping) in [(1, 0.3), (8, 1e-5), (8, 10.0)] {
+        let scale = 1.0 / (damping + dot(&g, &g) / m as f64);
         close(
-            &newest(&window(std::slice::from_ref(&g), m, damp)),
+            &newest(&window(std::slice::from_ref(&g), m, damping)),
             &g.iter().map(|g| g * scale).collect::<Vec<_>>(),
             1e-12,
         );
@@ -163,12 +164,12 @@ fn limits_of_damping_and_scale() {
 
 #[test]
 fn ten_thousand_slides_lose_no_digits() {
-    let (m, d, damp) = (10, 30, 1e-4);
+    let (m, d, damping) = (10, 30, 1e-4);
     let g = rows(6, 10_000, d);
-    let (window, now) = (window(&g, m, damp), content(&g, m));
+    let (window, now) = (window(&g, m, damping), content(&g, m));
     let x = random(7, d);
-    close(&window.ihvp(&x).unwrap(), &fisher(&now, damp, 0).unwrap().ihvp(&x).unwrap(), 1e-10);
-    close(&newest(&window), &times(&inverse(&dense(&now, damp, 0)), &g[9999]), 1e-10);
+    close(&window.ihvp(&x).unwrap(), &fisher(&now, damping, 0).unwrap().ihvp(&x).unwrap(), 1e-10);
+    close(&newest(&window), &times(&inverse(&dense(&now, damping, 0)), &g[9999]), 1e-10);
 }
 
 #[test]
@@ -220,12 +221,12 @@ fn any_number_of_threads_gives_the_same_bits() {
 /// f32 data, the spec's case: the larger ‖g‖²/λ the worse for Woodbury in f32.
 #[test]
 fn single_precision_loses_only_its_rounding() {
-    let (m, d, damp) = (64, 10_000, 1e-6);
+    let (m, d, damping) = (64, 10_000, 1e-6);
     let g: Vec<Vec<f64>> =
         rows(12, m, d).iter().map(|g| g.iter().map(|g| f64::from(*g as f32)).collect()).collect();
-    let exact = newest(&window(&g, m, damp));
+    let exact = newest(&window(&g, m, damping));
     let narrow: Vec<Vec<f32>> = g.iter().map(|g| g.iter().map(|g| *g as f32).collect()).collect();
-    let mut ours = WindowFisher::new::<f32>(m, d, damp, Storage::Full).unwrap();
+    let mut ours = WindowFisher::new::<f32>(m, d, damping, Storage::Full).unwrap();
     narrow.iter().for_each(|g| ours.insert(g).unwrap());
     let mut u = vec![0f32; d];
     ours.precondition_newest(&mut u).unwrap();
@@ -240,7 +241,7 @@ fn bad_input_is_named_and_changes_nothing() {
     let text = |e: Result<(), thalweg_mfac::MfacError>| e.unwrap_err().to_string();
     assert!(text(slid.insert(&[1.0f64; 4])).starts_with("the gradient has 4 elements where 5 are needed"));
     assert!(text(slid.insert(&[1.0, 1.0, f64::NAN, 1.0, 1.0])).contains("is not finite at element 2"));
-    assert!(text(slid.set_damp(-1.0)).starts_with("damp = -1 is not allowed"));
+    assert!(text(slid.set_damp(-1.0)).starts_with("damping = -1 is not allowed"));
     assert!(text(slid.precondition_newest(&mut [0f64; 3])).starts_with("the step has 3 elements"));
     assert!(slid.ihvp(&[0f64; 3]).is_err());
     assert_eq!(slid, before);

@@ -66,7 +66,7 @@ pub struct Tiny<T> {
     pub t: u64,
     /// Steps whose statistics of the first layer are poisoned.
     pub bad: Range<u64>,
-    pub alive: Option<Vec<bool>>,
+    pub mask: Option<Vec<bool>>,
     /// All means are given as 0.
     pub silent: bool,
 }
@@ -105,7 +105,7 @@ impl<T: Real> Tiny<T> {
             batch,
             t: 0,
             bad: 0..0,
-            alive: None,
+            mask: None,
             silent: false,
         }
     }
@@ -137,8 +137,8 @@ impl<T: Real> Objective for Tiny<T> {
         &self.layout
     }
 
-    fn alive(&self) -> Option<&[bool]> {
-        self.alive.as_deref()
+    fn mask(&self) -> Option<&[bool]> {
+        self.mask.as_deref()
     }
 
     fn start(&mut self) -> Result<Vec<T>, MethodError> {

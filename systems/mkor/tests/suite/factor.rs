@@ -1,7 +1,8 @@
 //! One factor: the rules against dense inverses and closed forms, both forms, half precision.
 
 use proptest::prelude::*;
-use thalweg_mkor::{Factor, Form, Recursion, Rule, Storage};
+use thalweg_mkor::factor::Recursion;
+use thalweg_mkor::{Form, KroneckerFactor, Rule, Storage};
 use thalweg_testing::close;
 
 use crate::common::{inverse, times, wave};
@@ -12,8 +13,8 @@ fn recursion(rule: Rule) -> Recursion {
     Recursion { rule, stabiliser: None, ..Recursion::default() }
 }
 
-fn identity(d: usize, rule: Rule, form: Form) -> Factor<f64> {
-    Factor::identity(d, rule, form, Storage::Full)
+fn identity(d: usize, rule: Rule, form: Form) -> KroneckerFactor<f64> {
+    KroneckerFactor::identity(d, rule, form, Storage::Full)
 }
 
 /// J + c vvᵀ, with J scaled by a and b added to its diagonal.
@@ -213,7 +214,7 @@ fn the_stabiliser_never_acts_on_the_released_rule() {
 fn half_precision_stays_close_and_positive() {
     let d = 300;
     let after = |storage| {
-        let mut factor = Factor::<f32>::identity(d, Rule::Released, Form::Dense, storage);
+        let mut factor = KroneckerFactor::<f32>::identity(d, Rule::Released, Form::Dense, storage);
         (0..1000).for_each(|t| {
             factor.update(&news(d, t), &recursion(Rule::Released));
         });
@@ -237,7 +238,7 @@ fn half_precision_stays_close_and_positive() {
     }
     // The pairs too.
     for storage in [Storage::F16, Storage::Bf16] {
-        let mut low = Factor::<f32>::identity(d, Rule::Released, Form::LowRank(60), storage);
+        let mut low = KroneckerFactor::<f32>::identity(d, Rule::Released, Form::LowRank(60), storage);
         (0..200).for_each(|t| {
             low.update(&news(d, t), &recursion(Rule::Released));
         });

@@ -1,7 +1,8 @@
 //! The knee detector on curves whose knees are known.
 
 use thalweg_core::{Method, Problem, Seed};
-use thalweg_mkor::{Knee, KneeSchedule, KneeState, Scheduled};
+use thalweg_mkor::Knee;
+use thalweg_mkor::knee::{KneeSchedule, KneeState, Scheduled};
 use thalweg_optim::Sgd;
 
 use crate::common::{Tiny, momentum};

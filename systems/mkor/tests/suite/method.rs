@@ -3,9 +3,11 @@
 
 use proptest::prelude::*;
 use thalweg_core::{Iterate, Layered, Method, Objective, Problem, Progress, Real, SecondMoments, Seed};
-use thalweg_mkor::{
-    Backend, BackendState, Eva, Form, Kfac, Knee, Mkor, MkorState, Rescale, Rule, Scheduled, Storage, Vector,
-};
+use thalweg_mkor::backend::BackendState;
+use thalweg_mkor::knee::Scheduled;
+use thalweg_mkor::method::MkorState;
+use thalweg_mkor::settings::Vector;
+use thalweg_mkor::{Backend, Eva, Form, Kfac, Knee, Mkor, Rescale, Rule, Storage};
 use thalweg_optim::{Adam, AdamW, Lamb, Muon, Sgd};
 use thalweg_testing::{bits, close, on_threads};
 
@@ -332,13 +334,13 @@ fn frozen_blocks_and_pruned_weights_stay_as_they_are() {
         let end = method(&mut problem);
         assert!((0..end.len()).all(|i| (end[i] == start[i]) == fixed.contains(&i)));
 
-        let alive: Vec<bool> = (0..start.len()).map(|i| i % 3 != 1).collect();
-        let mut problem = Tiny { alive: Some(alive.clone()), ..Tiny::<f64>::mlp() };
+        let mask: Vec<bool> = (0..start.len()).map(|i| i % 3 != 1).collect();
+        let mut problem = Tiny { mask: Some(mask.clone()), ..Tiny::<f64>::mlp() };
         let end = method(&mut problem);
-        assert!(end.iter().zip(&alive).all(|(x, alive)| (*x != 0.0) == *alive));
+        assert!(end.iter().zip(&mask).all(|(x, mask)| (*x != 0.0) == *mask));
     }
     // The norm is that of the living part, and descent holds.
-    let mut problem = Tiny { alive: Some((0..83).map(|i| i % 2 == 0).collect()), ..Tiny::<f64>::mlp() };
+    let mut problem = Tiny { mask: Some((0..83).map(|i| i % 2 == 0).collect()), ..Tiny::<f64>::mlp() };
     let method = Mkor { backend: descent(1e-3), inv_freq: 1, ..mkor() };
     let mut state = method.init(&mut problem, Seed(1)).unwrap();
     for t in 0..6 {
@@ -485,7 +487,7 @@ fn variants() -> Vec<Mkor> {
         },
         Mkor { hybrid: Some(knee.clone()), reenter: true, inv_freq: 1, diagnostics: true, ..mkor() },
         Mkor {
-            knee_schedule: Some(thalweg_mkor::KneeSchedule { knee, factor: 0.5 }),
+            knee_schedule: Some(thalweg_mkor::knee::KneeSchedule { knee, factor: 0.5 }),
             backend: Backend::Muon(Muon::default()),
             ..mkor()
         },
@@ -530,8 +532,10 @@ fn threads_and_resumes_do_not_change_a_bit() {
     }
     same_bits::<f32, _>(&Kfac { factor_freq: 2, inv_freq: 5, ..Kfac::default() });
     same_bits::<f64, _>(&Eva::default());
-    let schedule =
-        thalweg_mkor::KneeSchedule { knee: Knee { window: 2, beta: 0.6, ..Knee::default() }, factor: 0.3 };
+    let schedule = thalweg_mkor::knee::KneeSchedule {
+        knee: Knee { window: 2, beta: 0.6, ..Knee::default() },
+        factor: 0.3,
+    };
     same_bits::<f64, _>(&Scheduled { backend: Backend::Adam(Adam::default()), schedule });
 }
 

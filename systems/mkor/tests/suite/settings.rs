@@ -2,9 +2,9 @@
 
 use serde_json::json;
 use thalweg_core::{Kind, Layout};
-use thalweg_mkor::{
-    Backend, Eva, Form, Kfac, Knee, KneeSchedule, Mkor, Rescale, Rule, Scheduled, Storage, Vector,
-};
+use thalweg_mkor::knee::{KneeSchedule, Scheduled};
+use thalweg_mkor::settings::Vector;
+use thalweg_mkor::{Backend, Eva, Form, Kfac, Knee, Mkor, Rescale, Rule, Storage};
 use thalweg_optim::{Lamb, Sgd};
 
 use crate::common::{Tiny, linear, mkor, refusal};

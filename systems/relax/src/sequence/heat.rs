@@ -3,7 +3,8 @@ use std::f64::consts::PI;
 use thalweg_core::{Invalid, MethodError, Problem};
 
 use super::Sequence;
-use crate::{Matrix, RelaxError, Solved, Solver, Stencil, Workspace};
+use crate::solver::{Solved, Workspace};
+use crate::{Matrix, RelaxError, Solver, Stencil};
 
 /// Time of the simulation.
 const END: f64 = 5.0;

@@ -4,7 +4,8 @@ use thalweg_core::{Invalid, MethodError, Problem};
 
 use super::Sequence;
 use crate::solver::check_vector;
-use crate::{Csr, Matrix, RelaxError, Solved, Solver, Workspace};
+use crate::solver::{Solved, Workspace};
+use crate::{Csr, Matrix, RelaxError, Solver};
 
 /// Given systems, one after the other, each solved from 0.
 #[derive(Debug)]

@@ -1,3 +1,5 @@
+//! Sequences of systems: heat in a square, shifted Laplacians, lists of the user's own.
+
 mod heat;
 mod list;
 mod shift;
@@ -8,7 +10,8 @@ pub use shift::{Shift, Shifted};
 
 use thalweg_core::Problem;
 
-use crate::{Matrix, RelaxError, Solved, Solver};
+use crate::solver::Solved;
+use crate::{Matrix, RelaxError, Solver};
 
 /// A sequence of linear systems. [`Problem::begin_step`] sets up the system of a step; it is solved
 /// from the sequence's own start, by one solver that counts and perhaps by others for comparison.

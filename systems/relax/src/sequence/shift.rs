@@ -2,7 +2,8 @@ use rand_distr::{Beta, Distribution};
 use thalweg_core::{Invalid, MethodError, Problem, Seed, normal};
 
 use super::Sequence;
-use crate::{Matrix, RelaxError, Solved, Solver, Stencil, Workspace, theory};
+use crate::solver::{Solved, Workspace};
+use crate::{Matrix, RelaxError, Solver, Stencil, theory};
 
 /// Where shifts and right-hand sides come from.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 use thalweg_core::{Problem, Run, Seed, Stop};
-use thalweg_relax::{Arm, Heat, Method, Policy, Sequence, Shift, Shifted, Solver, Steer, omega_grid};
+use thalweg_relax::learner::omega_grid;
+use thalweg_relax::method::Arm;
+use thalweg_relax::sequence::{Heat, Shift, Shifted};
+use thalweg_relax::{Policy, Scheme, Sequence, Solver, TunedSolver};
 use thalweg_testing::shared_data;
 
 fn fixtures() -> Option<Value> {
@@ -53,8 +56,10 @@ fn instance_optimal_on_a_grid() {
             // From large ω to small: who takes more than the least so far need not go on.
             let mut cap = 10_000;
             for omega in omega_grid(1.0, 1.95, 96).into_iter().rev() {
-                cap =
-                    sequence.solve(&Solver { omega, cap, ..Solver::default() }).expect("a solve").iterations;
+                cap = sequence
+                    .solve(&Solver { omega, max_iterations: cap, ..Solver::default() })
+                    .expect("a solve")
+                    .iterations;
             }
             sum += cap;
         }
@@ -63,10 +68,14 @@ fn instance_optimal_on_a_grid() {
     }
 }
 
-fn heat_total(nx: usize, method: Method, omega: f64) -> u64 {
+fn heat_total(nx: usize, method: Scheme, omega: f64) -> u64 {
     let mut heat = Heat::new(nx, 5000).expect("legal");
-    let steer = Steer { policy: Policy::Fixed(omega), arms: vec![Arm { method, omega }], ..Steer::default() };
-    Run::new(&steer, &mut heat).stop(Stop::Steps(5000)).run().expect("a run").evaluations
+    let tuned = TunedSolver {
+        policy: Policy::Fixed(omega),
+        arms: vec![Arm { method, omega }],
+        ..TunedSolver::default()
+    };
+    Run::new(&tuned, &mut heat).stop(Stop::Steps(5000)).run().expect("a run").evaluations
 }
 
 #[test]
@@ -80,8 +89,8 @@ fn heat_totals() {
                 continue; // the others take long
             }
             let sum = match name.parse() {
-                Ok(omega) => heat_total(nx, Method::SsorCg, omega),
-                Err(_) => heat_total(nx, Method::Cg, 1.0),
+                Ok(omega) => heat_total(nx, Scheme::SsorCg, omega),
+                Err(_) => heat_total(nx, Scheme::Cg, 1.0),
             };
             let off = (sum as f64 - total as f64).abs() / total as f64;
             assert!(off <= 1e-3, "nx = {nx}, {name}: {sum} instead of {total}");
@@ -95,10 +104,10 @@ fn learners_keep_up_with_the_reference() {
     let Some(all) = fixtures() else { return };
     let spec = SEQUENCES[0];
     let mean = |policy: &str, steps| {
-        let steer = Steer { policy: policy.parse().expect("a policy"), ..Steer::default() };
+        let tuned = TunedSolver { policy: policy.parse().expect("a policy"), ..TunedSolver::default() };
         let run = |seed| {
             let mut sequence = sequence(spec);
-            Run::new(&steer, &mut sequence)
+            Run::new(&tuned, &mut sequence)
                 .seed(Seed(seed))
                 .stop(Stop::Steps(steps))
                 .run()

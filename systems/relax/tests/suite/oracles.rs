@@ -4,10 +4,17 @@ use faer::Mat;
 use proptest::prelude::*;
 use thalweg_core::{Problem, Run, Seed, Stop};
 use thalweg_linalg::dense::{Lu, lambda_min, product};
+use thalweg_relax::bounds::Surrogates;
+use thalweg_relax::learner::{
+    Axis, JointModel, inverse_gap_weighting, least_squares, log_grid, omega_grid, tsallis_probabilities,
+};
+use thalweg_relax::matrix::Order;
+use thalweg_relax::method::Arm;
+use thalweg_relax::sequence::{Heat, Shift, Shifted};
+use thalweg_relax::solver::{Reason, Workspace};
 use thalweg_relax::{
-    Arm, Axis, Csr, Heat, Interval, JointModel, Matrix, Method, Order, Pilot, Policy, Reason, RelaxError,
-    Sequence, Shift, Shifted, Solver, Steer, Stencil, Surrogates, Workspace, inverse_gap_weighting,
-    least_squares, log_grid, omega_grid, theory, tsallis_probabilities,
+    Csr, Interval, Learner, Matrix, Policy, RelaxError, Scheme, Sequence, Solver, Stencil, TunedSolver,
+    theory,
 };
 use thalweg_testing::normals;
 
@@ -15,7 +22,7 @@ fn close(a: f64, b: f64, tol: f64) {
     assert!((a - b).abs() <= tol * b.abs().max(1e-300), "{a} is not {b}");
 }
 
-fn count(a: &dyn Matrix, method: Method, omega: f64) -> usize {
+fn count(a: &dyn Matrix, method: Scheme, omega: f64) -> usize {
     let (_, solved) =
         Solver { method, omega, ..Solver::default() }.solve(a, &vec![1.0; a.rows()]).expect("a solve");
     assert_eq!(solved.reason, Reason::Converged);
@@ -35,7 +42,7 @@ fn two_unknowns() {
         [(1.0, 0.25, 14), (optimum, 0.071_796_769_724_491_2, 9), (1.2, 0.2, 13), (1.5, 0.5, 28)]
     {
         close(theory::spectral_radius(omega, 0.5), radius, 1e-12);
-        assert_eq!(count(&a, Method::Sor, omega), iterations, "ω = {omega}");
+        assert_eq!(count(&a, Scheme::Sor, omega), iterations, "ω = {omega}");
     }
 }
 
@@ -60,12 +67,12 @@ fn ten_by_ten() {
     for (omega, radius, sor, cg) in rows {
         close(theory::spectral_radius(omega, a.jacobi_radius()), radius, 1e-6);
         for matrix in [&a as &dyn Matrix, &csr] {
-            assert_eq!(count(matrix, Method::Sor, omega), sor, "SOR, ω = {omega}");
-            assert_eq!(count(matrix, Method::SsorCgPlain, omega), cg, "SSOR-CG, ω = {omega}");
-            assert_eq!(count(matrix, Method::SsorCg, omega), cg, "Eisenstat, ω = {omega}");
+            assert_eq!(count(matrix, Scheme::Sor, omega), sor, "SOR, ω = {omega}");
+            assert_eq!(count(matrix, Scheme::SsorCgPlain, omega), cg, "SSOR-CG, ω = {omega}");
+            assert_eq!(count(matrix, Scheme::SsorCg, omega), cg, "Eisenstat, ω = {omega}");
         }
     }
-    assert_eq!((count(&a, Method::Cg, 1.0), count(&csr, Method::JacobiCg, 1.0)), (15, 15));
+    assert_eq!((count(&a, Scheme::Cg, 1.0), count(&csr, Scheme::JacobiCg, 1.0)), (15, 15));
 }
 
 #[test]
@@ -75,13 +82,13 @@ fn shifted() {
     let optimum = theory::optimal_omega(a.jacobi_radius());
     close(optimum, 1.853_594_150_353_635_7, 1e-12);
     for (omega, sor) in [(1.0, 2927), (1.4, 1252), (1.8, 293), (optimum, 147), (1.9, 189)] {
-        assert_eq!(count(&a, Method::Sor, omega), sor, "ω = {omega}");
+        assert_eq!(count(&a, Scheme::Sor, omega), sor, "ω = {omega}");
     }
     let a = laplacian(0.45);
     let optimum = theory::optimal_omega(a.jacobi_radius());
     close(optimum, 1.327_919_232_251_750_2, 1e-12);
     for (omega, sor) in [(1.0, 64), (1.4, 25), (optimum, 23), (1.8, 89)] {
-        assert_eq!(count(&a, Method::Sor, omega), sor, "ω = {omega}");
+        assert_eq!(count(&a, Scheme::Sor, omega), sor, "ω = {omega}");
     }
 }
 
@@ -94,14 +101,14 @@ fn surrogate_bounds() {
     close(s.condition, 48.374_15, 1e-6);
     for (omega, bound) in [(1.0, 27.82), (1.5, 20.30), (1.56, 20.17), (1.7, 21.30), (1.9, 33.59)] {
         close(s.axelsson(omega, 1e-8), bound, 1e-3);
-        assert!(s.axelsson(omega, 1e-8) >= count(&laplacian(0.0), Method::SsorCg, omega) as f64);
+        assert!(s.axelsson(omega, 1e-8) >= count(&laplacian(0.0), Scheme::SsorCg, omega) as f64);
     }
     for omega in [1.0, 1.3, 1.7, 1.9] {
         close(s.spectral_radius(omega).expect("eigenvalues"), theory::spectral_radius(omega, s.beta), 1e-6);
-        assert!(s.energy(omega, 1e-8) >= count(&laplacian(0.0), Method::Sor, omega) as f64);
+        assert!(s.energy(omega, 1e-8) >= count(&laplacian(0.0), Scheme::Sor, omega) as f64);
     }
     let grid = omega_grid(1.0, 1.94, 48);
-    let counts: Vec<usize> = grid.iter().map(|o| count(&laplacian(0.0), Method::Sor, *o)).collect();
+    let counts: Vec<usize> = grid.iter().map(|o| count(&laplacian(0.0), Scheme::Sor, *o)).collect();
     let transients = grid.iter().zip(&counts).map(|(o, k)| s.transient(*o, *k).expect("norms"));
     let tau = transients.fold(0.0, f64::max);
     close(tau, 0.1701, 2e-2);
@@ -143,8 +150,8 @@ fn importance_weights_are_unbiased() {
             close((0..3).map(|drawn| p[drawn] * estimate(drawn)).sum(), losses[i], 1e-12);
         }
     }
-    // The same of the pilot itself: the sums that its probabilities show after one round.
-    let mut first = thalweg_relax::Tsallis::new(2, false);
+    // The same of the learner itself: the sums that its probabilities show after one round.
+    let mut first = thalweg_relax::learner::Tsallis::new(2, false);
     first.learn(0, 0.5, 5.0);
     let (_, expected) = tsallis_probabilities(&[4.0 / 0.5 / 4.0, 0.0], 2.0 / 2f64.sqrt());
     first.probabilities().iter().zip(expected).for_each(|(p, e)| close(*p, e, 1e-12));
@@ -154,11 +161,12 @@ fn importance_weights_are_unbiased() {
 fn regret_on_two_arms_grows_slowly() {
     let regret = |policy: &str, rounds: u64| {
         let policy: Policy = policy.parse().expect("a policy");
-        let mut pilot = Pilot::new(&policy, &[1.0, 1.5], Interval::new(0.0, 1.0), Seed(3)).expect("legal");
+        let mut learner =
+            Learner::new(&policy, &[1.0, 1.5], Interval::new(0.0, 1.0), Seed(3)).expect("legal");
         let play = |t: u64| {
-            let choice = pilot.choose((t % 10) as f64 / 10.0);
+            let choice = learner.choose((t % 10) as f64 / 10.0);
             let cost = [20.0, 10.0][choice.arm];
-            pilot.feedback(&choice, cost);
+            learner.feedback(&choice, cost);
             cost - 10.0
         };
         (0..rounds).map(play).sum::<f64>()
@@ -174,15 +182,15 @@ fn regret_on_two_arms_grows_slowly() {
 #[test]
 fn chebyshev_regression_reproduces_a_cubic() {
     let policy = Policy::ChebCb { features: 4 };
-    let mut pilot = thalweg_relax::ChebCb::new(1, 4, Interval::new(-1.0, 3.0));
+    let mut learner = thalweg_relax::learner::ChebCb::new(1, 4, Interval::new(-1.0, 3.0));
     let cubic = |c: f64| 40.0 + 3.0 * c - 2.0 * c * c + c * c * c;
     for t in 0..60 {
         let context = -1.0 + 4.0 * (t as f64 * 0.618).fract();
-        let predicted = pilot.predict(context)[0];
-        pilot.learn(context, 0, predicted, cubic(context));
+        let predicted = learner.predict(context)[0];
+        learner.learn(context, 0, predicted, cubic(context));
     }
     for c in [-0.9, 0.0, 1.3, 2.8] {
-        close(pilot.predict(c)[0], cubic(c), 1e-4);
+        close(learner.predict(c)[0], cubic(c), 1e-4);
     }
     assert_eq!(policy, "chebcb:4".parse().expect("a policy"));
 }
@@ -194,13 +202,13 @@ fn heat_decays_as_the_closed_form_says() {
         let wave = |(x, y): (f64, f64)| (PI * x).sin() * (PI * y).sin();
         let mut heat = Heat::decay(nx, (5.0 / dt).round() as u64, kappa, wave).expect("legal");
         let before = heat.solution();
-        let steer = Steer {
+        let tuned = TunedSolver {
             policy: Policy::Fixed(1.2),
-            arms: vec![Arm { method: Method::SsorCg, omega: 1.2 }],
+            arms: vec![Arm { method: Scheme::SsorCg, omega: 1.2 }],
             tol: 1e-12,
-            ..Steer::default()
+            ..TunedSolver::default()
         };
-        Run::new(&steer, &mut heat).stop(Stop::Steps(steps)).run().expect("a run");
+        Run::new(&tuned, &mut heat).stop(Stop::Steps(steps)).run().expect("a run");
         let after = heat.solution();
         let factor = after[after.len() / 2] / before[before.len() / 2];
         after.iter().zip(&before).for_each(|(a, b)| close(*a, factor * b, 1e-8));
@@ -215,20 +223,20 @@ fn heat_decays_as_the_closed_form_says() {
 fn a_saved_pilot_goes_on_in_the_same_bits() {
     for policy in ["tsallis-inf", "tsallis-inf-cb", "chebcb", "joint"] {
         let policy: Policy = policy.parse().expect("a policy");
-        let mut pilot =
-            Pilot::new(&policy, &omega_grid(1.0, 1.9, 5), Interval::new(0.0, 1.0), Seed(1)).expect("legal");
-        let play = |pilot: &mut Pilot, t: u64| {
-            let choice = pilot.choose((t as f64 * 0.37).fract());
-            pilot.feedback(&choice, 10.0 + 100.0 * (choice.omega - 1.4 - 0.3 * choice.context).powi(2));
+        let mut learner =
+            Learner::new(&policy, &omega_grid(1.0, 1.9, 5), Interval::new(0.0, 1.0), Seed(1)).expect("legal");
+        let play = |learner: &mut Learner, t: u64| {
+            let choice = learner.choose((t as f64 * 0.37).fract());
+            learner.feedback(&choice, 10.0 + 100.0 * (choice.omega - 1.4 - 0.3 * choice.context).powi(2));
             choice.arm
         };
         for t in 0..50 {
-            play(&mut pilot, t);
+            play(&mut learner, t);
         }
-        let text = serde_json::to_string(&pilot).expect("JSON");
-        let mut saved: Pilot = serde_json::from_str(&text).expect("the same pilot");
+        let text = serde_json::to_string(&learner).expect("JSON");
+        let mut saved: Learner = serde_json::from_str(&text).expect("the same pilot");
         for t in 50..100 {
-            assert_eq!(play(&mut pilot, t), play(&mut saved, t), "{policy}");
+            assert_eq!(play(&mut learner, t), play(&mut saved, t), "{policy}");
         }
     }
 }
@@ -237,14 +245,14 @@ fn a_saved_pilot_goes_on_in_the_same_bits() {
 fn a_resumed_sequence_ends_in_the_same_bits() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("checkpoint");
-    let steer = Steer {
+    let tuned = TunedSolver {
         policy: Policy::ChebCb { features: 6 },
-        arms: thalweg_relax::arms(&[Method::SsorCg], &omega_grid(1.0, 1.9, 10)),
-        ..Steer::default()
+        arms: thalweg_relax::method::arms(&[Scheme::SsorCg], &omega_grid(1.0, 1.9, 10)),
+        ..TunedSolver::default()
     };
     let run = |resume: bool, steps: u64, save: bool| {
         let mut heat = Heat::new(12, 500).expect("legal");
-        let mut run = Run::new(&steer, &mut heat).seed(Seed(5)).stop(Stop::Steps(steps));
+        let mut run = Run::new(&tuned, &mut heat).seed(Seed(5)).stop(Stop::Steps(steps));
         if save {
             let every = thalweg_core::Every::Steps(50);
             run = run.checkpoint(thalweg_core::Checkpointer { path: path.clone(), every });
@@ -272,13 +280,13 @@ fn generic_arms() {
     };
     let linear = JointModel { axis: Axis::Linear, ..JointModel::default() };
     for policy in [Policy::TsallisInf, Policy::ChebCb { features: 6 }, Policy::Joint(linear)] {
-        let mut pilot = Pilot::new(&policy, &places, Interval::new(1.0, 3.0), Seed(2)).expect("legal");
+        let mut learner = Learner::new(&policy, &places, Interval::new(1.0, 3.0), Seed(2)).expect("legal");
         let (mut total, mut worst, mut best) = (0.0, 0.0, 0.0);
         for t in 0..3000 {
             let stiffness = 1.0 + 2.0 * (t as f64 * 0.618).fract();
-            let choice = pilot.choose(stiffness);
+            let choice = learner.choose(stiffness);
             let all = tolerances.map(|tol| cost(tol, stiffness));
-            pilot.feedback(&choice, all[choice.arm]);
+            learner.feedback(&choice, all[choice.arm]);
             total += all[choice.arm];
             best += all.iter().copied().fold(f64::INFINITY, f64::min);
             worst += all.iter().copied().fold(0.0, f64::max);
@@ -298,7 +306,7 @@ fn what_is_refused() {
     assert_eq!(Csr::from_triplets(3, 3, entries(-1.0)), Err(RelaxError::Diagonal { row: 3, value: -1.0 }));
     assert!(matches!(Csr::from_triplets(3, 3, entries(f64::NAN)), Err(RelaxError::NotFinite { row: 3, .. })));
     let skew = Csr::from_triplets(2, 2, [(0, 0, 1.0), (0, 1, 0.5), (1, 1, 1.0)]).expect("legal");
-    let cg = Solver { method: Method::Cg, ..Solver::default() };
+    let cg = Solver { method: Scheme::Cg, ..Solver::default() };
     assert_eq!(cg.solve(&skew, &[1.0, 1.0]), Err(RelaxError::NotSymmetric { row: 1, col: 2 }));
     for omega in [0.0, 2.0, -1.0, f64::NAN] {
         let error = Solver { omega, ..Solver::default() }.solve(&skew, &[1.0, 1.0]).expect_err("no ω");
@@ -316,13 +324,14 @@ fn failures_of_a_solve() {
     assert!(solved.iterations < 20 && x.iter().all(|x| x.is_finite()));
     assert_eq!(solved.cost(), 10_000.0);
     let (_, solved) =
-        Solver { method: Method::Cg, ..Solver::default() }.solve(&wild, &[1.0, -1.0]).expect("an answer");
+        Solver { method: Scheme::Cg, ..Solver::default() }.solve(&wild, &[1.0, -1.0]).expect("an answer");
     assert_eq!(solved.reason, Reason::Indefinite);
     let (x, solved) = Solver::default().solve(&laplacian(0.0), &[0.0; 100]).expect("an answer");
     assert_eq!((solved.iterations, solved.reason, solved.cost()), (0, Reason::Converged, 1.0));
     assert!(x.iter().all(|x| *x == 0.0));
-    let (_, solved) =
-        Solver { cap: 5, ..Solver::default() }.solve(&laplacian(0.0), &[1.0; 100]).expect("an answer");
+    let (_, solved) = Solver { max_iterations: 5, ..Solver::default() }
+        .solve(&laplacian(0.0), &[1.0; 100])
+        .expect("an answer");
     assert_eq!((solved.iterations, solved.reason, solved.cost()), (5, Reason::Cap, 5.0));
 }
 
@@ -397,7 +406,7 @@ proptest! {
     fn eisenstat_equals_the_plain_form(n in 2usize..40, omega in 0.2f64..1.95, seed in 0u64..1000) {
         let (a, b) = (random_spd(n, seed), vector(n, seed));
         let solve = |method| Solver { method, omega, tol: 1e-11, ..Solver::default() }.solve(&a, &b).expect("a solve");
-        let ((x, one), (y, other)) = (solve(Method::SsorCg), solve(Method::SsorCgPlain));
+        let ((x, one), (y, other)) = (solve(Scheme::SsorCg), solve(Scheme::SsorCgPlain));
         prop_assert!(one.iterations.abs_diff(other.iterations) <= 1);
         for (x, y) in x.iter().zip(y) {
             prop_assert!((x - y).abs() < 1e-9);
@@ -447,7 +456,7 @@ proptest! {
                 prop_assert!((s - c).abs() < 1e-12);
             }
         }
-        for method in Method::ALL {
+        for method in Scheme::ALL {
             let solver = Solver { method, omega, ..Solver::default() };
             let ((x, s), (y, c)) = (solver.solve(&stencil, &b).expect("a solve"), solver.solve(&csr, &b).expect("a solve"));
             prop_assert!(s.iterations.abs_diff(c.iterations) <= 1, "{method}: {} and {}", s.iterations, c.iterations);
@@ -509,7 +518,7 @@ fn grids_and_warm_starts() {
     // A warm start at the solution takes no iteration.
     let a = laplacian(0.2);
     let b = a.pack(&[1.0; 100]);
-    for method in [Method::SsorCg, Method::Cg] {
+    for method in [Scheme::SsorCg, Scheme::Cg] {
         let solver = Solver { method, omega: 1.4, ..Solver::default() };
         let mut x = vec![0.0; a.len()];
         let mut work = Workspace::default();

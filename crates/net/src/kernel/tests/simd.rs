@@ -103,7 +103,7 @@ fn elementary_functions_are_accurate() {
 }
 
 #[test]
-fn vectorised_loops_give_the_same_bits() {
+fn vectorized_loops_give_the_same_bits() {
     let x: Vec<f32> = random(1000, 1);
     let f = |x: f32| (x * 3.0 + 1.0).exp_fast() / (x.tanh_fast() * x - 7.0);
     let plain: Vec<f32> = x.iter().map(|x| f(*x)).collect();
