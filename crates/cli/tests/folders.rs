@@ -51,7 +51,7 @@ const VERBS: &[Verb] = &[
     Verb {
         line: "dag fit sachs --log --score bic",
         products: &["graph.csv", "graph.dot"],
-        long: None,
+        long: Some("dag fit sachs --log --standardize --score mlp --hidden 8 --seed 1"),
     },
     Verb {
         line: "linsolve solve --matrix A.mtx --method sor",
