@@ -6,40 +6,41 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::Args;
 use serde_json::{Value, json};
+use thalweg::certify::{self, ReadOptions};
 use thalweg::core::{Seed, normal};
-use thalweg::lipsdp::{
-    Activation, Affine, Block, Bound, Certificate, LipError, LipSdp, Mat, Network, Norm, Pairs, Sampling,
-    lower_bound, pair_bounds,
-};
+use thalweg::lipsdp::robust::{Pairs, pair_bounds};
+use thalweg::lipsdp::sample::{Sampling, lower_bound};
+use thalweg::lipsdp::{Activation, Affine, Block, Bound, Certificate, LipError, LipSdp, Mat, Network, Norm};
 use thalweg::plot::{Figure, Table};
+use thalweg::tasks::Finding;
 
-use super::timing::exponent;
-use super::{Entry, Finding, Options, publish};
-use crate::certify::model::{self, How};
-use crate::config::shared_file;
+use crate::claim::{Entry, Options, publish};
+use crate::measure::exponent;
+use crate::sources::shared_file;
 
 #[derive(Args)]
 #[command(after_help = "Examples:
-  thalweg bench lipsdp values linf
-  thalweg bench lipsdp scaling --out report/
+  thalweg-claims lipsdp values linf
+  thalweg-claims lipsdp scaling --out report/
 
 The networks with known values are looked for in the folder THALWEG_DATA (default ../shared/data):
 lipsdp/.")]
-pub struct Bench {
-    /// values, linf, deep, pairs, first-order, scaling, all
+pub struct Claims {
+    /// values, linf, deep, pairs, first-order, scaling, tour, all
     #[arg(required = true)]
     which: Vec<String>,
     #[command(flatten)]
     options: Options,
 }
 
-const ALL: &[Entry<Bench>] = &[
-    ("values", "", |_| against("values", "Known values, ℓ2", VALUES)),
-    ("linf", "", |_| linf()),
-    ("deep", "", |_| against("deep", "Eighteen layers of 128", DEEP)),
-    ("pairs", "", |_| pairs()),
-    ("first-order", "", |_| first_order()),
-    ("scaling", "", |b| scaling(&b.options)),
+const ALL: &[Entry<Claims>] = &[
+    ("values", |_| against("values", "Known values, ℓ2", VALUES)),
+    ("linf", |_| linf()),
+    ("deep", |_| against("deep", "Eighteen layers of 128", DEEP)),
+    ("pairs", |_| pairs()),
+    ("first-order", |_| first_order()),
+    ("scaling", |b| scaling(&b.options)),
+    ("tour", |b| Ok(certify::tour::all_bounds(&b.options.host())?)),
 ];
 
 /// File, activation, method, value to reach, seconds allowed.
@@ -89,9 +90,9 @@ const DEEP: &[Row] = &[
     ("maxmin_published/weights_l2_18fc_128", "maxmin", Bound::Nsr, 18331.856, 60.0),
 ];
 
-impl Bench {
+impl Claims {
     pub fn run(self) -> Result<()> {
-        self.options.common.start()?;
+        self.options.start()?;
         publish("Lipschitz certificates", &self.options, &self, &self.which, ALL)
     }
 }
@@ -100,14 +101,14 @@ impl Bench {
 fn shared(name: &str, kind: &str) -> Result<Network> {
     let file = shared_file(format!("lipsdp/{name}.npz"))?;
     let residual = matches!(kind, "residual" | "core");
-    let activation = Some(if residual { "maxmin" } else { kind });
-    let net = model::load(&file, &How { activation, residual, ..How::default() })?.net;
+    let activation = Some(if residual { "maxmin" } else { kind }.to_owned());
+    let net = certify::read(&file, &ReadOptions { activation, residual, ..ReadOptions::default() })?.net;
     let [Block::Affine(first), core @ .., _] = net.blocks() else { return Ok(net) };
     Ok(if kind == "core" { Network::new(first.weight.nrows(), core.to_vec())? } else { net })
 }
 
 /// The median of three runs in time, unless one takes seconds.
-fn certify(settings: &LipSdp, net: &Network) -> Result<Certificate, LipError> {
+fn median_run(settings: &LipSdp, net: &Network) -> Result<Certificate, LipError> {
     let mut runs = vec![settings.certify(net)?];
     while runs.len() < 3 && runs[0].seconds < 2.0 {
         runs.push(settings.certify(net)?);
@@ -127,7 +128,7 @@ fn against(name: &'static str, title: &str, rows: &[Row]) -> Result<Finding> {
     let (mut all, mut quick) = (true, Vec::new());
     for &(file, kind, bound, value, limit) in rows {
         let net = shared(file, kind)?;
-        let c = certify(&LipSdp { bound, ..LipSdp::default() }, &net)?;
+        let c = median_run(&LipSdp { bound, ..LipSdp::default() }, &net)?;
         let checked = c.verified && LipSdp::check(&c, &net).is_ok();
         all &= checked && reaches(c.bound, value);
         if c.seconds > limit {
@@ -265,13 +266,13 @@ fn random(widths: &[usize]) -> Result<Network> {
 
 fn first_order() -> Result<Finding> {
     let net = random(&[784, 512, 512, 512, 512, 10])?;
-    let of = |bound, evaluations, seconds| {
-        LipSdp { bound, evaluations, seconds, ..LipSdp::default() }.certify(&net)
+    let of = |bound, max_evaluations, max_seconds| {
+        LipSdp { bound, max_evaluations, max_seconds, ..LipSdp::default() }.certify(&net)
     };
     let long = of(Bound::FirstOrder, 200, 600.0)?;
     let short = of(Bound::FirstOrder, 200, 11.0)?;
     let (eclipse, product) = (of(Bound::Eclipse, 1, 1.0)?, of(Bound::Product, 1, 1.0)?);
-    let lower = lower_bound(&net, Norm::L2, &[], &Sampling { points: 20, steps: 0, seed: 1 });
+    let lower = lower_bound(&net, Norm::L2, &[], &Sampling { points: 20, max_steps: 0, seed: 1 });
     let mut table = Table::new(["method", "bound", "evaluations", "seconds"]);
     for c in [&long, &short, &eclipse, &product] {
         let evaluations = c.iterations.map_or_else(|| "–".into(), |i| i.to_string());
@@ -307,6 +308,7 @@ const PATIENCE: f64 = 60.0;
 fn scaling(options: &Options) -> Result<Finding> {
     let mut table = Table::new(["axis", "method", "size", "bound", "seconds", "exponent"]);
     let (mut figures, mut data) = (Vec::new(), Vec::new());
+    let host = options.host();
     // Largest ratio of the first-order bound to the program's on the same network.
     let mut loosest = 1.0;
     let widths: Vec<usize> = vec![16, 32, 64, 128, 256, 512];
@@ -322,13 +324,14 @@ fn scaling(options: &Options) -> Result<Finding> {
                 shape.extend(if axis.starts_with("width") { vec![size; 2] } else { vec![32; size - 1] });
                 shape.push(10);
                 let net = random(&shape)?;
-                let settings = LipSdp { bound, seconds: PATIENCE, max_memory: 16 << 30, ..LipSdp::default() };
+                let settings =
+                    LipSdp { bound, max_seconds: PATIENCE, max_memory: 16 << 30, ..LipSdp::default() };
                 // A size whose estimate is far beyond the patience ends the curve.
                 if bound == Bound::Neuron && settings.size(&net)?.seconds() > 4.0 * PATIENCE {
                     break;
                 }
                 let c = settings.certify(&net)?;
-                options.common.note(format!("  {axis} {size} {bound}: {:.3} s", c.seconds));
+                host.note(format!("  {axis} {size} {bound}: {:.3} s", c.seconds));
                 curve.push((size as f64, c.seconds));
                 table.row([
                     axis.to_owned(),

@@ -40,9 +40,59 @@ fn every_bound_of_a_trained_model_is_proved_and_in_order() {
     for method in ["neuron", "layer", "first-order", "eclipse", "split:2", "product"] {
         assert!(methods.contains(&method), "{method} in {methods:?}");
     }
-    for file in ["all/report.html", "all/bounds.svg", "all/summary.json"] {
-        assert!(place.path().join(file).is_file(), "{file}");
+    for file in
+        ["report.html", "bounds.svg", "summary.json", "config.toml", "metrics.jsonl", "certificate.json"]
+    {
+        assert!(place.path().join("all").join(file).is_file(), "{file}");
     }
+    assert!(!place.path().join("all/checkpoint.bin").exists());
+    let read = |file: &str| fs::read_to_string(place.path().join("all").join(file)).expect("written");
+    let summary: Value = serde_json::from_str(&read("summary.json")).expect("JSON");
+    assert_eq!(summary["bounds"], Value::from(list.clone()));
+    assert_eq!(summary["lower_bound"], list[0]["lower_bound"]);
+    assert!(summary["refused"]["patterns"].is_string() && summary.get("left_out").is_none(), "{summary}");
+    let records: Vec<Value> =
+        read("metrics.jsonl").lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+    for (i, (record, c)) in records.iter().zip(list).enumerate() {
+        assert_eq!((&record["value"], &record["bound"]), (&c["bound"], &c["method"]), "{record}");
+        assert!(record["step"] == i + 1 && record["seconds"].is_number(), "{record}");
+    }
+    assert_eq!(records.len(), list.len());
+    // The certificate of the list is its tightest bound, and its settings repeat the list.
+    let checked = json(place.path(), "certify run/model.safetensors --check all/certificate.json --json");
+    let tightest = list.iter().filter_map(|c| c["bound"].as_f64()).fold(f64::INFINITY, f64::min);
+    assert_eq!(checked["bound"].as_f64(), Some(tightest));
+    assert_eq!(
+        errors(&run(place.path(), "certify run/model.safetensors --out all/")).matches("--overwrite").count(),
+        1
+    );
+    let line = "certify --config all/config.toml --set bound=product --out all/ --overwrite --json --quiet";
+    assert_eq!(json(place.path(), line)["method"], "product");
+    assert_eq!(json(place.path(), "certify --resume all/ --json --quiet")["method"], "product");
+}
+
+/// What the time does not suffice for is left out and said; a resumed run ends in the same bits.
+#[test]
+fn a_list_that_the_time_cut_short_goes_on() {
+    let place = trained();
+    let line = "certify run/model.safetensors --bound all --out cut/ --time 0s --json";
+    let output = run(place.path(), line);
+    assert!(output.status.success(), "{}", errors(&output));
+    let cut: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let cut = cut.as_array().expect("a list").clone();
+    assert!(cut.len() == 1 && errors(&output).contains("--resume"), "{cut:?} {}", errors(&output));
+    let summary = fs::read_to_string(place.path().join("cut/summary.json")).expect("written");
+    assert!(summary.contains("left_out") && place.path().join("cut/checkpoint.bin").exists(), "{summary}");
+    let whole = json(place.path(), "certify --resume cut/ --json --quiet");
+    // What was proved is not proved again: even its seconds are the same.
+    assert_eq!(whole[0], cut[0]);
+    let timeless = |mut list: Value| {
+        list.as_array_mut().expect("a list").iter_mut().for_each(|c| c["seconds"] = Value::Null);
+        list
+    };
+    let straight = json(place.path(), "certify run/model.safetensors --bound all --json --quiet");
+    assert_eq!(timeless(whole), timeless(straight));
+    assert!(!place.path().join("cut/checkpoint.bin").exists());
 }
 
 #[test]
@@ -62,6 +112,11 @@ fn accuracy_of_data_is_certified_and_the_proof_can_be_repeated() {
     );
     assert_eq!(fs::read_to_string(place.path().join("c/radii.csv")).expect("written").lines().count(), 51);
     assert!(place.path().join("c/accuracy.svg").is_file());
+    let metrics = fs::read_to_string(place.path().join("c/metrics.jsonl")).expect("written");
+    // One bound, 45 pairs of classes, three sizes of changes.
+    assert_eq!(metrics.lines().count(), 1 + 45 + 3);
+    let summary = fs::read_to_string(place.path().join("c/summary.json")).expect("written");
+    assert_eq!(serde_json::from_str::<Value>(&summary).expect("JSON"), found);
     let again = json(place.path(), "certify run/model.safetensors --check c/certificate.json --json");
     let proved = again["proved"].as_f64().expect("a number");
     assert!(proved <= value * (1.0 + 1e-9), "{proved} {value}");
@@ -128,10 +183,17 @@ fn what_cannot_be_certified_is_said_in_one_line() {
         ("run/model.safetensors --pair 3", "3,8"),
         ("run/model.safetensors --pair 3,3", "3"),
         ("run/model.safetensors --norm l7", "l2"),
-        ("run/model.safetensors --to l1", "linf"),
+        ("run/model.safetensors --to l1", "--norm linf"),
+        ("run/model.safetensors --bound patterns", "--bound nsr"),
+        ("run/model.safetensors --bound all --data digits", "--bound"),
+        ("run/model.safetensors --pair 3,8 --data digits", "--pair"),
+        ("run/model.safetensors --eps 0.1", "--data"),
+        ("run/model.safetensors --activation relu", "--activation"),
+        ("run/model.safetensors --set epsilon=0.1", "set"),
+        ("", "model"),
         ("run/model.safetensors --data digits --eps=-1", "eps"),
         ("run/model.safetensors --data digits --eps nan", "eps"),
-        ("run/model.safetensors --max-memory 1K --bound neuron", "memory"),
+        ("run/model.safetensors --max-memory 1K --bound neuron", "--max-memory"),
         ("run/model.safetensors --max-memory lots", "4G"),
         ("run/model.safetensors --tol 0", "tol"),
     ] {

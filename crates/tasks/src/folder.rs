@@ -137,6 +137,11 @@ impl Folder {
         self.file(CHECKPOINT)
     }
 
+    /// Whether the run in it goes on, from wherever it is.
+    pub fn reopened(&self) -> bool {
+        self.opening == Opening::Resume
+    }
+
     /// Whether the run goes on from a checkpoint.
     pub fn resumes(&self) -> bool {
         self.opening == Opening::Resume && self.checkpoint().exists()
@@ -151,7 +156,7 @@ impl Folder {
     /// The summary of a run that has ended, when it is resumed.
     pub fn finished<T: DeserializeOwned>(&self) -> Option<T> {
         let text = fs::read_to_string(self.file(SUMMARY)).ok()?;
-        let ended = self.opening == Opening::Resume && !self.checkpoint().exists();
+        let ended = self.opening == Opening::Resume && !self.unfinished();
         serde_json::from_str(&text).ok().filter(|_| ended)
     }
 
@@ -185,9 +190,32 @@ impl Folder {
     /// # Errors
     /// There is none.
     pub fn read(&self, name: &str) -> Result<String> {
-        let file = self.file(name);
-        fs::read_to_string(&file)
-            .map_err(|e| TaskError::Input(format!("cannot read {}: {e}", file.display())))
+        read_file(&self.file(name))
+    }
+
+    /// Saves what a job has done so far that is no run of a method but a list of calls.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn save(&self, done: &impl Serialize) -> Result<()> {
+        let bytes = postcard::to_stdvec(done)
+            .map_err(|e| TaskError::Failed(format!("cannot save what was done: {e}")))?;
+        self.write(CHECKPOINT, &bytes)
+    }
+
+    /// What was saved by [`Folder::save`], when the job is resumed.
+    ///
+    /// # Errors
+    /// A checkpoint that cannot be read.
+    pub fn restore<T: DeserializeOwned>(&self) -> Result<Option<T>> {
+        if !self.resumes() {
+            return Ok(None);
+        }
+        let file = self.checkpoint();
+        let damaged =
+            || TaskError::Input(format!("{} cannot be read; start anew with `overwrite`", file.display()));
+        let bytes = fs::read(&file).map_err(|_| damaged())?;
+        postcard::from_bytes(&bytes).map(Some).map_err(|_| damaged())
     }
 
     /// The end of a run: the summary is written; the checkpoint goes, unless the run was cut short and may
@@ -201,6 +229,20 @@ impl Folder {
             self.drop_checkpoint();
         }
         Ok(())
+    }
+
+    /// Empties the inner folders `NAME-0`, `NAME-1`, … of what runs and their `products` leave there; a folder in
+    /// which nothing else is goes too.
+    pub fn drop_numbered(&self, name: &str, products: &[&str]) {
+        let numbered = (0..).map(|k| self.inner(&format!("{name}-{k}")));
+        let all: Vec<Self> = numbered.take_while(|inner| inner.path.is_dir()).collect();
+        // The last one first: whenever this is cut short, those that are left still count from 0.
+        for inner in all.iter().rev() {
+            for file in [CHECKPOINT, METRICS].iter().chain(products) {
+                let _ = fs::remove_file(inner.file(file)); // what is not there need not go
+            }
+            let _ = fs::remove_dir(&inner.path);
+        }
     }
 
     /// Removes the checkpoint.
@@ -217,6 +259,14 @@ pub fn write_file(file: &Path, content: &[u8]) -> Result<()> {
     replace_file(file, &[content]).map_err(|e| {
         TaskError::Failed(format!("cannot write {}: {e}; check permissions and free space", file.display()))
     })
+}
+
+/// Reads a text file outside any folder.
+///
+/// # Errors
+/// There is none, or it is no text.
+pub fn read_file(file: &Path) -> Result<String> {
+    fs::read_to_string(file).map_err(|e| TaskError::Input(format!("cannot read {}: {e}", file.display())))
 }
 
 /// What a folder holds, in no order.

@@ -7,15 +7,21 @@
 
 #[cfg(feature = "bilevel")]
 pub mod bilevel;
+#[cfg(feature = "lipsdp")]
+pub mod certify;
 #[cfg(feature = "topo")]
 pub mod dag;
 mod error;
 pub mod evaluate;
 mod finding;
+#[cfg(feature = "convex-relu")]
+pub mod fit;
 pub mod folder;
 mod host;
 #[cfg(feature = "relax")]
 pub mod linsolve;
+#[cfg(feature = "cbo")]
+pub mod minimize;
 pub mod model;
 #[cfg(feature = "mfac")]
 pub mod prune;

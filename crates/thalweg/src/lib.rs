@@ -52,10 +52,16 @@ pub use thalweg_relax as relax;
 pub use thalweg_topo as topo;
 
 pub use thalweg_tasks as tasks;
+#[cfg(feature = "lipsdp")]
+pub use thalweg_tasks::certify;
 #[cfg(feature = "topo")]
 pub use thalweg_tasks::dag;
+#[cfg(feature = "convex-relu")]
+pub use thalweg_tasks::fit;
 #[cfg(feature = "relax")]
 pub use thalweg_tasks::linsolve;
+#[cfg(feature = "cbo")]
+pub use thalweg_tasks::minimize;
 #[cfg(feature = "mfac")]
 pub use thalweg_tasks::prune;
 pub use thalweg_tasks::train;

@@ -181,7 +181,7 @@ impl Activation {
                 if normals.nrows() * normals.ncols() != width {
                     return Err(group(normals.ncols()));
                 }
-                crate::net::finite(normals, &format!("{place}: normals"))?;
+                crate::network::finite(normals, &format!("{place}: normals"))?;
                 let zero = |g: &usize| (0..normals.ncols()).all(|k| normals[(*g, k)] == 0.0);
                 match (0..normals.nrows()).find(zero) {
                     Some(group) => Err(LipError::ZeroNormal { place: place.into(), group }),

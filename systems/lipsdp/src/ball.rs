@@ -14,6 +14,16 @@ pub(crate) fn gamma(k: usize) -> f64 {
     ku / (1.0 - ku) * (1.0 + 4.0 * U)
 }
 
+/// Rounded-up product.
+pub(crate) fn times(a: f64, b: f64) -> f64 {
+    if a == 0.0 || b == 0.0 { 0.0 } else { (a * b).next_up() }
+}
+
+/// Rounded-up sum.
+pub(crate) fn plus(a: f64, b: f64) -> f64 {
+    (a + b).next_up()
+}
+
 /// `|entry − mid| ≤ rad` for every entry.
 #[derive(Clone, Debug)]
 pub(crate) struct Ball {

@@ -84,7 +84,7 @@ pub enum LipError {
     /// The matrix inequality is too large.
     #[error(
         "the matrix inequality has side {side} and {rows} rank-one terms and needs about {needed} of memory (allowed \
-         {allowed}) and {time}; raise --max-memory, or use --bound first-order, eclipse or split:K"
+         {allowed}) and {time}; raise `max_memory`, or use `bound` first-order, eclipse or split:K"
     )]
     TooLarge {
         /// Side of the matrix.
@@ -99,7 +99,7 @@ pub enum LipError {
         time: String,
     },
     /// Too many patterns to enumerate.
-    #[error("{patterns} activation patterns are too many to enumerate (at most 2^24); use --bound {instead}")]
+    #[error("{patterns} activation patterns are too many to enumerate (at most 2^24); use `bound` {instead}")]
     TooManyPatterns {
         /// How many, in words.
         patterns: String,

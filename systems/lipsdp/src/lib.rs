@@ -30,34 +30,62 @@
 //!
 //! A bound holds for the stored weights in real arithmetic; inference in `f32` adds its own rounding.
 //!
-//! **Where to read:** `qc` the constraints, `lmi` the matrix inequality, `ipm` its solution, `verify`
-//! the proof, `recursion` the first-order bound, `bounds` the closed forms.
+//! # The algorithm
+//!
+//! In differences of two runs, z = W h is what an activation reads and x = M z + Q r what it gives: a known linear
+//! part and a remainder r, of which a quadratic constraint says that it is no larger than D z. Summed with multipliers
+//! λ ≥ 0 over the whole network, the constraints leave
+//!
+//! ```text
+//! minimize ρ   over ρ, λ ≥ 0   subject to   M(ρ, λ) ⪰ 0,
+//! ρ |x₀|² − |y|² − Σ λ ((D z)² − r²) = sᵀ M(ρ, λ) s     for all s = (x₀, r₁, r₂, …)
+//!
+//! |y| ≤ √ρ |x₀|   for every feasible (ρ, λ)
+//! ```
+//!
+//! 1. exact reductions: adjacent affine maps multiplied, neurons without input or output removed, layers scaled;
+//! 2. a strictly feasible start from norms, then a primal–dual interior-point method, whose every iterate is feasible;
+//! 3. with the multipliers alone, the proof: from the output backwards, |y|² ≤ hₗᵀ Pₗ hₗ, one small matrix per layer
+//!    whose positive definiteness is shown by a factorization with all rounding bounded.
+//!
+//! For wide layers, [`Bound::FirstOrder`] minimizes the same value over log λ by L-BFGS and no large matrix.
+//!
+//! # When not to use it
+//!
+//! For an estimate, sample ([`sample::lower_bound`]). For large images, convolutions are too large to write out as
+//! matrices. A bound of a network that was trained without regard to it is true and large.
+//!
+//! **Where to read:** [`LipSdp`] the method; `constraint` the quadratic constraints, `lmi` the matrix inequality, `ipm`
+//! its solution, `verify` the proof, `recursion` the first-order bound; [`baselines`] other people's bounds,
+//! [`robust`] certified samples, [`sample`] the lower bound.
 #![forbid(unsafe_code)]
 
 mod activation;
 mod ball;
-mod bounds;
-mod certify;
+pub mod baselines;
+mod bound;
+pub mod certificate;
+mod constraint;
 mod error;
 mod ipm;
 mod lmi;
-mod net;
-mod patterns;
-mod qc;
+mod method;
+mod network;
+mod norm;
 mod recursion;
 mod reduce;
-mod robust;
-mod sample;
+pub mod robust;
+pub mod sample;
+pub mod size;
 mod start;
 mod verify;
 
 pub use activation::{Activation, Slope};
-pub use bounds::{gram_norm, proved_norm};
-pub use certify::{Bound, Certificate, LipSdp, Norm};
+pub use bound::Bound;
+pub use certificate::Certificate;
 pub use error::LipError;
 pub use faer::Mat;
-pub use lmi::{Multipliers, Size};
-pub use net::{Affine, Block, Network};
-pub use robust::{Pairs, Robustness, attacked_accuracy, certify_samples, pair_bounds};
-pub use sample::{Sampling, lower_bound};
+pub use method::LipSdp;
+pub use network::{Affine, Block, Network};
+pub use norm::Norm;
 pub use thalweg_linalg::dense::from_rows as matrix;

@@ -5,14 +5,16 @@
 //! ```
 //!
 //! over the coordinates (σ-border, x₀, r₁, r₂, …): the inputs' difference and each layer's
-//! remainder (see `qc`). The d_k are the rows of every layer's gain, with sign −; C = −YᵀY or the border −Y.
+//! remainder (see `constraint`). The d_k are the rows of every layer's gain, with sign −; C = −YᵀY or the border −Y.
 
 use faer::Mat;
 use thalweg_linalg::dense::{product, symmetric_product};
 
-use crate::net::{Block, Network};
-use crate::qc::{Form, Step};
-use crate::{Activation, LipError, Norm};
+use crate::certificate::Multipliers;
+use crate::constraint::{Form, Step};
+use crate::network::{Block, Network};
+use crate::size::counts;
+use crate::{LipError, Norm};
 
 /// A matrix inequality, split into independent parts.
 #[derive(Clone, Debug)]
@@ -24,11 +26,11 @@ pub(crate) struct Lmi {
 /// One diagonal block of M(p).
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
-    /// C.
+    /// Constant C.
     pub constant: Mat<f64>,
     /// Multiplier of each coordinate, and its factor (1, or 0 for none).
     pub diagonal: Vec<(usize, f64)>,
-    /// d_k as columns.
+    /// Terms d_k as columns.
     pub terms: Mat<f64>,
     /// Sign of each.
     pub sign: Vec<f64>,
@@ -102,107 +104,6 @@ impl Layout {
             output: output.to_vec(),
             layers: self.layers.iter().map(take).collect(),
         }
-    }
-}
-
-/// What proves a bound: one number per quadratic constraint.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Multipliers {
-    /// ρ for ℓ2, τ (one per input) for ℓ∞.
-    pub input: Vec<f64>,
-    /// σ, one per output, for ℓ∞ → ℓ1; empty otherwise.
-    pub output: Vec<f64>,
-    /// λ of each block with an activation, from the input.
-    pub layers: Vec<Vec<f64>>,
-}
-
-impl Multipliers {
-    pub(crate) fn flat(&self) -> Vec<f64> {
-        [&self.input, &self.output].into_iter().chain(&self.layers).flatten().copied().collect()
-    }
-}
-
-/// Size of a matrix inequality before it is built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Size {
-    /// Side n of the largest block.
-    pub side: usize,
-    /// Rank-one terms K.
-    pub terms: usize,
-    /// Multipliers.
-    pub multipliers: usize,
-}
-
-impl Size {
-    pub(crate) fn of(net: &Network, norm: Norm, form: Form) -> Self {
-        let (mut width, mut side, mut terms) = (net.inputs(), net.inputs(), 0);
-        let border = if norm == Norm::Linf { net.outputs() } else { 0 };
-        let mut largest = side;
-        for block in net.blocks() {
-            if let Some((inner, gains, _)) = counts(block, width, form) {
-                largest = largest.max(inner);
-                side += inner;
-                terms += gains;
-            }
-            width = block.outputs(width);
-        }
-        // The published form falls apart into one block per layer.
-        let split = form == Form::Paper && net.is_feedforward();
-        let multipliers = Layout::new(net, norm, form).len();
-        Self { side: border + if split { largest } else { side }, terms, multipliers }
-    }
-
-    /// Bytes that the solver needs, about.
-    pub fn bytes(&self) -> f64 {
-        let (n, k, m) = (self.side as f64, self.terms as f64, self.multipliers as f64);
-        8.0 * (14.0 * n * n + 4.0 * n * k + 2.0 * k * k + 2.0 * m * m)
-    }
-
-    /// Seconds that the solver needs, about, at 10 Gflop/s and 20 iterations.
-    pub fn seconds(&self) -> f64 {
-        let (n, k, m) = (self.side as f64, self.terms as f64, self.multipliers as f64);
-        20.0 * (14.0 * n.powi(3) + 6.0 * n * n * k + 4.0 * n * k * k + m.powi(3) / 3.0) / 1e10
-    }
-}
-
-/// Length of the remainder, number of gain rows and number of multipliers of a block.
-fn counts(block: &Block, width: usize, form: Form) -> Option<(usize, usize, usize)> {
-    let (act, n) = match block {
-        Block::Affine(_) => return None,
-        Block::Activation(act) => (act, width),
-        Block::Residual { inner: w, activation, .. } | Block::Equilibrium { input: w, activation, .. } => {
-            (activation, w.weight.nrows())
-        }
-    };
-    let groups = n / act.group();
-    Some(match act {
-        Activation::Slope(s) if s.interval().0 == s.interval().1 => (0, 0, 0),
-        Activation::Slope(_) if form == Form::Layer => (n, n, 1),
-        Activation::Slope(_) => (n, n, n),
-        Activation::MaxPool { windows: w } => (w.len(), w.iter().map(Vec::len).sum(), w.len()),
-        _ if form == Form::Paper => (n, n, 2 * groups),
-        Activation::GroupSort { .. } => (n - groups, n - groups, groups),
-        Activation::Householder { .. } => (groups, groups, groups),
-    })
-}
-
-impl Size {
-    /// An error with the estimate if the solver needs more than `memory` bytes.
-    pub(crate) fn check(&self, memory: u64) -> Result<(), LipError> {
-        let size = |bytes: f64| match bytes / f64::from(1u32 << 20) {
-            mib if mib < 1024.0 => format!("{mib:.0} MiB"),
-            mib => format!("{:.1} GiB", mib / 1024.0),
-        };
-        if self.bytes() <= memory as f64 {
-            return Ok(());
-        }
-        Err(LipError::TooLarge {
-            side: self.side,
-            rows: self.terms,
-            needed: size(self.bytes()),
-            allowed: size(memory as f64),
-            time: format!("about {:.0} minutes", (self.seconds() / 60.0).ceil()),
-        })
     }
 }
 

@@ -11,16 +11,19 @@
 //! through N_h + N_r F plus that of Λ times |Dh|² − |Fh|². The bound is √λ_max(P) at the input,
 //! smoothed as (tr P^q)^{1/2q} with q = 10, 60, 400.
 
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use faer::Mat;
-use thalweg_core::{Kind, Layout, MethodError, Objective, Problem, Run, Seed, Stop};
+use thalweg_core::{Run, Seed, Stop};
 use thalweg_linalg::dense::{Eigen, congruence, product, scale_rows, solve, symmetric};
 use thalweg_optim::Lbfgs;
+use thalweg_optim::functions::Function;
 
-use crate::net::{Block, Network};
-use crate::qc::{Form, Step};
-use crate::{LipError, Multipliers};
+use crate::LipError;
+use crate::certificate::Multipliers;
+use crate::constraint::{Form, Step};
+use crate::network::{Block, Network};
 
 /// Exponents of the smoothed norm, in turn.
 const POWERS: [f64; 3] = [10.0, 60.0, 400.0];
@@ -32,45 +35,59 @@ pub(crate) fn descend(
     evaluations: u64,
     limit: Duration,
 ) -> Result<(Multipliers, f64, u64), LipError> {
-    let mut value = Value::new(net, start)?;
+    let value = Value::new(net)?;
+    // λ_max(P) and log λ of the best point seen.
+    let logs = start.layers.iter().flatten().map(|p| p.ln()).collect();
+    let best = RefCell::new((f64::INFINITY, logs));
     let clock = Instant::now();
     let mut spent = 0;
     for power in POWERS {
-        value.power = power;
-        // Every stage starts at the best point so far.
-        value.start = value.best.1.clone();
         let left = limit.saturating_sub(clock.elapsed());
         if left.is_zero() {
             break;
         }
+        let smoothed = |logs: &[f64], grad: &mut [f64]| match value.evaluate(logs, power) {
+            Some((top, value, gradient)) => {
+                if top < best.borrow().0 {
+                    best.replace((top, logs.to_vec()));
+                }
+                grad.copy_from_slice(&gradient);
+                value
+            }
+            // Outside the domain: the line search backs off.
+            None => {
+                grad.fill(0.0);
+                f64::INFINITY
+            }
+        };
+        // Every stage starts at the best point so far.
+        let from = best.borrow().1.clone();
+        let mut problem = Function::new(smoothed, from);
         let method = Lbfgs { history: 20, tolerance: 1e-9, ..Lbfgs::default() };
-        let run = Run::new(&method, &mut value)
+        let run = Run::new(&method, &mut problem)
             .seed(Seed(0))
             .stop(Stop::Evaluations(evaluations.div_ceil(POWERS.len() as u64)))
             .stop(Stop::Time(left));
         // A search that ends early keeps its best point.
         spent += run.run().map_or(0, |done| done.evaluations);
     }
-    let (bound, logs) = value.best.clone();
+    let (bound, logs) = best.into_inner();
     if !bound.is_finite() {
         return Err(LipError::NoStart);
     }
-    let mut p = logs.iter().map(|u| u.exp());
+    let mut p = logs.iter().map(|u: &f64| u.exp());
     let layers = start.layers.iter().map(|l| p.by_ref().take(l.len()).collect()).collect();
     Ok((Multipliers { input: vec![bound], output: Vec::new(), layers }, bound.sqrt(), spent))
 }
 
+/// The value function P of a network.
 struct Value {
-    /// Affine maps and steps from the input.
+    /// Affine maps, and the steps of activations, from the input.
     blocks: Vec<Result<Mat<f64>, Local>>,
     outputs: usize,
-    power: f64,
-    layout: Layout,
-    start: Vec<f64>,
-    /// λ_max(P) and log λ of the best point seen.
-    best: (f64, Vec<f64>),
 }
 
+/// One step in the coordinates (h, r) of its input and its remainder.
 struct Local {
     next_h: Mat<f64>,
     next_r: Mat<f64>,
@@ -82,7 +99,7 @@ struct Local {
 }
 
 impl Value {
-    fn new(net: &Network, start: &Multipliers) -> Result<Self, LipError> {
+    fn new(net: &Network) -> Result<Self, LipError> {
         let mut width = net.inputs();
         let mut at = 0;
         let mut blocks = Vec::new();
@@ -91,7 +108,7 @@ impl Value {
                 (Block::Affine(a), _) => Ok(a.weight.clone()),
                 (Block::Equilibrium { .. }, _) | (_, None) => {
                     let why = "is for feed-forward and residual networks";
-                    return Err(LipError::not_applicable("the first-order bound", why, "--bound neuron"));
+                    return Err(LipError::not_applicable("the first-order bound", why, "`bound` neuron"));
                 }
                 (_, Some(s)) => {
                     let base = at;
@@ -108,21 +125,11 @@ impl Value {
             });
             width = block.outputs(width);
         }
-        let start: Vec<f64> = start.layers.iter().flatten().map(|p| p.ln()).collect();
-        let mut layout = Layout::default();
-        layout.push("log λ", &[at], Kind::Other);
-        Ok(Self {
-            blocks,
-            outputs: width,
-            power: POWERS[0],
-            layout,
-            best: (f64::INFINITY, start.clone()),
-            start,
-        })
+        Ok(Self { blocks, outputs: width })
     }
 
-    /// log (tr P^q)^{1/q} and its gradient; `None` outside the domain.
-    fn evaluate(&mut self, logs: &[f64]) -> Option<(f64, Vec<f64>)> {
+    /// λ_max(P), log (tr P^q)^{1/q} and the gradient of that; `None` outside the domain.
+    fn evaluate(&self, logs: &[f64], power: f64) -> Option<(f64, f64, Vec<f64>)> {
         let p: Vec<f64> = logs.iter().map(|u| u.exp()).collect();
         let mut value = Mat::identity(self.outputs, self.outputs);
         // N_h + N_r F and F of every step, from the output.
@@ -151,10 +158,7 @@ impl Value {
         if !(top > 0.0 && top.is_finite()) {
             return None;
         }
-        if top < self.best.0 {
-            self.best = (top, logs.to_vec());
-        }
-        let powers: Vec<f64> = (0..n).map(|i| (e.values[i].max(0.0) / top).powf(self.power)).collect();
+        let powers: Vec<f64> = (0..n).map(|i| (e.values[i].max(0.0) / top).powf(power)).collect();
         let total: f64 = powers.iter().sum();
         // ∂/∂P = V diag(λ^(q−1)/Σλ^q) Vᵀ.
         let weight = |i: usize| powers[i] / (e.values[i].max(top * 1e-300) * total);
@@ -182,35 +186,7 @@ impl Value {
             }
         }
         gradient.iter_mut().zip(&p).for_each(|(g, p)| *g *= p);
-        Some((top.ln() + total.ln() / self.power, gradient))
-    }
-}
-
-impl Problem for Value {}
-
-impl Objective for Value {
-    type Scalar = f64;
-
-    fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
-    fn start(&mut self) -> Result<Vec<f64>, MethodError> {
-        Ok(self.start.clone())
-    }
-
-    fn value_grad(&mut self, theta: &[f64], grad: &mut [f64]) -> Result<f64, MethodError> {
-        match self.evaluate(theta) {
-            Some((value, gradient)) => {
-                grad.copy_from_slice(&gradient);
-                Ok(value)
-            }
-            // Outside the domain: the line search backs off.
-            None => {
-                grad.fill(0.0);
-                Ok(f64::INFINITY)
-            }
-        }
+        Some((top, top.ln() + total.ln() / power, gradient))
     }
 }
 
@@ -229,19 +205,18 @@ mod tests {
             let act: Activation = act.parse().unwrap();
             let net = Network::feedforward(vec![layer(1.0, 4, 3), layer(0.7, 4, 4), layer(1.3, 2, 4)], &act)
                 .unwrap();
-            let layers = match act {
+            let at = match act {
                 Activation::GroupSort { .. } => vec![vec![20.0, 22.0], vec![9.0, 8.0]],
                 _ => vec![vec![20.0, 22.0, 18.0, 24.0], vec![9.0, 8.0, 10.0, 11.0]],
             };
-            let start = Multipliers { input: vec![1.0], output: vec![], layers };
-            let mut value = Value::new(&net, &start).unwrap();
-            let at = value.start.clone();
-            let (_, gradient) = value.evaluate(&at).unwrap();
+            let at: Vec<f64> = at.iter().flatten().map(|p: &f64| p.ln()).collect();
+            let value = Value::new(&net).unwrap();
+            let (.., gradient) = value.evaluate(&at, POWERS[0]).unwrap();
             for i in 0..at.len() {
-                let mut along = |h: f64| {
+                let along = |h: f64| {
                     let mut at = at.clone();
                     at[i] += h;
-                    value.evaluate(&at).unwrap().0
+                    value.evaluate(&at, POWERS[0]).unwrap().1
                 };
                 let slope = (along(1e-5) - along(-1e-5)) / 2e-5;
                 assert!((slope - gradient[i]).abs() < 1e-7, "{i}: {slope} and {}", gradient[i]);

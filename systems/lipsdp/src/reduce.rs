@@ -4,9 +4,10 @@
 use faer::Mat;
 use thalweg_linalg::dense::{norm2, product, thin_r};
 
-use crate::net::{Affine, Block, Network};
-use crate::qc::Form;
-use crate::{Activation, LipError, Multipliers, Norm};
+use crate::certificate::Multipliers;
+use crate::constraint::Form;
+use crate::network::{Affine, Block, Network};
+use crate::{Activation, LipError, Norm};
 
 /// How the multipliers of the reduced network become those of the original.
 #[derive(Clone, Debug)]
@@ -28,10 +29,10 @@ struct Layer {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fate {
     Kept,
-    /// Its inputs are zero: any large multiplier costs nothing.
-    Deaf,
-    /// Its outputs are ignored: any small multiplier will do.
-    Mute,
+    /// Its input weights are zero: any large multiplier costs nothing.
+    NoInput,
+    /// Its output weights are zero: any small multiplier will do.
+    NoOutput,
 }
 
 /// The smaller network, and the way back.
@@ -77,8 +78,8 @@ impl Reduction {
                 let mut p = p.iter();
                 let number = |f: &Fate| match f {
                     Fate::Kept => p.next().copied().unwrap_or(largest),
-                    Fate::Deaf => 1e10 * largest,
-                    Fate::Mute => 1e-12 * largest,
+                    Fate::NoInput => 1e10 * largest,
+                    Fate::NoOutput => 1e-12 * largest,
                 };
                 layer.fate.iter().map(number).collect::<Vec<_>>()
             };
@@ -111,8 +112,8 @@ fn merged(blocks: &[Block]) -> Vec<Block> {
     out
 }
 
-/// Takes out neurons (whole groups) between two affine maps that hear nothing or that nobody
-/// hears, as long as one stays.
+/// Takes out neurons (whole groups) with no input or no output weight between two affine maps, as long
+/// as one stays.
 fn remove_dead(blocks: &mut [Block], form: Form) -> Vec<Layer> {
     let mut layers = Vec::new();
     for i in 0..blocks.len() {
@@ -126,12 +127,12 @@ fn remove_dead(blocks: &mut [Block], form: Form) -> Vec<Layer> {
         {
             let (a, b, size) = (&before.weight, &after.weight, act.group());
             let group = |g: usize| g * size..(g + 1) * size;
-            let deaf = |g| group(g).all(|k| (0..a.ncols()).all(|j| a[(k, j)] == 0.0));
-            let mute = |g| group(g).all(|k| (0..b.nrows()).all(|j| b[(j, k)] == 0.0));
+            let no_input = |g| group(g).all(|k| (0..a.ncols()).all(|j| a[(k, j)] == 0.0));
+            let no_output = |g| group(g).all(|k| (0..b.nrows()).all(|j| b[(j, k)] == 0.0));
             fate = (0..a.nrows() / size)
-                .map(|g| match (deaf(g), mute(g)) {
-                    (true, _) => Fate::Deaf,
-                    (_, true) => Fate::Mute,
+                .map(|g| match (no_input(g), no_output(g)) {
+                    (true, _) => Fate::NoInput,
+                    (_, true) => Fate::NoOutput,
                     _ => Fate::Kept,
                 })
                 .collect();

@@ -5,12 +5,13 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use thalweg_linalg::dense::solve;
 
-use crate::ball::gamma;
-use crate::bounds::{constant, plus, product, proved_norm, times};
+use crate::ball::{gamma, plus, times};
+use crate::baselines::{constant, product, proved_norm};
+use crate::certificate::Multipliers;
+use crate::constraint::Form;
 use crate::lmi::Lmi;
-use crate::net::{Affine, Block};
-use crate::qc::Form;
-use crate::{Certificate, LipError, LipSdp, Multipliers, Network, Norm, reduce, verify};
+use crate::network::{Affine, Block};
+use crate::{Certificate, LipError, LipSdp, Network, Norm, reduce, verify};
 
 /// How the bounds L_kj of differences of two outputs are found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,9 +25,39 @@ pub enum Pairs {
     Program,
 }
 
-/// Bounds of all differences of two outputs, symmetric, `[classes, classes]`, 0 on the diagonal.
+/// A bound L_kj of the difference of outputs `k` and `j`.
 ///
-/// `whole` is the certificate of the network in ℓ2; ℓ∞ always takes a program per pair.
+/// `whole` is the certificate of the network in ℓ2; ℓ∞ always takes a program of its own.
+///
+/// # Errors
+/// As [`LipSdp::certify`].
+pub fn pair_bound(
+    settings: &LipSdp,
+    net: &Network,
+    whole: &Certificate,
+    pairs: Pairs,
+    (k, j): (usize, usize),
+) -> Result<f64, LipError> {
+    let root2 = times(2f64.sqrt().next_up(), whole.bound);
+    let pair = net.pair(k, j)?;
+    let direct = || settings.certify(&pair).map(|c| c.bound);
+    let found = match (&whole.multipliers, pairs) {
+        _ if settings.norm != Norm::L2 => return direct(),
+        (Some(multipliers), Pairs::Cheap) => cheap(&pair, multipliers)?.unwrap_or(root2),
+        _ => direct()?,
+    };
+    Ok(found.min(root2))
+}
+
+/// All pairs (k, j) of outputs with j < k.
+pub fn all_pairs(outputs: usize) -> Vec<(usize, usize)> {
+    (0..outputs).flat_map(|k| (0..k).map(move |j| (k, j))).collect()
+}
+
+/// The bounds of all pairs, symmetric, `[classes, classes]`, 0 on the diagonal.
+///
+/// # Errors
+/// As [`pair_bound`].
 pub fn pair_bounds(
     settings: &LipSdp,
     net: &Network,
@@ -34,18 +65,8 @@ pub fn pair_bounds(
     pairs: Pairs,
 ) -> Result<Mat<f64>, LipError> {
     let m = net.outputs();
-    let list: Vec<(usize, usize)> = (0..m).flat_map(|k| (0..k).map(move |j| (k, j))).collect();
-    let root2 = times(2f64.sqrt().next_up(), whole.bound);
-    let bound = |&(k, j): &(usize, usize)| -> Result<f64, LipError> {
-        let pair = net.pair(k, j)?;
-        let direct = || settings.certify(&pair).map(|c| c.bound);
-        let found = match (&whole.multipliers, pairs) {
-            _ if settings.norm != Norm::L2 => return direct(),
-            (Some(multipliers), Pairs::Cheap) => cheap(&pair, multipliers)?.unwrap_or(root2),
-            _ => direct()?,
-        };
-        Ok(found.min(root2))
-    };
+    let list = all_pairs(m);
+    let bound = |pair: &(usize, usize)| pair_bound(settings, net, whole, pairs, *pair);
     let found: Vec<f64> = list.par_iter().map(bound).collect::<Result<_, _>>()?;
     let mut all = Mat::zeros(m, m);
     for ((k, j), l) in list.into_iter().zip(found) {
@@ -101,7 +122,6 @@ impl Robustness {
 /// taken off. `None` if the network's values are not known.
 pub fn certify_samples(
     net: &Network,
-    norm: Norm,
     pairs: &Mat<f64>,
     samples: &[Vec<f64>],
     labels: &[usize],
@@ -109,7 +129,7 @@ pub fn certify_samples(
     let rounding = Rounding::of(net);
     let one = |(x, &label): (&Vec<f64>, &usize)| {
         let f = net.forward(x)?;
-        let slack = 2.0 * rounding.error(net, x, norm)?;
+        let slack = 2.0 * rounding.error(net, x)?;
         let radius = |j: usize| ((f[label] - f[j] - slack) / pairs[(label, j)]).next_down().max(0.0);
         let correct = (0..f.len()).all(|j| j == label || f[label] > f[j]);
         let least = (0..f.len()).filter(|j| *j != label).map(radius).fold(f64::INFINITY, f64::min);
@@ -143,7 +163,7 @@ impl Rounding {
 
     /// Bound of the error of every output: what is computed at x differs from real arithmetic by
     /// at most this. Infinite for an equilibrium that the norms do not show to be one.
-    fn error(&self, net: &Network, x: &[f64], _: Norm) -> Option<f64> {
+    fn error(&self, net: &Network, x: &[f64]) -> Option<f64> {
         let two = |v: &[f64]| v.iter().map(|v| v * v).sum::<f64>().sqrt();
         let size = |a: &Affine, h: &[f64]| {
             let k = h.len() + 3;

@@ -15,14 +15,15 @@ pub struct Sampling {
     /// Random normal points, besides those given. Default 200.
     pub points: usize,
     /// Steps of ascent from each of the five best. Default 200.
-    pub steps: usize,
+    #[serde(alias = "steps")]
+    pub max_steps: usize,
     /// Seed of the points. Default 1.
     pub seed: u64,
 }
 
 impl Default for Sampling {
     fn default() -> Self {
-        Self { points: 200, steps: 200, seed: 1 }
+        Self { points: 200, max_steps: 200, seed: 1 }
     }
 }
 
@@ -44,7 +45,7 @@ pub fn lower_bound(net: &Network, norm: Norm, points: &[Vec<f64>], sampling: &Sa
     found.truncate(5);
     let climb = |(mut value, mut x, mut v): (f64, Vec<f64>, Vec<f64>)| {
         let mut length = 1.0;
-        for step in 0..sampling.steps {
+        for step in 0..sampling.max_steps {
             let sign = if step % 2 == 0 { length } else { -length };
             let y: Vec<f64> = x.iter().zip(&v).map(|(x, v)| x + sign * v).collect();
             match at(&y) {

@@ -5,11 +5,12 @@ use faer::Mat;
 use thalweg_linalg::dense::{cholesky, lambda_max, lambda_min, norm2, product, scale_rows, solve, symmetric};
 
 use crate::ball::Ball;
+use crate::certificate::Multipliers;
+use crate::constraint::{Form, Step};
 use crate::ipm;
 use crate::lmi::{Layout, Lmi, Part};
-use crate::net::{Block, Network};
-use crate::qc::{Form, Step};
-use crate::{Activation, LipError, Multipliers, Norm};
+use crate::network::{Block, Network};
+use crate::{Activation, LipError, Norm};
 
 /// Margins multiply by this per layer; doubled until M(p) ≻ 0.
 const SAFETY: f64 = 1.2;
@@ -84,7 +85,7 @@ fn chain(net: &Network, norm: Norm, form: Form, layout: &Layout, safety: f64) ->
 
 /// Multipliers of an activation whose output x counts c |x|², and what its input then counts.
 fn through(act: &Activation, width: usize, form: Form, c: f64, safety: f64) -> (Vec<f64>, f64) {
-    let count = crate::qc::Sector::new(act, width, form).count;
+    let count = crate::constraint::Sector::new(act, width, form).count;
     match act {
         Activation::Slope(slope) => {
             let (alpha, beta) = slope.interval();
@@ -170,7 +171,7 @@ fn well_posed(step: &Step, width: usize) -> Result<Vec<f64>, LipError> {
     let mut p = vec![1e-3; count];
     p.push(2.0 * (EPS - lowest) + 1.0);
     let enough = |p: &[f64]| p[count] < 0.5 * EPS;
-    let done = ipm::minimise(&lmi, p, 1e-9, enough)?;
+    let done = ipm::minimize(&lmi, p, 1e-9, enough)?;
     match enough(&done.p) {
         true => Ok(done.p[..count].iter().map(|p| 1.0 + p).collect()),
         false => Err(LipError::NotWellPosed),

@@ -15,9 +15,10 @@ use faer::Mat;
 use thalweg_linalg::dense::{cholesky, lambda_max, product, solve, symmetric};
 
 use crate::ball::{Ball, gamma, sound_lambda_max};
-use crate::net::{Block, Network};
-use crate::qc::{Form, Step};
-use crate::{LipError, Multipliers, Norm};
+use crate::certificate::Multipliers;
+use crate::constraint::{Form, Step};
+use crate::network::{Block, Network};
+use crate::{LipError, Norm};
 
 /// A proved bound.
 #[derive(Clone, Debug, PartialEq)]

@@ -11,11 +11,12 @@
 #[link(name = "openblas")]
 unsafe extern "C" {}
 
-mod common;
+#[path = "suite/networks.rs"]
+mod networks;
 
 use clarabel::algebra::CscMatrix;
 use clarabel::solver::{DefaultSettings, DefaultSolver, IPSolver, SolverStatus, SupportedConeT};
-use common::*;
+use networks::*;
 use thalweg_linalg::dense::product;
 use thalweg_lipsdp::*;
 

@@ -1,21 +1,24 @@
-//! What the tour shows of certificates.
+//! The stop of the tour that certifies.
 
-use anyhow::Result;
 use serde_json::{Value, json};
-use thalweg::lipsdp::{LipSdp, Norm, Sampling as Search, lower_bound};
-use thalweg::plot::Table;
+use thalweg_lipsdp::sample::{Sampling, lower_bound};
+use thalweg_lipsdp::{LipSdp, Norm};
+use thalweg_plot::Table;
 
-use super::{model, report, summary};
-use crate::bench::Finding;
-use crate::config::Common;
-use crate::tour;
+use super::job::object;
+use super::{network, report};
+use crate::train::tour::trained;
+use crate::{Finding, Host, Result};
 
 /// All bounds of a small MaxMin network that has just been trained on the digits.
-pub fn all_bounds(common: &Common) -> Result<Finding> {
+///
+/// # Errors
+/// What training fails with.
+pub fn all_bounds(host: &Host) -> Result<Finding> {
     const ARCH: &str = "mlp:64-16-16-10:maxmin";
-    let (_, trained) = tour::trained(ARCH, json!({ "weight_decay": 0.1 }), common)?;
-    let net = model::from_graph(&trained, &trained.preprocess)?;
-    let lower = lower_bound(&net, Norm::L2, &[], &Search::default());
+    let (_, model) = trained(ARCH, json!({ "weight_decay": 0.1 }), host)?;
+    let net = network(&model)?;
+    let lower = lower_bound(&net, Norm::L2, &[], &Sampling::default());
 
     let mut table = Table::new(["method", "bound", "over the sampled", "proved", "seconds"]);
     let (mut found, mut list) = (Vec::new(), Vec::new());
@@ -28,7 +31,7 @@ pub fn all_bounds(common: &Common) -> Result<Finding> {
             format!("{:.3}", certificate.seconds),
         ]);
         found.push((certificate.method.clone(), certificate.bound));
-        list.push(Value::Object(summary(&certificate, lower)));
+        list.push(Value::Object(object(&certificate, lower)));
     }
     let proved = list.iter().all(|c| c["verified"] == true);
     let least = found.iter().map(|f| f.1).fold(f64::INFINITY, f64::min);

@@ -1,10 +1,13 @@
 //! What the specification lists as correctness oracles, each against an independent computation.
 
 use thalweg_core::Seed;
+use thalweg_lipsdp::baselines::{gram_norm, proved_norm};
+use thalweg_lipsdp::robust::{Pairs, attacked_accuracy, certify_samples, pair_bounds};
+use thalweg_lipsdp::sample::{Sampling, lower_bound};
 use thalweg_lipsdp::*;
 use thalweg_testing::{gaussian, normals, orthogonal};
 
-use crate::common::*;
+use crate::networks::*;
 
 fn act(name: &str) -> Activation {
     name.parse().unwrap()
@@ -273,7 +276,7 @@ fn certified_accuracy_is_below_attacked_accuracy() {
         let settings = LipSdp { norm, ..LipSdp::default() };
         let whole = LipSdp::default().certify(&net).unwrap();
         let pairs = pair_bounds(&settings, &net, &whole, Pairs::Cheap).unwrap();
-        let done = certify_samples(&net, norm, &pairs, &samples, &labels).unwrap();
+        let done = certify_samples(&net, &pairs, &samples, &labels).unwrap();
         assert_eq!(done.accuracy, 1.0);
         let mut some = 0.0;
         for eps in [0.001, 0.01, 0.05, 0.2, 1.0] {

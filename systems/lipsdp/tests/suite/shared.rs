@@ -5,7 +5,7 @@ use serde_json::Value;
 use thalweg_lipsdp::*;
 use thalweg_testing::shared_data;
 
-use crate::common::*;
+use crate::networks::*;
 
 fn certify(net: &Network, norm: Norm, bound: Bound) -> Certificate {
     let c = LipSdp { norm, bound, ..LipSdp::default() }.certify(net).unwrap();

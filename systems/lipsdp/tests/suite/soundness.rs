@@ -3,12 +3,13 @@
 use proptest::prelude::*;
 use rayon::prelude::*;
 use thalweg_core::Seed;
+use thalweg_lipsdp::sample::{Sampling, lower_bound};
 use thalweg_lipsdp::*;
 use thalweg_testing::{gaussian, normals};
 
-use crate::common::*;
+use crate::networks::*;
 
-const QUICK: Sampling = Sampling { points: 30, steps: 20, seed: 3 };
+const QUICK: Sampling = Sampling { points: 30, max_steps: 20, seed: 3 };
 
 /// Networks of every kind, small.
 fn network(seed: u64) -> Network {
@@ -49,7 +50,7 @@ fn no_certificate_is_below_a_sampled_bound() {
             let net = network(seed);
             let norm = [Norm::L2, Norm::L2, Norm::Linf, Norm::LinfL2][(seed / 5 % 4) as usize];
             let lower = lower_bound(&net, norm, &[], &QUICK).unwrap();
-            let settings = LipSdp { norm, tol: 1e-6, evaluations: 30, ..LipSdp::default() };
+            let settings = LipSdp { norm, tol: 1e-6, max_evaluations: 30, ..LipSdp::default() };
             let mut done = 0;
             let all = [
                 Bound::Auto,

@@ -1,0 +1,171 @@
+//! Certified accuracy of data beside what an attack leaves.
+
+use std::time::Instant;
+
+use rayon::prelude::*;
+use serde_json::{Value, json};
+use thalweg_data::{Dataset, Targets, Values};
+use thalweg_lipsdp::robust::{Pairs, all_pairs, attacked_accuracy, certify_samples, pair_bound};
+use thalweg_lipsdp::{Bound, Certificate, Mat};
+
+use super::job::Watch;
+use super::{LoadedNetwork, Settings};
+use crate::error::bail;
+use crate::model::DataPart;
+use crate::source::{DataSource, Part};
+use crate::{Context, Host, Result};
+
+/// What is certified of labelled samples.
+#[derive(Clone, Debug)]
+pub struct Samples {
+    /// Classes of the samples, and per sample: no change of a smaller norm changes its (correct) class; 0 if it is
+    /// wrong.
+    pub radii: Vec<(usize, f64)>,
+    /// Share of samples classified correctly.
+    pub accuracy: f64,
+    /// Shares of samples over the size of the change.
+    pub curve: Vec<CurvePoint>,
+}
+
+/// Shares of samples at one size of the change.
+#[derive(Clone, Copy, Debug)]
+pub struct CurvePoint {
+    /// Size ε of the change.
+    pub eps: f64,
+    /// No change of this size alters the answer.
+    pub certified: f64,
+    /// None was found that does.
+    pub attacked: f64,
+}
+
+impl CurvePoint {
+    pub(super) fn json(&self) -> Value {
+        json!({ "eps": self.eps, "certified": self.certified, "attacked": self.attacked })
+    }
+}
+
+/// Steps of the attack.
+const STEPS: usize = 40;
+
+/// Samples as the network sees them, with the numbers of their classes.
+pub(super) struct Labelled {
+    x: Vec<Vec<f64>>,
+    labels: Vec<usize>,
+}
+
+impl Labelled {
+    /// Those that the settings name, if they do.
+    pub fn load(settings: &Settings, loaded: &LoadedNetwork, host: &Host) -> Result<Option<Self>> {
+        let Some(data) = settings.data.clone() else { return Ok(None) };
+        let source = DataSource { data, test: None, label: settings.label.clone(), limit: None }.load()?;
+        host.note(&source.description);
+        let part = match Part::default_for(&source) {
+            Part::All => DataPart::whole(source.source)?,
+            _ => DataPart::both(source.source).1,
+        };
+        let DataPart::Set(data) = part else { bail!("certify needs examples with classes, not text") };
+        Self::of(&data, loaded, settings.limit).map(Some)
+    }
+
+    fn of(data: &Dataset, loaded: &LoadedNetwork, limit: Option<usize>) -> Result<Self> {
+        let Targets::Classes { labels, names } = &data.targets else {
+            bail!("certified accuracy needs classes; the data has numbers to predict")
+        };
+        let (width, inputs) = (data.example_len(), loaded.net.inputs());
+        if width != inputs {
+            bail!(
+                "the network reads {inputs} numbers per sample but the data has {width}; use data of this shape"
+            );
+        }
+        let number = |label: &u32| -> Result<usize> {
+            let name = &names[*label as usize];
+            let place = match loaded.classes.is_empty() {
+                true => Some(*label as usize),
+                false => loaded.classes.iter().position(|c| c == name),
+            };
+            place
+                .filter(|p| *p < loaded.net.outputs())
+                .with_context(|| format!("the model has no class {name:?}"))
+        };
+        let raw: Vec<f64> = match &data.x {
+            Values::Bytes(b) => b.iter().map(|x| loaded.scale * f64::from(*x)).collect(),
+            Values::Floats(f) => f.iter().map(|x| loaded.scale * f64::from(*x)).collect(),
+        };
+        let count = limit.unwrap_or(labels.len()).min(labels.len());
+        let x = raw.chunks(width).take(count).map(<[f64]>::to_vec).collect();
+        Ok(Self { x, labels: labels[..count].iter().map(number).collect::<Result<_>>()? })
+    }
+
+    /// Certifies and attacks them, as far as the time reaches.
+    pub fn certify(
+        &self,
+        settings: &Settings,
+        loaded: &LoadedNetwork,
+        whole: &Certificate,
+        watch: &mut Watch<'_>,
+    ) -> Result<Option<Samples>> {
+        let net = &loaded.net;
+        let Some(bounds) = bounds(settings, loaded, whole, watch)? else {
+            watch.left_out.push("the samples".into());
+            return Ok(None);
+        };
+        let unknown = "the activation is known by its slopes only, so the network cannot be evaluated";
+        let done = certify_samples(net, &bounds, &self.x, &self.labels).context(unknown)?;
+        let mut curve = Vec::new();
+        for &eps in settings.eps() {
+            if watch.time_is_up()? {
+                watch.left_out.push(format!("ε = {eps}"));
+                continue;
+            }
+            let clock = Instant::now();
+            let attacked = attacked_accuracy(net, settings.norm(), &self.x, &self.labels, eps, STEPS);
+            let point =
+                CurvePoint { eps, certified: done.certified(eps), attacked: attacked.context(unknown)? };
+            watch.record(json!({
+                "eps": eps,
+                "value": point.certified,
+                "attacked": point.attacked,
+                "seconds": clock.elapsed().as_secs_f64(),
+            }))?;
+            curve.push(point);
+        }
+        let radii = self.labels.iter().copied().zip(done.radii).collect();
+        Ok(Some(Samples { radii, accuracy: done.accuracy, curve }))
+    }
+}
+
+/// Bounds of the differences of all pairs of outputs, symmetric; none if the time does not suffice.
+fn bounds(
+    settings: &Settings,
+    loaded: &LoadedNetwork,
+    whole: &Certificate,
+    watch: &mut Watch<'_>,
+) -> Result<Option<Mat<f64>>> {
+    let method = settings.method(Bound::Auto);
+    let pairs = if settings.pairs == Some(true) { Pairs::Program } else { Pairs::Cheap };
+    let bound = |&pair: &(usize, usize)| {
+        let clock = Instant::now();
+        let bound = pair_bound(&method, &loaded.net, whole, pairs, pair)?;
+        Ok((pair, bound, clock.elapsed().as_secs_f64()))
+    };
+    let m = loaded.net.outputs();
+    let list = all_pairs(m);
+    let mut all = Mat::zeros(m, m);
+    let mut meter = watch.host.meter("pairs of classes", Some(list.len() as u64));
+    let mut made = 0;
+    meter.iter_mut().for_each(|m| m.begin(made));
+    for some in list.chunks(4 * rayon::current_num_threads()) {
+        if watch.time_is_up()? {
+            return Ok(None);
+        }
+        for ((k, j), bound, seconds) in some.par_iter().map(bound).collect::<Result<Vec<_>>>()? {
+            all[(k, j)] = bound;
+            all[(j, k)] = bound;
+            made += 1;
+            meter.iter_mut().for_each(|m| m.show(made, bound));
+            watch.record(json!({ "pair": [k, j], "value": bound, "seconds": seconds }))?;
+        }
+    }
+    meter.iter_mut().for_each(|m| m.finish(made, whole.bound));
+    Ok(Some(all))
+}
