@@ -4,6 +4,7 @@ mod common;
 
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -176,8 +177,10 @@ fn a_search_that_is_cut_short_goes_on_to_the_same_bits() {
         assert_eq!(kept(&cut).0["stopped_because"], "time");
         succeed(here.path(), &format!("dag fit --resume cut{number} --time 30ms --quiet"));
         // A kill at any moment.
-        let mut child =
-            command(here.path(), &format!("dag fit --resume cut{number} --quiet")).spawn().unwrap();
+        let mut child = command(here.path(), &format!("dag fit --resume cut{number} --quiet"))
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
         sleep(Duration::from_millis(200));
         child.kill().unwrap();
         child.wait().unwrap();

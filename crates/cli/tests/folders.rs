@@ -48,7 +48,11 @@ const VERBS: &[Verb] = &[
         ),
     },
     Verb { line: "certify m/model.safetensors --bound all", products: &["certificate.json"], long: None },
-    Verb { line: "dag fit sachs --log --score bic", products: &["graph.csv", "graph.dot"], long: None },
+    Verb {
+        line: "dag fit sachs --log --score bic",
+        products: &["graph.csv", "graph.dot"],
+        long: Some("dag fit sachs --log --standardize --score mlp --hidden 8 --seed 1"),
+    },
     Verb {
         line: "linsolve solve --matrix A.mtx --method sor",
         products: &["x.mtx", "residuals.svg"],

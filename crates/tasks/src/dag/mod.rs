@@ -13,6 +13,6 @@ pub mod tour;
 mod write;
 
 pub use evaluate::{Evaluation, EvaluationSettings, evaluate};
-pub use job::{LearnedGraph, exact, fit, polish};
-pub use settings::Settings;
+pub use job::{Improvement, LearnedGraph, exact, fit, polish};
+pub use settings::{PenaltyName, ScoreName, Settings, Start};
 pub use simulate::{Simulated, SimulationSettings, simulate};
