@@ -27,7 +27,11 @@ fn main() -> Result<(), TaskError> {
     println!("dense        {:.2} %", 100.0 * outcome.dense.accuracy.unwrap_or_default());
     for pruned in &outcome.models {
         let accuracy = 100.0 * pruned.accuracy.unwrap_or_default();
-        println!("{:<12} {accuracy:.2} % with {:.0} % of the weights gone", pruned.method, 100.0 * pruned.sparsity);
+        println!(
+            "{:<12} {accuracy:.2} % with {:.0} % of the weights gone",
+            pruned.method,
+            100.0 * pruned.sparsity
+        );
     }
     Ok(())
 }

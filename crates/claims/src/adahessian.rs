@@ -10,6 +10,7 @@ use crate::cost;
 use crate::sources::{MLP, Sources};
 use thalweg::train::compare::{Length, Row, Setting, Variant, best, compare, moments, variant};
 
+use thalweg::minimize::tour::trajectories;
 use thalweg::tasks::Finding;
 use thalweg::train::tour::diagonal;
 
@@ -37,6 +38,7 @@ const ALL: &[Entry<Claims>] = &[
     ("cost", Claims::cost),
     ("robustness", Claims::robustness),
     ("transformer", Claims::transformer),
+    ("trajectories", |claims| Ok(trajectories(&claims.on.options.host())?)),
     ("diagonal", |claims| Ok(diagonal(&claims.on.options.host())?)),
 ];
 

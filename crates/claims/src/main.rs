@@ -4,7 +4,9 @@
 
 mod adahessian;
 mod bilevel;
+mod cbo;
 mod claim;
+mod convex_relu;
 mod cost;
 mod lipsdp;
 mod measure;
@@ -35,10 +37,14 @@ enum System {
     Mkor(mkor::Claims),
     /// M-FAC: training, fine-tuning, one-shot and gradual pruning, scaling, memory bandwidth
     Mfac(mfac::Claims),
+    /// Convex two-layer ReLU networks: certified solves, scaling, sampling, gradients, robustness, images
+    ConvexRelu(convex_relu::Claims),
     /// Lipschitz certificates: known values in ℓ2 and ℓ∞, eighteen layers, pairs of classes, large networks, scaling
     Lipsdp(lipsdp::Claims),
     /// Bilevel optimisation: toys, rates, regularisation, hyper-cleaning, quadratics
     Bilevel(bilevel::Claims),
+    /// Consensus-based optimisation: barriers, classic functions, the theorem, phase diagrams, learning, speed
+    Cbo(cbo::Claims),
     /// Acyclic graphs by topological swaps: scores, distances and times
     Topo(topo::Claims),
     /// Learned relaxation: iterations, time, overhead, kernels
@@ -51,8 +57,10 @@ impl System {
             Self::Adahessian(claims) => claims.run(),
             Self::Mkor(claims) => claims.run(),
             Self::Mfac(claims) => claims.run(),
+            Self::ConvexRelu(claims) => claims.run(),
             Self::Lipsdp(claims) => claims.run(),
             Self::Bilevel(claims) => claims.run(),
+            Self::Cbo(claims) => claims.run(),
             Self::Topo(claims) => claims.run(),
             Self::Relax(claims) => claims.run(),
         }

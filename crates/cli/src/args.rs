@@ -119,7 +119,11 @@ fn set<S: Args + Serialize>(pairs: &[String]) -> Result<toml::Table> {
     for pair in pairs {
         let (field, value) = field_value(pair)?;
         let (field, value) = (field.trim().replace('_', "-"), value.trim());
-        match command.get_arguments().find(|a| a.get_long() == Some(&*field)) {
+        let called = |a: &&clap::Arg| {
+            let aliases = a.get_all_aliases().unwrap_or_default();
+            a.get_long().into_iter().chain(aliases).any(|name| name == field)
+        };
+        match command.get_arguments().find(called) {
             Some(flag)
                 if flag.get_action().takes_values()
                     && flag.get_num_args().is_none_or(|n| n.max_values() > 0) =>

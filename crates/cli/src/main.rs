@@ -38,10 +38,14 @@ enum Verb {
     Prune(Box<prune::Prune>),
     /// Score a saved model on data.
     Evaluate(evaluate::Evaluate),
+    /// A model whose training is a convex program, with a certified optimum.
+    Fit(fit::Fit),
     /// Learn directed acyclic graphs from data, improve and compare them.
     Dag(dag::Dag),
     /// Solve linear systems; learn the relaxation factor across a sequence of them.
     Linsolve(linsolve::Linsolve),
+    /// Minimize a test function or a program, by gradients or by values alone.
+    Minimize(Box<minimize::Minimize>),
     /// Optimise one problem subject to the solution of another.
     Bilevel(bilevel::Bilevel),
     /// Every system against its baselines on embedded data, into one report.
@@ -56,8 +60,10 @@ impl Verb {
             Self::Certify(verb) => verb.run(),
             Self::Prune(verb) => verb.run(),
             Self::Evaluate(verb) => verb.run(),
+            Self::Fit(verb) => verb.run(),
             Self::Dag(verb) => verb.run(),
             Self::Linsolve(verb) => verb.run(),
+            Self::Minimize(verb) => verb.run(),
             Self::Bilevel(verb) => verb.run(),
             Self::Tour(verb) => verb.run(),
         }

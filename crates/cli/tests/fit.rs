@@ -71,8 +71,9 @@ fn every_method_and_loss_is_certified_and_leaves_a_model() {
             if (method == "admm-paper" && loss != "squared") || (method == "rbcd" && loss == "hinge") {
                 continue;
             }
-            let line =
-                format!("{FIT} --loss {loss} --method {method} --patterns 50 --beta 0.1 --tol 1e-3 --out m/");
+            let line = format!(
+                "{FIT} --loss {loss} --method {method} --patterns 50 --beta 0.1 --tol 1e-3 --out m/ --overwrite"
+            );
             let row = json(place.path(), &line);
             for key in KEYS {
                 assert!(row.get(key).is_some(), "{key} of {row}");
@@ -81,17 +82,24 @@ fn every_method_and_loss_is_certified_and_leaves_a_model() {
             assert!(bound <= value && number(&row, "gap") <= 1e-3, "{row}");
             assert!((number(&row, "nonconvex_objective") / value - 1.0).abs() < 1e-6, "{row}");
             assert!(number(&row, "test_accuracy") > 0.7, "{row}");
-            for file in ["model.safetensors", "summary.json", "dual.npy"] {
-                assert!(place.path().join("m").join(file).is_file(), "{file}");
+            let run = place.path().join("m");
+            for file in ["config.toml", "metrics.jsonl", "model.safetensors", "report.html", "dual.npy"] {
+                assert!(run.join(file).is_file(), "{file}");
             }
+            assert!(!run.join("checkpoint.bin").exists());
+            let summary: Value =
+                serde_json::from_slice(&fs::read(run.join("summary.json")).unwrap()).unwrap();
+            assert_eq!(summary, row);
             if method != "scp" {
                 values.push(value);
             }
         }
         assert!(values.iter().all(|v| (v / values[0] - 1.0).abs() < 2e-3), "{loss}: {values:?}");
     }
-    let found = json(place.path(), "certify m/model.safetensors --norm l2 --bound product --json --quiet");
-    assert!(found.to_string().contains("lower_bound"), "{found}");
+    let summary: Value =
+        serde_json::from_slice(&fs::read(place.path().join("m/summary.json")).unwrap()).unwrap();
+    let scored = json(place.path(), "evaluate --model m/model.safetensors --data b.csv --label y --json");
+    assert_eq!(scored["accuracy"], summary["test_accuracy"]);
 }
 
 #[test]
@@ -136,7 +144,10 @@ fn shared_problems_are_taken_as_they_are() {
     let here = tempfile::tempdir().unwrap();
     let fit = |set: &str, rest: &str| {
         let file = data.join(format!("{set}.npz"));
-        json(here.path(), &format!("fit convex-relu --data {} --json --quiet {rest}", file.display()))
+        json(
+            here.path(),
+            &format!("fit convex-relu --data {} --json --quiet --overwrite {rest}", file.display()),
+        )
     };
     let exact = fit("exact2d_0", "--loss squared --beta 0.05");
     assert!((number(&exact, "objective") / 2.3029348899 - 1.0).abs() < 1e-6, "{exact}");
@@ -210,4 +221,44 @@ fn an_interrupted_run_goes_on_to_the_same_result() {
     let again = run(place.path(), "fit convex-relu --resume cut/ --quiet --json");
     assert_eq!(again.status.code(), Some(3), "{}", errors(&again));
     assert_eq!(solution("cut", &row(again)), expected);
+}
+
+#[test]
+fn older_names_of_settings_hold_and_a_run_is_not_overwritten() {
+    let place = place();
+    fs::write(place.path().join("c.toml"), "train = 'a.csv'\ntarget = 'y'\nloss = 'bce'\npatterns = 12\nmax-iters = 700\ngrow = 4\nskip = true\n").unwrap();
+    let row =
+        json(place.path(), "fit convex-relu --config c.toml --max-iters 900 --prune --out m/ --json --quiet");
+    let config = fs::read_to_string(place.path().join("m/config.toml")).unwrap();
+    for setting in
+        ["max-steps = 900", "extra-pattern-searches = 4", "linear-part = true", "minimal-network = true"]
+    {
+        assert!(config.contains(setting), "{config}");
+    }
+    let again = run(place.path(), "fit convex-relu --config c.toml --out m/ --quiet");
+    assert_eq!(again.status.code(), Some(2), "{}", errors(&again));
+    assert!(errors(&again).contains("--overwrite"), "{}", errors(&again));
+    let newer = "fit convex-relu --data a.csv --target y --loss bce --set patterns=12 --set max-iters=900 --out m/ --overwrite --json --quiet";
+    let now =
+        json(place.path(), &format!("{newer} --extra-pattern-searches 4 --linear-part --minimal-network"));
+    assert_eq!((&now["objective"], &now["neurons"]), (&row["objective"], &row["neurons"]));
+}
+
+#[test]
+fn a_run_whose_time_is_up_leaves_its_best_and_goes_on() {
+    let place = place();
+    let settings = "fit convex-relu --train wide.csv --target y --loss hinge --method admm --patterns 200 --beta 0.01 --tol 1e-2 --seed 1 --json";
+    let cut = run(place.path(), &format!("{settings} --time 1ms --out cut/"));
+    let said = errors(&cut);
+    assert_eq!(cut.status.code(), Some(3), "{said}");
+    assert!(said.contains("the time was up") && said.contains("--resume"), "{said}");
+    let row: Value = serde_json::from_slice(&cut.stdout).unwrap();
+    assert_eq!(row["stopped_because"], "time");
+    assert!(number(&row, "dual_bound") <= number(&row, "objective"), "{row}");
+    let end = json(place.path(), "fit convex-relu --resume cut/ --json --quiet");
+    let whole = json(place.path(), &format!("{settings} --out whole/ --quiet"));
+    let solution =
+        |row: &Value| (row["objective"].clone(), row["dual_bound"].clone(), row["iterations"].clone());
+    assert_eq!(solution(&end), solution(&whole));
+    assert!(!place.path().join("cut/checkpoint.bin").exists());
 }

@@ -36,23 +36,19 @@ const VERBS: &[Verb] = &[
     Verb {
         line: "prune --model m/model.safetensors --data digits --sparsity 0.5 --gradients 8 --recompute 1",
         products: &["mfac-0.5/model.safetensors", "mfac-0.5/mask.safetensors"],
-        long: Some("prune --model m/model.safetensors --data digits --gradual 0.3,0.5,0.7,0.8 --every 3 --compare mfac,magnitude"),
+        long: Some(
+            "prune --model m/model.safetensors --data digits --gradual 0.3,0.5,0.7,0.8 --every 3 --compare mfac,magnitude",
+        ),
     },
     Verb {
         line: "fit convex-relu --data digits --limit 60 --patterns 6",
         products: &["model.safetensors"],
-        long: Some("fit convex-relu --data digits --limit 400 --patterns 60 --method admm --max-iterations 4000 --tol 1e-12"),
+        long: Some(
+            "fit convex-relu --data digits --limit 400 --patterns 60 --method admm --max-steps 4000 --tol 1e-12",
+        ),
     },
-    Verb {
-        line: "certify m/model.safetensors --bound all",
-        products: &["certificate.json"],
-        long: None,
-    },
-    Verb {
-        line: "dag fit sachs --log --score bic",
-        products: &["graph.csv", "graph.dot"],
-        long: None,
-    },
+    Verb { line: "certify m/model.safetensors --bound all", products: &["certificate.json"], long: None },
+    Verb { line: "dag fit sachs --log --score bic", products: &["graph.csv", "graph.dot"], long: None },
     Verb {
         line: "linsolve solve --matrix A.mtx --method sor",
         products: &["x.mtx", "residuals.svg"],
@@ -66,7 +62,7 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         line: "minimize --function rosenbrock --start=-1.2,1 --method adahessian",
-        products: &["trajectory.svg"],
+        products: &["trajectories.svg"],
         long: None,
     },
     Verb {
@@ -113,7 +109,9 @@ fn results(value: &Value, path: &str, into: &mut BTreeMap<String, String>) {
                 results(value, &format!("{path}/{name}"), into);
             }
         }
-        Value::Array(all) => all.iter().enumerate().for_each(|(i, v)| results(v, &format!("{path}/{i}"), into)),
+        Value::Array(all) => {
+            all.iter().enumerate().for_each(|(i, v)| results(v, &format!("{path}/{i}"), into))
+        }
         Value::String(text) if text.contains('/') => {}
         value => {
             into.insert(path.into(), value.to_string());
@@ -151,10 +149,16 @@ fn every_folder_holds_the_same_and_nothing_else_is_left() {
         assert!(printed.is_object() || printed.is_array(), "{}", verb.line);
         let out = place.path().join(out);
         let there = files(&out);
-        for name in ["config.toml", "metrics.jsonl", "summary.json", "report.html"].iter().chain(verb.products) {
+        for name in
+            ["config.toml", "metrics.jsonl", "summary.json", "report.html"].iter().chain(verb.products)
+        {
             // Of several methods, each has its own metrics.
             let inner = *name == "metrics.jsonl" && there.iter().any(|f| f.ends_with("/metrics.jsonl"));
-            assert!(inner || there.iter().any(|f| f == name), "{}: {name} is missing from {there:?}", verb.line);
+            assert!(
+                inner || there.iter().any(|f| f == name),
+                "{}: {name} is missing from {there:?}",
+                verb.line
+            );
         }
         let left = |f: &&String| f.contains("checkpoint") || f.contains(".probe") || f.contains("tmp");
         assert_eq!(there.iter().find(left), None, "{}", verb.line);
@@ -178,7 +182,11 @@ fn every_run_is_repeated_by_its_settings_changed_by_set_and_replaced_only_when_a
     for (i, verb) in VERBS.iter().enumerate() {
         let head: Vec<&str> = verb.line.split_whitespace().take_while(|w| !w.starts_with("--")).collect();
         // A positional argument is a setting of the file too.
-        let words = if head[0] == "train" || head[0] == "prune" || head[0] == "minimize" { 1 } else { head.len().min(2) };
+        let words = if head[0] == "train" || head[0] == "prune" || head[0] == "minimize" {
+            1
+        } else {
+            head.len().min(2)
+        };
         let words = if head[0] == "certify" { 1 } else { words };
         let name = head[..words].join(" ");
         succeed(place.path(), &format!("{} --quiet --out a{i}", verb.line));
@@ -195,7 +203,9 @@ fn every_run_is_repeated_by_its_settings_changed_by_set_and_replaced_only_when_a
         succeed(place.path(), &repeated);
         assert_eq!(summary(&place.path().join(format!("b{i}"))), first, "{repeated}");
 
-        if text(&place.path().join(format!("a{i}")), "config.toml").contains("seed") || !verb.line.contains("linsolve s") {
+        if text(&place.path().join(format!("a{i}")), "config.toml").contains("seed")
+            || !verb.line.contains("linsolve s")
+        {
             let set = run(place.path(), &format!("{} --quiet --set seed=5 --out c{i}", verb.line));
             if set.status.success() {
                 let config = text(&place.path().join(format!("c{i}")), "config.toml");
@@ -206,7 +216,11 @@ fn every_run_is_repeated_by_its_settings_changed_by_set_and_replaced_only_when_a
         }
         let unknown = run(place.path(), &format!("{} --quiet --set nonsense=5 --out d{i}", verb.line));
         assert_eq!(unknown.status.code(), Some(2), "{}", verb.line);
-        assert!(errors(&unknown).contains("nonsense") || errors(&unknown).contains("set"), "{}", errors(&unknown));
+        assert!(
+            errors(&unknown).contains("nonsense") || errors(&unknown).contains("set"),
+            "{}",
+            errors(&unknown)
+        );
     }
 }
 

@@ -87,8 +87,8 @@ impl<S, O: Observe<S>> Observe<S> for Option<O> {
 }
 
 /// A display of progress: a bar on a terminal, a widget of a notebook. Runs feed it as an observer, loops
-/// of the caller's own by hand.
-pub trait Meter {
+/// of the caller's own by hand, those of several threads too.
+pub trait Meter: Send {
     /// Begins at this position, from which rate and remaining time count.
     fn begin(&mut self, position: u64);
     /// Shows a position and a value, unless it did a moment ago.

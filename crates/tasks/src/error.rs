@@ -102,10 +102,15 @@ below! {
     thalweg_data::DataError,
     thalweg_linalg::sparse::SparseError,
     thalweg_net::NetError,
+    thalweg_optim::OptimError,
     #[cfg(feature = "bilevel")]
     thalweg_bilevel::BilevelError,
+    #[cfg(feature = "convex-relu")]
+    thalweg_convex_relu::ConvexError,
     #[cfg(feature = "lipsdp")]
     thalweg_lipsdp::LipError,
+    #[cfg(feature = "cbo")]
+    thalweg_cbo::CboError,
     #[cfg(feature = "mfac")]
     thalweg_mfac::MfacError,
     #[cfg(feature = "relax")]

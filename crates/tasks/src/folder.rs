@@ -137,6 +137,11 @@ impl Folder {
         self.file(CHECKPOINT)
     }
 
+    /// Whether the run in it goes on, from wherever it is.
+    pub fn reopened(&self) -> bool {
+        self.opening == Opening::Resume
+    }
+
     /// Whether the run goes on from a checkpoint.
     pub fn resumes(&self) -> bool {
         self.opening == Opening::Resume && self.checkpoint().exists()
@@ -151,7 +156,7 @@ impl Folder {
     /// The summary of a run that has ended, when it is resumed.
     pub fn finished<T: DeserializeOwned>(&self) -> Option<T> {
         let text = fs::read_to_string(self.file(SUMMARY)).ok()?;
-        let ended = self.opening == Opening::Resume && !self.checkpoint().exists();
+        let ended = self.opening == Opening::Resume && !self.unfinished();
         serde_json::from_str(&text).ok().filter(|_| ended)
     }
 
@@ -224,6 +229,20 @@ impl Folder {
             self.drop_checkpoint();
         }
         Ok(())
+    }
+
+    /// Empties the inner folders `NAME-0`, `NAME-1`, … of what runs and their `products` leave there; a folder in
+    /// which nothing else is goes too.
+    pub fn drop_numbered(&self, name: &str, products: &[&str]) {
+        let numbered = (0..).map(|k| self.inner(&format!("{name}-{k}")));
+        let all: Vec<Self> = numbered.take_while(|inner| inner.path.is_dir()).collect();
+        // The last one first: whenever this is cut short, those that are left still count from 0.
+        for inner in all.iter().rev() {
+            for file in [CHECKPOINT, METRICS].iter().chain(products) {
+                let _ = fs::remove_file(inner.file(file)); // what is not there need not go
+            }
+            let _ = fs::remove_dir(&inner.path);
+        }
     }
 
     /// Removes the checkpoint.

@@ -14,10 +14,14 @@ pub mod dag;
 mod error;
 pub mod evaluate;
 mod finding;
+#[cfg(feature = "convex-relu")]
+pub mod fit;
 pub mod folder;
 mod host;
 #[cfg(feature = "relax")]
 pub mod linsolve;
+#[cfg(feature = "cbo")]
+pub mod minimize;
 pub mod model;
 #[cfg(feature = "mfac")]
 pub mod prune;

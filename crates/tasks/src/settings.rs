@@ -48,12 +48,21 @@ impl From<Time> for String {
 }
 
 /// Settings of which a job has one: one that is given replaces the other in the file.
-const EITHER: [[&str; 2]; 5] = [
+const EITHER: &[[&str; 2]] = &[
     ["epochs", "steps"],
     ["method", "compare"],
     ["function", "command"],
     ["function", "process"],
     ["command", "process"],
+    // A field and its older name.
+    ["train", "data"],
+    ["max-steps", "max-iters"],
+    ["extra-pattern-searches", "grow"],
+    ["linear-part", "skip"],
+    ["minimal-network", "prune"],
+    // Two names of one setting.
+    ["max-evaluations", "max-evals"],
+    ["boundary", "walls"],
 ];
 
 /// The settings of a file, overridden by those `given`.
@@ -65,9 +74,10 @@ pub fn merged<T: DeserializeOwned>(given: toml::Table, file: Option<&Path>) -> R
         None => toml::Table::new(),
         Some(path) => read_table(path)?,
     };
-    for [one, other] in EITHER.into_iter().filter(|keys| keys.iter().any(|k| given.contains_key(*k))) {
-        settings.remove(one);
-        settings.remove(other);
+    settings.remove("time"); // bounds a run, decides nothing: it is the host's
+    for [one, other] in EITHER.iter().filter(|keys| keys.iter().any(|k| given.contains_key(*k))) {
+        settings.remove(*one);
+        settings.remove(*other);
     }
     settings.extend(given);
     let read = settings.try_into();

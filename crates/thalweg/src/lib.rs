@@ -56,8 +56,12 @@ pub use thalweg_tasks as tasks;
 pub use thalweg_tasks::certify;
 #[cfg(feature = "topo")]
 pub use thalweg_tasks::dag;
+#[cfg(feature = "convex-relu")]
+pub use thalweg_tasks::fit;
 #[cfg(feature = "relax")]
 pub use thalweg_tasks::linsolve;
+#[cfg(feature = "cbo")]
+pub use thalweg_tasks::minimize;
 #[cfg(feature = "mfac")]
 pub use thalweg_tasks::prune;
 pub use thalweg_tasks::train;

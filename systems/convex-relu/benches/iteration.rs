@@ -3,9 +3,10 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use thalweg_convex_relu::{
-    Admm, AdmmPaper, DenseProgram, Geometry, Loss, Patterns, Program, Samples, feasible_dual,
-};
+use thalweg_convex_relu::admm::Admm;
+use thalweg_convex_relu::baselines::{AdmmPaper, DenseProgram};
+use thalweg_convex_relu::certificate::feasible_dual;
+use thalweg_convex_relu::{Geometry, Loss, Patterns, Program, Samples};
 use thalweg_core::{Method, Seed};
 use thalweg_testing::normals;
 

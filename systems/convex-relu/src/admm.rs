@@ -1,3 +1,5 @@
+//! The structured ADMM.
+
 use faer::prelude::ReborrowMut;
 use faer::{Accum, Mat, MatMut, MatRef};
 use rayon::prelude::*;
@@ -5,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Method, MethodError, Progress, Seed};
 use thalweg_linalg::dense::multiply;
 
+use crate::certificate::Certified;
 use crate::program::{Factors, Kernel};
 use crate::record::{Record, check_stops};
 use crate::samples::{add, norm};
-use crate::{Certified, ConvexError, Program};
+use crate::{ConvexError, Program};
 
 /// Patterns of one parallel task at most.
 const STRIP: usize = 16;
@@ -38,7 +41,7 @@ pub struct Admm {
     pub check_every: u64,
     /// Iterations in which ρ may still adapt. Default 2000.
     pub adapt_until: u64,
-    /// Iterations after which it ends even if the gap is larger, for [`crate::finish`]. Default none.
+    /// Iterations after which it ends even if the gap is larger, for [`crate::exact::finish`]. Default none.
     pub patience: Option<u64>,
 }
 
@@ -522,7 +525,7 @@ mod tests {
             let mut rng = Seed(5).stream("state", 0);
             let copies = state.v.iter_mut().chain(&mut state.q).chain(&mut state.slack);
             copies.chain([&mut state.r, &mut state.eta]).for_each(|x| normal(&mut rng, x));
-            let system = crate::paper::system(&program, 1.0);
+            let system = crate::baselines::paper::system(&program, 1.0);
             let mut rhs = Mat::<f64>::zeros(2 * d * p, 1);
             for block in 0..2 * p {
                 let (side, i) = (block / p, block % p);

@@ -125,7 +125,7 @@ impl Attack {
     pub fn bounds(&self, network: &Network, x: &[f64]) -> (f64, f64) {
         let radius = |u: &[f64]| u.iter().zip(&self.eps).map(|(u, e)| e * u.abs()).sum::<f64>();
         let (mut low, mut high) = (0.0, 0.0);
-        if let Some(c) = &network.skip {
+        if let Some(c) = &network.linear_part {
             (low, high) = (dot(c, x) - radius(c), dot(c, x) + radius(c));
         }
         for neuron in &network.neurons {
@@ -160,7 +160,7 @@ pub struct Attacked {
 
 /// ∇f(x) of the only output.
 pub fn gradient(network: &Network, x: &[f64]) -> Vec<f64> {
-    let mut g = network.skip.clone().unwrap_or_else(|| vec![0.0; x.len()]);
+    let mut g = network.linear_part.clone().unwrap_or_else(|| vec![0.0; x.len()]);
     for neuron in network.neurons.iter().filter(|n| dot(&n.weights, x) > 0.0) {
         crate::samples::add(&mut g, neuron.scale, &neuron.weights);
     }

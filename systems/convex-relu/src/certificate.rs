@@ -1,3 +1,5 @@
+//! Proofs: feasible points and feasible dual points.
+
 use serde::{Deserialize, Serialize};
 
 use crate::cone::Supports;
@@ -43,7 +45,7 @@ pub struct Solution {
     /// Neurons with negative output weights.
     pub w: Vec<f64>,
     /// Linear part.
-    pub skip: Option<Vec<f64>>,
+    pub linear_part: Option<Vec<f64>>,
     /// Outputs on the samples, `[n, outputs]`.
     pub outputs: Vec<f64>,
 }
@@ -83,13 +85,13 @@ pub(crate) fn certify(
     let mut r = program.predict(&v, &w);
     let wanted = if program.loss() == Loss::Squared { program.targets() } else { outputs };
     let rest: Vec<f64> = wanted.iter().zip(&r).map(|(a, b)| a - b).collect();
-    let skip = program.fit_skip(&rest).map(|(c, fitted)| {
+    let linear_part = program.fit_linear_part(&rest).map(|(c, fitted)| {
         r.iter_mut().zip(fitted).for_each(|(r, f)| *r += f);
         c
     });
     let objective = program.objective(&r, &v, &w);
     let (theta, dual_bound) = feasible_dual(program, theta, &mut supports.dual)?;
-    let solution = Solution { v, w, skip, outputs: r };
+    let solution = Solution { v, w, linear_part, outputs: r };
     Ok(Certified { solution, certificate: Certificate::new(objective, dual_bound, theta) })
 }
 
@@ -104,6 +106,9 @@ fn cleaned(v: &[f64], w: &[f64], d: usize) -> (Vec<f64>, Vec<f64>) {
 }
 
 /// The best feasible multiple of θ (clipped to where ℓ* is finite) and its dual value.
+///
+/// # Errors
+/// With a linear part: no factors.
 pub fn feasible_dual(
     program: &Program,
     theta: &[f64],
@@ -123,7 +128,7 @@ pub fn feasible_dual(
         Loss::Hinge | Loss::Bce => most.min(1.0),
     };
     theta.iter_mut().for_each(|t| *t *= scale);
-    if program.geometry().skip() && clip(&theta) != theta {
+    if program.geometry().linear_part() && clip(&theta) != theta {
         return Ok((theta, f64::NEG_INFINITY)); // orthogonal to X but outside the domain of ℓ*
     }
     let value = theta.iter().zip(y).map(|(t, y)| loss.dual(*t, *y)).sum();

@@ -1,12 +1,13 @@
 //! The convex program by interior point, whole or for a few groups.
 
 use crate::certificate::certify;
+use crate::certificate::{Certified, Solution};
 use crate::cone::Supports;
 use crate::conic::{Conic, Kind};
 use crate::grow::reach;
 use crate::loss::sigmoid;
 use crate::samples::dot;
-use crate::{Certified, ConvexError, Loss, Program, Solution};
+use crate::{ConvexError, Loss, Program};
 
 /// A gap as good as the solver's accuracy allows.
 pub(crate) const FINE: f64 = 1e-7;
@@ -162,7 +163,7 @@ fn restricted(
     let groups: Vec<(&Group, usize)> =
         active.iter().map(|g| (g, conic.variables(group, 0.0, 0.0).start)).collect();
     let norms = conic.variables(groups.len(), program.beta(), 0.0).start;
-    let skip = program.geometry().skip().then(|| conic.variables(group, 0.0, 0.0).start);
+    let linear = program.geometry().linear_part().then(|| conic.variables(group, 0.0, 0.0).start);
 
     for (at, &(g, first)) in groups.iter().enumerate() {
         let cone = program.geometry().cone(g.index % p);
@@ -192,7 +193,7 @@ fn restricted(
         for &(g, first) in groups.iter().filter(|(g, _)| program.patterns().on(g.index % p, k)) {
             put(first, if g.index < p { s } else { -s });
         }
-        skip.into_iter().for_each(|first| put(first, s));
+        linear.into_iter().for_each(|first| put(first, s));
         terms
     };
     let y = program.targets();
@@ -216,10 +217,10 @@ fn restricted(
         side[g.index % p * group..][..group].copy_from_slice(&point.x[first..first + group]);
     }
     let mut r = program.predict(&v, &w);
-    if let Some(first) = skip {
+    if let Some(first) = linear {
         for (o, r) in r.chunks_mut(n).enumerate() {
-            let linear = samples.times(&point.x[first + o * d..][..d]);
-            r.iter_mut().zip(linear).for_each(|(r, l)| *r += l);
+            let outputs = samples.times(&point.x[first + o * d..][..d]);
+            r.iter_mut().zip(outputs).for_each(|(r, l)| *r += l);
         }
     }
     let theta: Vec<f64> = match program.loss() {

@@ -4,9 +4,10 @@ use rand::RngExt;
 use rayon::prelude::*;
 use thalweg_core::{Seed, normal};
 
+use crate::certificate::Certified;
 use crate::cone::Cone;
 use crate::samples::{dot, norm};
-use crate::{Certified, ConvexError, Geometry, Patterns, Program, exact};
+use crate::{ConvexError, Geometry, Patterns, Program, exact};
 
 /// Moves from cell to cell at most in one search.
 const MOVES: usize = 200;
@@ -86,7 +87,7 @@ pub fn grow(
         if patterns.len() == program.patterns().len() {
             break;
         }
-        let geometry = Geometry::new(program.samples().clone(), patterns, program.geometry().skip())?;
+        let geometry = Geometry::new(program.samples().clone(), patterns, program.geometry().linear_part())?;
         program = Program::new(geometry, program.targets().to_vec(), program.loss(), program.beta())?;
         let length = program.samples().d() * program.columns();
         now.solution.v.resize(length, 0.0);

@@ -12,70 +12,87 @@
 //! Regularizers*, ICML 2020.
 //!
 //! ```
-//! use thalweg_convex_relu::{Choice, ConvexRelu, Loss, Samples};
+//! use thalweg_convex_relu::{ConvexRelu, Loss, PatternChoice, Samples};
 //!
 //! // Two points, y = 2 and −1: the optimum is 3β − β².
 //! let samples = Samples::new(vec![1.0, -1.0], 1)?;
-//! let settings = ConvexRelu { loss: Loss::Squared, beta: 0.5, patterns: Choice::All, ..Default::default() };
+//! let patterns = PatternChoice::All;
+//! let settings = ConvexRelu { loss: Loss::Squared, beta: 0.5, patterns, ..Default::default() };
 //! let fit = settings.fit(&samples, &[2.0, -1.0])?;
 //! assert!((fit.nonconvex_objective - 1.25).abs() < 1e-6 && fit.certificate.gap < 1e-6);
 //! assert!((fit.network.predict(&[1.0])[0] - 1.5).abs() < 1e-4 && fit.program.patterns().complete());
 //! # Ok::<(), thalweg_convex_relu::ConvexError>(())
 //! ```
 //!
-//! **The program** ([`Program`]): min ℓ(r, y) + β Σ_i (‖v_i‖ + ‖w_i‖), r = Σ_i D_i X (v_i − w_i), over
-//! the cones of the patterns D_i ([`Patterns`]). Losses are sums, not means ([`Loss`]). **Solvers**
-//! ([`Solver`]): the structured [`Admm`] with an interior-point [`finish`](fn@finish) (default), the
-//! published [`AdmmPaper`] and [`Rbcd`], the interior-point method ([`exact()`]), and sampled programs
-//! ([`Scp`]). **Proof** ([`Certificate`]): every result comes with a feasible point and a feasible dual
-//! point, made so by projections, whatever the solver did. The bound is for the listed patterns;
-//! it is one for all networks if the list is complete. [`grow()`] looks for patterns that are missing.
-//! **Robust** ([`RobustProgram`]): the worst case over a box around each sample in closed form.
+//! **The program** ([`Program`]). With D_i = diag(1[X a_i ≥ 0]) the [`Patterns`] of the data and losses that
+//! are sums, not means ([`Loss`]):
+//!
+//! ```text
+//! min over v_i, w_i   ℓ(r, y) + β Σ_i (‖v_i‖ + ‖w_i‖),     r = Σ_i D_i X (v_i − w_i)
+//! subject to          (2D_i − I) X v_i ≥ 0,  (2D_i − I) X w_i ≥ 0
+//! ```
+//!
+//! A v_i ≠ 0 is the neuron u = v_i/√‖v_i‖, α = √‖v_i‖; a w_i ≠ 0 one with α = −√‖w_i‖.
+//!
+//! **Solvers** ([`Solver`]). The default is the structured ADMM ([`admm::Admm`]), finished on its active groups
+//! by the interior-point method ([`exact::finish`]). It splits v_i = u_i, s_i = (2D_i − I) X u_i and r, so that
+//! its linear system holds no loss, no β and no ρ:
+//!
+//! ```text
+//! u, z ← argmin of the squared distances to all copies      one inverse of size d, one of size min(n, dP)
+//! v    ← (1 − β/(ρ‖u + λ‖))₊ (u + λ)                        w likewise from z
+//! s    ← ((2D − I) X u + ν)₊                                t likewise
+//! r    ← prox of ℓ/ρ at Σ D_i X (u_i − z_i) + η;            λ, ν, η += what each split lacks
+//! ```
+//!
+//! The interior-point method alone is [`exact::exact`]; [`scp`] fits weights to neurons drawn at random; the
+//! published ADMM and block coordinate descent are in [`baselines`].
+//!
+//! **Proof** ([`Certificate`]). Every result comes with a feasible point and a feasible dual point θ, made so by
+//! projections, whatever the solver did:
+//!
+//! ```text
+//! max over θ  −ℓ*(θ)   subject to   min_{μ≥0} ‖±(D_i X)ᵀθ − ((2D_i − I) X)ᵀμ‖ ≤ β   for all i
+//! ```
+//!
+//! The bound is for the listed patterns; it is one for all networks if the list is complete. [`grow`] looks for
+//! patterns that are missing. **Robust** ([`robust`]): the worst case over a box around each sample in closed
+//! form.
+//!
+//! **When not.** Time grows with samples × patterns: beyond some ten thousand samples train by gradients
+//! instead. Nets of more layers have no such program. Without the complete list of patterns, which only a few
+//! features allow, the proof is one for the list.
 #![forbid(unsafe_code)]
 
-mod admm;
-mod attack;
-mod baseline;
-mod certificate;
+pub mod admm;
+pub mod attack;
+pub mod baselines;
+pub mod certificate;
 mod cone;
 mod conic;
 mod error;
-mod exact;
-mod fit;
-mod grow;
+pub mod exact;
+pub mod grow;
 mod loss;
-mod network;
-mod paper;
-mod path;
-mod patterns;
+mod method;
+pub mod network;
+pub mod path;
+pub mod patterns;
 mod program;
-mod rbcd;
 mod record;
-mod reduce;
-mod robust;
+pub mod reduce;
+pub mod robust;
 mod samples;
-mod scaling;
-mod scp;
-mod solve;
+pub mod scaling;
+pub mod scp;
+pub mod solver;
 
-pub use admm::{Admm, AdmmState};
-pub use attack::{Attack, Attacked, gradient};
-pub use baseline::{Training, linear};
-pub use certificate::{Certificate, Certified, Solution, feasible_dual};
+pub use certificate::Certificate;
 pub use error::ConvexError;
-pub use exact::{exact, finish};
-pub use fit::{Choice, ConvexRelu, Fit};
-pub use grow::{grow, separate};
 pub use loss::Loss;
-pub use network::{Network, Neuron};
-pub use paper::{AdmmPaper, DenseProgram, PaperState};
-pub use path::{Fold, PathPoint, betas, cross_validate, path};
-pub use patterns::{Patterns, count, improvement_probability, sampling_bound};
+pub use method::{ConvexRelu, Fit, PatternChoice};
+pub use network::Network;
+pub use patterns::Patterns;
 pub use program::{Geometry, Program};
-pub use rbcd::{BlockProgram, Rbcd, RbcdState};
-pub use reduce::{merge, reduce};
-pub use robust::{RobustProgram, robust_patterns};
 pub use samples::Samples;
-pub use scaling::{Layers, Scaling, plain_layers};
-pub use scp::{LassoSolver, Sampled, Scp, unit_vectors};
-pub use solve::{Algorithm, Drive, Solved, Solver};
+pub use solver::Solver;

@@ -19,7 +19,7 @@ impl Loss {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Squared, Self::Hinge, Self::Bce];
 
-    /// Name on the command line.
+    /// Name in settings.
     pub fn name(self) -> &'static str {
         match self {
             Self::Squared => "squared",
@@ -82,6 +82,9 @@ impl Loss {
     }
 
     /// Refuses targets that the loss does not know.
+    ///
+    /// # Errors
+    /// Targets that are not finite; for hinge and bce other ones than ±1, and one class alone.
     pub fn check(self, y: &[f64]) -> Result<(), ConvexError> {
         if let Some(row) = y.iter().position(|y| !y.is_finite()) {
             return Err(ConvexError::NotFinite { what: "targets", row, column: 0, value: y[row] });

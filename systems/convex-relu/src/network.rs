@@ -1,7 +1,10 @@
+//! Networks of two layers.
+
 use serde::{Deserialize, Serialize};
 
+use crate::certificate::Solution;
 use crate::samples::{dot, norm};
-use crate::{ConvexError, Loss, Samples, Solution};
+use crate::{ConvexError, Loss, Samples};
 
 /// One neuron x ↦ (xᵀu)₊ α of one output.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,7 +23,7 @@ pub struct Network {
     /// The hidden layer.
     pub neurons: Vec<Neuron>,
     /// Linear part, `[d, outputs]` column-major.
-    pub skip: Option<Vec<f64>>,
+    pub linear_part: Option<Vec<f64>>,
     /// Number of outputs.
     pub outputs: usize,
 }
@@ -37,13 +40,17 @@ impl Network {
         all.extend(columns(&solution.w, -1.0));
         all.retain(|(v, ..)| norm(v) > 0.0);
         let neuron = |(v, sign, output): (Vec<f64>, f64, usize)| Neuron::balanced(&v, sign, output);
-        Self { neurons: all.into_iter().map(neuron).collect(), skip: solution.skip.clone(), outputs }
+        Self {
+            neurons: all.into_iter().map(neuron).collect(),
+            linear_part: solution.linear_part.clone(),
+            outputs,
+        }
     }
 
     /// f(x), `[outputs]`.
     pub fn predict(&self, x: &[f64]) -> Vec<f64> {
-        let mut f = match &self.skip {
-            Some(skip) => skip.chunks(x.len()).map(|c| dot(c, x)).collect(),
+        let mut f = match &self.linear_part {
+            Some(c) => c.chunks(x.len()).map(|c| dot(c, x)).collect(),
             None => vec![0.0; self.outputs],
         };
         for neuron in &self.neurons {
@@ -74,6 +81,9 @@ impl Network {
 
     /// Share of the samples whose class is right: by sign for one output (±1), by the largest of
     /// several (targets +1 for the class).
+    ///
+    /// # Errors
+    /// Targets of another number.
     pub fn accuracy(&self, samples: &Samples, targets: &[f64]) -> Result<f64, ConvexError> {
         let n = samples.n();
         ConvexError::check("targets", targets.len(), n * self.outputs)?;
@@ -90,25 +100,25 @@ impl Network {
         let mut all = Self { outputs: networks.len(), ..Self::default() };
         for (output, network) in networks.iter().enumerate() {
             all.neurons.extend(network.neurons.iter().cloned().map(|n| Neuron { output, ..n }));
-            if let Some(skip) = &network.skip {
-                all.skip.get_or_insert_default().extend(skip);
+            if let Some(c) = &network.linear_part {
+                all.linear_part.get_or_insert_default().extend(c);
             }
         }
         all
     }
 
     /// As a network without linear part: c·x = (cᵀx)₊ − (−cᵀx)₊ costs two neurons an output.
-    pub fn without_skip(&self) -> Self {
+    pub fn without_linear_part(&self) -> Self {
         let mut neurons = self.neurons.clone();
-        if let Some(skip) = &self.skip {
-            let d = skip.len() / self.outputs;
-            for (output, c) in skip.chunks(d).enumerate().filter(|(_, c)| norm(c) > 0.0) {
+        if let Some(columns) = &self.linear_part {
+            let d = columns.len() / self.outputs;
+            for (output, c) in columns.chunks(d).enumerate().filter(|(_, c)| norm(c) > 0.0) {
                 let negative: Vec<f64> = c.iter().map(|c| -c).collect();
                 neurons.push(Neuron::balanced(c, 1.0, output));
                 neurons.push(Neuron::balanced(&negative, -1.0, output));
             }
         }
-        Self { neurons, skip: None, outputs: self.outputs }
+        Self { neurons, linear_part: None, outputs: self.outputs }
     }
 }
 

@@ -4,8 +4,9 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Seed};
 
-use crate::solve::{Algorithm, Solver};
-use crate::{Certified, ConvexError, Geometry, Loss, Network, Patterns, Program, Samples};
+use crate::certificate::Certified;
+use crate::solver::{Algorithm, Solver};
+use crate::{ConvexError, Geometry, Loss, Network, Patterns, Program, Samples};
 
 /// One β of a path.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,7 +38,7 @@ pub fn path(program: &Program, betas: &[f64], solver: &Solver) -> Result<Vec<Pat
         let certified = match solver.method(&program) {
             Algorithm::Admm => {
                 let (certified, state) =
-                    solver.admm(&program).run_from(&mut program, warm, solver.max_iterations)?;
+                    solver.admm(&program).run_from(&mut program, warm, solver.max_steps)?;
                 warm = Some(state);
                 solver.finished(&program, certified)
             }

@@ -1,3 +1,5 @@
+//! Activation patterns of a data set.
+
 use std::collections::HashSet;
 
 use thalweg_core::{Seed, normal};
@@ -143,6 +145,9 @@ impl Patterns {
     }
 
     /// The patterns that `keep` chooses, in the same order.
+    ///
+    /// # Errors
+    /// None of them.
     pub fn filter(&self, keep: impl Fn(usize) -> bool) -> Result<Self, ConvexError> {
         let mut kept = Self::none(self.n);
         for i in (0..self.len()).filter(|&i| keep(i)) {

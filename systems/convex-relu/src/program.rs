@@ -21,7 +21,7 @@ pub struct Geometry {
     /// D, `[n, P]`, column-major.
     dense: Vec<f64>,
     norms: Vec<f64>,
-    skip: bool,
+    linear_part: bool,
     factors: OnceLock<Factors>,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Factors {
     pub inverse: Mat<f64>,
     /// The rest of the system.
     pub kernel: Kernel,
-    /// Orthonormal basis of the range of X, with a skip connection.
+    /// Orthonormal basis of the range of X, with a linear part.
     pub range: Option<Mat<f64>>,
 }
 
@@ -48,17 +48,17 @@ pub(crate) enum Kernel {
 }
 
 impl Geometry {
-    /// Of these samples and patterns. `skip`: the network also has an unpenalised linear part.
+    /// Of these samples and patterns. `linear_part`: the network also has an unpenalised linear part.
     ///
     /// # Errors
     /// Patterns of another number of samples, or none.
-    pub fn new(samples: Samples, patterns: Patterns, skip: bool) -> Result<Self, ConvexError> {
+    pub fn new(samples: Samples, patterns: Patterns, linear_part: bool) -> Result<Self, ConvexError> {
         ConvexError::check("samples of the patterns", patterns.n(), samples.n())?;
         if patterns.is_empty() {
             return Err(ConvexError::NoPattern);
         }
         let (dense, norms) = (patterns.dense(), samples.rows().map(norm).collect());
-        Ok(Self { samples, patterns, dense, norms, skip, factors: OnceLock::new() })
+        Ok(Self { samples, patterns, dense, norms, linear_part, factors: OnceLock::new() })
     }
 
     /// The data matrix.
@@ -72,8 +72,8 @@ impl Geometry {
     }
 
     /// Whether there is a linear part.
-    pub fn skip(&self) -> bool {
-        self.skip
+    pub fn linear_part(&self) -> bool {
+        self.linear_part
     }
 
     /// Pattern `i` as zeros and ones, `[n]`.
@@ -103,7 +103,7 @@ impl Geometry {
             return Err(ConvexError::Memory { method: "admm", needed, limit: MEMORY, instead });
         }
         let inverse = gram(&self.samples)?.inverse();
-        let range = self.skip.then(|| range(&self.samples));
+        let range = self.linear_part.then(|| range(&self.samples));
         let invert = |m: Mat<f64>| Cholesky::new(m).map(|m| m.inverse());
         let kernel = if side == n {
             invert(self.over_samples(&inverse, range.as_ref())).map(Kernel::Samples)
@@ -211,17 +211,30 @@ impl Program {
         let outputs = (targets.len() / n).max(1);
         ConvexError::check("targets", targets.len(), n * outputs)?;
         targets.chunks(n).try_for_each(|y| loss.check(y))?;
-        if geometry.skip && loss == Loss::Hinge {
+        if geometry.linear_part && loss == Loss::Hinge {
             return Err(ConvexError::Unsupported {
                 method: "the certificate",
-                what: "the hinge loss with a linear skip connection",
-                instead: "squared or bce, or no skip connection",
+                what: "the hinge loss with a linear part",
+                instead: "squared or bce, or no linear part",
             });
         }
         Ok(Self { geometry, targets, loss, beta })
     }
 
+    /// Refuses what only the structured ADMM and the interior point solve.
+    pub(crate) fn check_plain(&self, method: &'static str) -> Result<(), ConvexError> {
+        let what = match (self.outputs(), self.geometry.linear_part) {
+            (1, false) => return Ok(()),
+            (1, true) => "a linear part",
+            _ => "several outputs at once",
+        };
+        Err(ConvexError::Unsupported { method, what, instead: "admm or exact" })
+    }
+
     /// The same with another β.
+    ///
+    /// # Errors
+    /// β ≤ 0.
     pub fn with_beta(&self, beta: f64) -> Result<Self, ConvexError> {
         Self::new(self.geometry.clone(), self.targets.clone(), self.loss, beta)
     }
@@ -290,8 +303,8 @@ impl Program {
     }
 
     /// X c of the linear part, which is fitted to the outputs `rest` that the neurons leave.
-    pub(crate) fn fit_skip(&self, rest: &[f64]) -> Option<(Vec<f64>, Vec<f64>)> {
-        if !self.geometry.skip {
+    pub(crate) fn fit_linear_part(&self, rest: &[f64]) -> Option<(Vec<f64>, Vec<f64>)> {
+        if !self.geometry.linear_part {
             return None;
         }
         let (n, d, outputs) = (self.samples().n(), self.samples().d(), self.outputs());
@@ -308,7 +321,8 @@ impl Program {
     /// The smallest β at which every neuron is 0: the largest dual distance of θ = ∇ℓ(0).
     pub fn beta_max(&self) -> f64 {
         let mut r = vec![0.0; self.targets.len()];
-        if let Some((_, fitted)) = self.fit_skip(&self.targets).filter(|_| self.loss == Loss::Squared) {
+        if let Some((_, fitted)) = self.fit_linear_part(&self.targets).filter(|_| self.loss == Loss::Squared)
+        {
             r = fitted;
         }
         let slope = |(r, y): (&f64, &f64)| self.loss.slope(*r, *y);
@@ -353,8 +367,12 @@ impl Program {
 
     /// θ less its part in the range of X, which a linear part needs.
     pub(crate) fn orthogonal(&self, theta: &mut [f64]) -> Result<(), ConvexError> {
-        if let Some(u) =
-            self.geometry.skip.then(|| self.geometry.factors()).transpose()?.and_then(|f| f.range.as_ref())
+        if let Some(u) = self
+            .geometry
+            .linear_part
+            .then(|| self.geometry.factors())
+            .transpose()?
+            .and_then(|f| f.range.as_ref())
         {
             for theta in theta.chunks_mut(self.samples().n()) {
                 for j in 0..u.ncols() {

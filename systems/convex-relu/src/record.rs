@@ -1,9 +1,10 @@
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, MethodError, Progress};
 
+use crate::certificate::Certified;
 use crate::certificate::certify;
 use crate::cone::Supports;
-use crate::{Certified, ConvexError, Program};
+use crate::{ConvexError, Program};
 
 /// What an iterative method keeps of its checks: the best feasible point and the best bound so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -3,8 +3,9 @@
 use faer::Mat;
 use thalweg_linalg::dense::Svd;
 
+use crate::network::Neuron;
 use crate::samples::{dot, norm};
-use crate::{Network, Neuron, Samples};
+use crate::{Network, Samples};
 
 /// Reduces a network to at most n neurons an output without changing its outputs on the samples or
 /// raising the weight decay: while the atoms ±(Xû_j)₊ depend, mass moves along the dependence

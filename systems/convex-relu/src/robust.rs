@@ -7,11 +7,12 @@ use rand::RngExt;
 use rayon::prelude::*;
 use thalweg_core::{Invalid, Seed, normal, rademacher};
 
+use crate::certificate::{Certified, Solution};
 use crate::conic::{Conic, Kind};
 use crate::exact::{FINE, margin_rows};
 use crate::loss::sigmoid;
 use crate::samples::{add, dot, norm};
-use crate::{Certificate, Certified, ConvexError, Loss, Patterns, Program, Samples, Solution};
+use crate::{Certificate, ConvexError, Loss, Patterns, Program, Samples};
 
 /// A slack of the sign conditions above which a pattern has neurons strictly inside its robust cone.
 const INSIDE: f64 = 1e-9;
@@ -179,7 +180,7 @@ impl RobustProgram {
     /// # Errors
     /// ε of another length or negative, several outputs or a linear part, no admissible pattern.
     pub fn new(program: &Program, eps: Vec<f64>) -> Result<Self, ConvexError> {
-        crate::paper::check_plain("adversarial training", program)?;
+        program.check_plain("adversarial training")?;
         check_box(program.samples(), &eps)?;
         let found = admissible(program.samples(), program.patterns(), &eps);
         let kept = found.filter(1)?;
@@ -417,7 +418,7 @@ impl RobustProgram {
         }
         let (v, w) = fixed.split_at(p * d);
         let outputs = self.program.predict(v, w);
-        Solution { v: v.to_vec(), w: w.to_vec(), skip: None, outputs }
+        Solution { v: v.to_vec(), w: w.to_vec(), linear_part: None, outputs }
     }
 
     /// Local linear models p_k = Σ_i D_i[k] (v_i − w_i).

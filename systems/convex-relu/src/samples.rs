@@ -74,6 +74,9 @@ impl Samples {
     }
 
     /// The samples `index`, in that order.
+    ///
+    /// # Errors
+    /// Fewer than 2.
     pub fn select(&self, index: &[usize]) -> Result<Self, ConvexError> {
         Self::new(index.iter().flat_map(|&k| self.row(k)).copied().collect(), self.d)
     }

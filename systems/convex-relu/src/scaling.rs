@@ -1,5 +1,8 @@
+//! The scale on which samples are fitted, and the way back.
+
 use serde::{Deserialize, Serialize};
 
+use crate::network::Neuron;
 use crate::{ConvexError, Network, Samples};
 
 /// Standardised features, a column of ones for the bias, all divided by √(d + 1): the scale on which
@@ -54,7 +57,7 @@ impl Scaling {
     /// The network on raw features: scaling folded into the first layer, the constant's weight into
     /// its bias, a linear part into two neurons an output.
     pub fn fold(&self, network: &Network) -> Layers {
-        let network = network.without_skip();
+        let network = network.without_linear_part();
         let (d, m) = (self.mean.len(), network.neurons.len());
         let mut layers =
             Layers { weight: Vec::new(), bias: Vec::new(), output: vec![0.0; network.outputs * m] };
@@ -73,11 +76,11 @@ impl Scaling {
 pub fn plain_layers(network: &Network, d: usize) -> Layers {
     let scaling = Scaling { mean: vec![0.0; d], deviation: vec![1.0; d] };
     let root = scaling.root();
-    let lifted = |mut n: crate::Neuron| {
+    let lifted = |mut n: Neuron| {
         n.weights.iter_mut().for_each(|w| *w *= root);
         n.weights.push(0.0);
         n
     };
-    let neurons = network.without_skip().neurons.into_iter().map(lifted).collect();
-    scaling.fold(&Network { neurons, skip: None, outputs: network.outputs })
+    let neurons = network.without_linear_part().neurons.into_iter().map(lifted).collect();
+    scaling.fold(&Network { neurons, linear_part: None, outputs: network.outputs })
 }

@@ -6,8 +6,9 @@ use thalweg_core::{Invalid, Seed, normal};
 use thalweg_linalg::dense::{Cholesky, product};
 use thalweg_linalg::iterative::power_iteration;
 
+use crate::network::Neuron;
 use crate::samples::{add, dot, norm};
-use crate::{Certificate, ConvexError, Loss, Network, Neuron, Patterns, Samples};
+use crate::{Certificate, ConvexError, Loss, Network, Patterns, Samples};
 
 /// How [`Scp`] solves its lasso. The hinge loss always goes by ADMM.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +32,8 @@ pub struct Scp {
     /// Relative certified gap to stop at. Default 1e-6.
     pub tol: f64,
     /// Sweeps or iterations at most. Default 100 000.
-    pub max_iterations: u64,
+    #[serde(alias = "max_iterations")]
+    pub max_steps: u64,
     /// The solver.
     pub solver: LassoSolver,
 }
@@ -39,7 +41,7 @@ pub struct Scp {
 impl Default for Scp {
     fn default() -> Self {
         let solver = LassoSolver::default();
-        Self { loss: Loss::Hinge, beta: 0.1, tol: 1e-6, max_iterations: 100_000, solver }
+        Self { loss: Loss::Hinge, beta: 0.1, tol: 1e-6, max_steps: 100_000, solver }
     }
 }
 
@@ -69,6 +71,15 @@ pub fn unit_vectors(count: usize, d: usize, seed: Seed) -> Vec<Vec<f64>> {
 }
 
 impl Scp {
+    /// Names the bad field, its value and its legal range.
+    ///
+    /// # Errors
+    /// The first field out of range.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        Invalid::positive("beta", self.beta)?;
+        Invalid::at_least_zero("tol", self.tol)
+    }
+
     /// Solves for the neurons `directions`, each `[d]`.
     ///
     /// # Errors
@@ -79,8 +90,7 @@ impl Scp {
         y: &[f64],
         directions: &[Vec<f64>],
     ) -> Result<Sampled, ConvexError> {
-        Invalid::positive("beta", self.beta)?;
-        Invalid::at_least_zero("tol", self.tol)?;
+        self.validate()?;
         Invalid::count("neurons", directions.len())?;
         ConvexError::check("targets", y.len(), samples.n())?;
         directions
@@ -91,16 +101,16 @@ impl Scp {
             Mat::from_fn(samples.n(), directions.len(), |k, j| dot(samples.row(k), &directions[j]).max(0.0));
         let lasso = Lasso { a, y, loss: self.loss, beta: self.beta };
         let (weights, certificate, iterations) = match (self.loss, self.solver) {
-            (Loss::Hinge, _) => lasso.admm(self.tol, self.max_iterations)?,
-            (_, LassoSolver::CoordinateDescent) => lasso.newton(self.tol, self.max_iterations),
-            (_, LassoSolver::Fista) => lasso.fista(self.tol, self.max_iterations),
+            (Loss::Hinge, _) => lasso.admm(self.tol, self.max_steps)?,
+            (_, LassoSolver::CoordinateDescent) => lasso.newton(self.tol, self.max_steps),
+            (_, LassoSolver::Fista) => lasso.fista(self.tol, self.max_steps),
         };
         let nonzero = weights.iter().zip(directions).filter(|(c, _)| **c != 0.0);
         let neuron = |(c, u): (&f64, &Vec<f64>)| {
             let v: Vec<f64> = u.iter().map(|u| u * c.abs()).collect();
             Neuron::balanced(&v, c.signum(), 0)
         };
-        let network = Network { neurons: nonzero.map(neuron).collect(), skip: None, outputs: 1 };
+        let network = Network { neurons: nonzero.map(neuron).collect(), linear_part: None, outputs: 1 };
         Ok(Sampled { weights, network, certificate, iterations })
     }
 }

@@ -1,17 +1,21 @@
 //! Classifiers of digits without backpropagation.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::{Result, bail};
 use serde_json::json;
-use thalweg::cbo::{Alpha, Batches, Cbo, CboSwarm, Limits, Space, search};
-use thalweg::core::Seed;
+use thalweg::cbo::alpha::Alpha;
+use thalweg::cbo::method::cbo::Batches;
+use thalweg::cbo::{Cbo, SearchProblem, Space};
+use thalweg::core::{Iterate, Run, Seed, Stop};
 use thalweg::data::{self, Dataset, Source, Targets, Values, digits};
 use thalweg::plot::{Figure, Table};
+use thalweg::tasks::Finding;
 
-use crate::bench::{Finding, Options};
-use crate::config::shared_data;
+use crate::claim::Options;
+use crate::sources::shared_data;
 
 const CLASSES: usize = 10;
 /// Images and particles per batch.
@@ -118,7 +122,7 @@ pub fn learning(options: &Options) -> Result<Finding> {
             least: 0.7,
         });
     } else {
-        options.common.note(format!("  MNIST is left out: {} is absent", file.display()));
+        options.host().note(format!("  MNIST is left out: {} is absent", file.display()));
     }
     let mut table = Table::new(["images", "method", "test accuracy", "images evaluated", "seconds"]);
     let (mut figures, mut marks, mut data) = (Vec::new(), Vec::new(), Vec::new());
@@ -184,26 +188,26 @@ fn contest(task: &Task, options: &Options) -> Result<Contest> {
         ..Cbo::default()
     };
     let space = Space::around(vec![0.0; train.dim()], 1.0);
-    let swarm = CboSwarm::new(cbo, space.clone(), Seed(1));
     // All particle batches of a cloud see the same images.
     let step = AtomicUsize::new(0);
     let f = |w: &[f64]| {
         let batch = step.load(Ordering::Relaxed) * SIZE / PARTICLES % data_batches;
         train.score(w, batch * IMAGES, (batch + 1) * IMAGES, None).0
     };
-    let iterations = (task.epochs * steps) as u64;
-    let limits = Limits { max_evals: u64::MAX, max_iters: Some(iterations), ..Limits::default() };
-    let clock = Instant::now();
-    let mut ours = Vec::new();
-    let answer = search(swarm, &space, &f, &limits, &mut |s| {
-        step.store(s.record.iteration as usize, Ordering::Relaxed);
-        if (s.record.iteration as usize).is_multiple_of(steps) {
-            let accuracy = test.accuracy(s.consensus);
-            let epoch = s.record.iteration as usize / steps;
-            options.common.note(format!("  {}, epoch {epoch}: {accuracy:.4}", task.name));
-            ours.push((s.record.evals as f64 * IMAGES as f64, accuracy));
+    let (clock, mut ours) = (Instant::now(), Vec::new());
+    let mut problem = SearchProblem::new(&space, &f);
+    let run = Run::new(&cbo, &mut problem).seed(Seed(1)).stop(Stop::Steps((task.epochs * steps) as u64));
+    let run = run.each(1, |tick, _| {
+        let made = tick.step as usize;
+        step.store(made, Ordering::Relaxed);
+        if made.is_multiple_of(steps) {
+            let accuracy = test.accuracy(tick.state.theta());
+            options.host().note(format!("  {}, epoch {}: {accuracy:.4}", task.name, made / steps));
+            ours.push((tick.evaluations as f64 * IMAGES as f64, accuracy));
         }
-    })?;
+        Ok(ControlFlow::Continue(()))
+    });
+    let answer = run.run()?.solution;
     let seconds = clock.elapsed().as_secs_f64();
 
     let (mut w, mut descent, n) = (vec![0.0; train.dim()], Vec::new(), train.labels.len());

@@ -1,63 +1,116 @@
 //! Consensus-based optimisation (Riedl et al., arXiv:2306.09778): barriers, classic functions, the
 //! theorem's rates, the published phase diagrams, learning, speed.
 
+mod compare;
 mod learning;
+mod phase;
 mod sensing;
+mod theorem;
 
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, Command, Subcommand};
 use serde_json::{Value, json};
-use thalweg::cbo::{
-    Adaptive, Alpha, Auto, Cbo, CboSwarm, Limits, Noise, Runs, Search, Space, Swarm, TestFunction,
-};
-use thalweg::core::Seed;
-use thalweg::data::read_text;
+use thalweg::cbo::alpha::Alpha;
+use thalweg::cbo::method::cbo::{CboSwarm, Noise};
+use thalweg::cbo::theory::Map;
+use thalweg::cbo::{Adaptive, Algorithm, Auto, Cbo, Runs, SearchProblem, Space, Swarm};
+use thalweg::core::{Seed, Stop};
+use thalweg::data;
+use thalweg::minimize::{rows, tour};
+use thalweg::optim::blackbox::BlackBox;
+use thalweg::optim::functions::{TestFunction, by_name};
 use thalweg::plot::{Figure, Table};
+use thalweg::tasks::Finding;
 
-use super::{Entry, Finding, Options, publish};
-use crate::config::shared_file;
-use crate::minimize::lab::{self, Laboratory};
-use crate::minimize::objective::rows;
-use crate::minimize::tour;
+use crate::claim::{Entry, Options, publish};
+use crate::sources::shared_file;
+use compare::{Compare, Laboratory};
+use phase::Phase;
+use theorem::Theorem;
 
 #[derive(Args)]
-#[command(after_help = "Examples:
-  thalweg bench cbo barriers theorem
-  thalweg bench cbo all --out report/
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Examples:
+  thalweg-claims cbo barriers classic
+  thalweg-claims cbo all --out report/
 
-Shifts, rotations and the published phase diagram are looked for in the folder THALWEG_DATA (default
-../shared/data): cbo/. BBOB functions and other programs: peers/cbo.py.")]
-pub struct Bench {
-    /// barriers, classic, theorem, phase, sensing, learning, speed, rugged, all
+Shifts and the published phase diagrams are looked for in the folder THALWEG_DATA (default ../shared/data): cbo/.
+BBOB functions and other programs: peers/cbo.py."
+)]
+pub struct Claims {
+    #[command(subcommand)]
+    one: Option<One>,
+    /// barriers, compare, classic, theorem, phase, sensing, learning, speed, rugged, all
     #[arg(required = true)]
     which: Vec<String>,
     #[command(flatten)]
     options: Options,
 }
 
-const ALL: &[Entry<Bench>] = &[
-    ("barriers", "B1", |_| barriers()),
-    ("classic", "B2", |b| classic(&b.options)),
-    ("theorem", "B3", |_| theorem()),
-    ("phase", "B4", |b| phase(&b.options)),
-    ("sensing", "B5", |b| sensing::sensing(&b.options)),
-    ("learning", "B7", |b| learning::learning(&b.options)),
-    ("speed", "B8", |_| speed()),
-    ("rugged", "", |_| tour::stop()),
+/// A claim with options of its own.
+#[derive(Subcommand)]
+enum One {
+    /// CBO, hopping, gradient descent, Langevin and the proximal scheme from the same start
+    Compare(Compare),
+    /// Parts of the one-step perturbation of hopping against gradient descent, with their rates
+    Theorem(Theorem),
+    /// Success rates of CBO over a grid of two of its settings
+    Phase(Phase),
+}
+
+const ALL: &[Entry<Claims>] = &[
+    ("barriers", |_| barriers()),
+    ("compare", |_| usual::<Compare>()),
+    ("classic", |c| classic(&c.options)),
+    ("theorem", |_| usual::<Theorem>()),
+    ("phase", |_| usual::<Phase>()),
+    ("sensing", |c| sensing::sensing(&c.options)),
+    ("learning", |c| learning::learning(&c.options)),
+    ("speed", |_| speed()),
+    ("rugged", |c| Ok(tour::rugged(&c.options.host())?)),
 ];
 
-impl Bench {
+const TITLE: &str = "Consensus-based optimisation";
+
+impl Claims {
     pub fn run(self) -> Result<()> {
-        self.options.common.start()?;
-        publish("Consensus-based optimisation", &self.options, &self, &self.which, ALL)
+        match &self.one {
+            Some(One::Compare(claim)) => alone("compare", claim),
+            Some(One::Theorem(claim)) => alone("theorem", claim),
+            Some(One::Phase(claim)) => alone("phase", claim),
+            None => {
+                self.options.start()?;
+                publish(TITLE, &self.options, &self, &self.which, ALL)
+            }
+        }
     }
 }
 
+/// A claim with options of its own.
+trait Own: Args {
+    fn options(&self) -> &Options;
+
+    fn measure(&self) -> Result<Finding>;
+}
+
+fn alone<C: Own>(name: &'static str, claim: &C) -> Result<()> {
+    claim.options().start()?;
+    publish(TITLE, claim.options(), claim, &[name.into()], &[(name, C::measure)])
+}
+
+/// The claim with the options that it has when none is given.
+fn usual<C: Own>() -> Result<Finding> {
+    let command = C::augment_args(Command::new("claim").no_binary_name(true));
+    C::from_arg_matches(&command.try_get_matches_from([""; 0])?)?.measure()
+}
+
 fn barriers() -> Result<Finding> {
-    let f = TestFunction::named("grandcanyon3noisy", 2)?;
+    let f = by_name("grandcanyon3noisy", 2)?;
     let lab = Laboratory { f: &f, start: &[8.0, 8.0], within: 0.25, seed: 0 };
     let (warm, cold) = (Alpha::Fixed(100.0), Alpha::Fixed(1e15));
     let all = [
@@ -79,16 +132,9 @@ fn barriers() -> Result<Finding> {
         Table::new(["method", "", "success", "95 % interval", "reference", "median f", "runs", "seconds"]);
     let mut bars = Vec::new();
     for ((r, known), label) in all.iter().zip(known).zip(labels) {
-        table.row([
-            r.method.clone(),
-            label.into(),
-            format!("{:.3}", r.rate),
-            format!("{:.3} to {:.3}", r.rate_interval.0, r.rate_interval.1),
-            if known.is_nan() { String::new() } else { known.to_string() },
-            format!("{:.4}", r.median_f),
-            r.runs.to_string(),
-            format!("{:.2}", r.seconds),
-        ]);
+        let [rate, interval, median, runs, seconds] = r.cells();
+        let known = if known.is_nan() { String::new() } else { known.to_string() };
+        table.row([r.method.clone(), label.into(), rate, interval, known, median, runs, seconds]);
         bars.push((format!("{} {label}", r.method), r.rate, 0.5 * (r.rate_interval.1 - r.rate_interval.0)));
     }
     let marks = vec![
@@ -105,7 +151,7 @@ fn barriers() -> Result<Finding> {
     Ok(Finding {
         name: "barriers",
         title: "Passing barriers".into(),
-        text: "A winding valley with barriers from (8, 8); success: the end is within 0.25 of the minimiser in both \
+        text: "A winding valley with barriers from (8, 8); success: the end is within 0.25 of the minimizer in both \
                coordinates. The paper's settings; references from its published program's settings in NumPy."
             .into(),
         table,
@@ -131,14 +177,14 @@ fn classic(options: &Options) -> Result<Finding> {
     let plain = Cbo { particles: 200, ..Cbo::default() };
     let ess = Cbo { alpha: Alpha::Ess(0.1), ..plain.clone() };
     let frame = Cbo { noise: Noise::Eigenframe, noise_ratio: 0.63, ..plain.clone() };
-    let (auto, hop) = (Auto::default(), Adaptive::default());
-    let methods: [(&str, &dyn Search); 5] = [
-        ("cbo", &plain),
-        ("cbo, α by ESS", &ess),
-        ("cbo, eigenframe, 0.63", &frame),
-        ("adaptive hopping", &hop),
-        ("auto", &auto),
+    let methods = [
+        ("cbo", Algorithm::Cbo(plain)),
+        ("cbo, α by ESS", Algorithm::Cbo(ess)),
+        ("cbo, eigenframe, 0.63", Algorithm::Cbo(frame)),
+        ("adaptive hopping", Algorithm::Adaptive(Adaptive::default())),
+        ("auto", Algorithm::Auto(Auto::default())),
     ];
+    let host = options.host();
     let mut table = Table::new([
         "function",
         "method",
@@ -151,28 +197,26 @@ fn classic(options: &Options) -> Result<Finding> {
     for &(function, known) in CLASSIC {
         let all = shifted(&file, function)?;
         for (k, (name, method)) in methods.iter().enumerate() {
-            let limits = Limits { max_evals: 200_000, target: Some(1e-3), ..Limits::default() };
             let runs = Runs::make(all.len() as u64 * options.seeds, Seed(1), |r, seed| {
                 let f = &all[r as usize % all.len()];
-                method.minimize(&Space::cube(10, -f.half_width(), f.half_width()), f, &limits, seed)
+                let space = Space::cube(10, -f.half_width(), f.half_width());
+                let mut stops: &[Stop] = &[Stop::Target(1e-3), Stop::Evaluations(200_000)];
+                method.drive(&mut stops, &mut SearchProblem::new(&space, f), seed)
             })?;
-            options.common.note(format!(
-                "  {function}, {name}: {} of {}",
-                runs.successes,
-                runs.answers.len()
-            ));
-            let count = |x: Option<f64>| x.map_or_else(String::new, |x| format!("{x:.0}"));
+            let count = runs.outcomes.len();
+            host.note(format!("  {function}, {name}: {} of {count}", runs.successes));
+            let shown = |x: Option<f64>| x.map_or_else(String::new, |x| format!("{x:.0}"));
             let interval = runs.ert_interval(Seed(1));
             table.row([
                 function.into(),
                 (*name).to_owned(),
-                format!("{} of {}", runs.successes, runs.answers.len()),
-                count(runs.ert),
+                format!("{} of {count}", runs.successes),
+                shown(runs.ert),
                 interval.map_or_else(String::new, |(l, h)| format!("{l:.0} to {h:.0}")),
-                count(known.filter(|_| k == 0)),
+                shown(known.filter(|_| k == 0)),
             ]);
             if let (0, Some(known)) = (k, known) {
-                let most = 10 * runs.successes >= 8 * runs.answers.len();
+                let most = 10 * runs.successes >= 8 * count;
                 let within = runs.ert.is_some_and(|e| e < 1.8 * known) && most;
                 let text = format!("CBO on {function}: at least 8 in 10, within 1.8 times the reference");
                 marks.push((text, within));
@@ -197,10 +241,10 @@ fn classic(options: &Options) -> Result<Finding> {
 
 /// Rows of a published table.
 fn published(file: &Path) -> Result<Vec<Vec<f64>>> {
-    let text = read_text(file)?;
-    let mut reader = csv::Reader::from_reader(text.as_bytes());
-    let numbers = |row: csv::StringRecord| row.iter().map(|x| Ok(x.parse()?)).collect();
-    reader.records().map(|row| numbers(row?)).collect()
+    let table = data::Table::read(file, &data::TableOptions::default())?;
+    let columns = table.columns().len();
+    let numbers = |row| (0..columns).map(|column| Ok(table.cell(row, column).parse()?)).collect();
+    (0..table.rows()).map(numbers).collect()
 }
 
 /// The rate, in the third column, where the first two have these values.
@@ -212,97 +256,8 @@ fn cell(rows: &[Vec<f64>], x: f64, y: f64) -> Result<f64> {
 
 /// The ten shifted versions of a function.
 fn shifted(file: &Path, function: &str) -> Result<Vec<TestFunction>> {
-    let one = |shift: Vec<f64>| Ok(TestFunction::named(function, shift.len())?.shifted(shift)?);
+    let one = |shift: Vec<f64>| Ok(by_name(function, shift.len())?.shifted(shift)?);
     rows(file, 10, Some(function))?.into_iter().map(one).collect()
-}
-
-fn theorem() -> Result<Finding> {
-    let taus = [0.001, 0.002, 0.004, 0.008];
-    let (alphas, particles) = ([10.0, 100.0, 1000.0, 10_000.0], [100, 1000, 10_000, 100_000]);
-    let mut table = Table::new(["function", "part", "over", "exponent", "expected"]);
-    let (mut data, mut figures, mut marks) = (Vec::new(), Vec::new(), Vec::new());
-    for dim in [2, 5] {
-        let f = TestFunction::named("quartic", dim)?;
-        let rates = lab::rates(&f, dim, &taus, &alphas, &particles, 100, Seed(0))?;
-        let expected = ["-0.5 ± 0.05", "-0.5 or less", "2 ± 0.1"];
-        let e: Vec<f64> = rates.iter().map(|r| r.exponent).collect();
-        let holds = [(e[0] + 0.5).abs() <= 0.05, e[1] <= -0.45, (e[2] - 2.0).abs() <= 0.1];
-        for ((r, expected), holds) in rates.iter().zip(expected).zip(holds) {
-            let name = format!("quartic, d = {dim}");
-            table.row([name.as_str(), r.part, r.parameter, &format!("{:.3}", r.exponent), expected]);
-            marks.push((format!("{name}, {}: exponent {expected} in {}", r.part, r.parameter), holds));
-            if dim == 2 {
-                let figure = Figure::new(r.part).x_label(r.parameter).y_label("length").log_x().log_y();
-                figures.push((figure.line(r.part, &r.lengths), String::new()));
-            }
-        }
-        data.push(json!({ "dim": dim, "rates": rates }));
-    }
-    Ok(Finding {
-        name: "theorem",
-        title: "A hop is a gradient step, up to three parts".into(),
-        text: "Root mean squares over 100 points, uniform in [−1, 1]ᵈ. Monte-Carlo part at α = 10, τ = 0.004; part of \
-               finite α at τ = 0.004; implicit against explicit step over τ."
-            .into(),
-        table,
-        figures,
-        marks,
-        data: Value::Array(data),
-    })
-}
-
-/// Cells of the published phase diagram; none: plain CBO.
-const SIGMAS: [&str; 6] = ["0.50", "0.70", "0.90", "1.20", "1.60", "2.00"];
-const CAPS: [&str; 5] = ["0.5", "1.0", "2.0", "5.0", "inf"];
-
-fn phase(options: &Options) -> Result<Finding> {
-    let file = shared_file("cbo/phase_truncated_rastrigin_d4.csv.gz")?;
-    let rows = published(&file)?;
-    let f = TestFunction::named("rastrigin25", 4)?;
-    let space = Space::around(vec![1.0; 4], 2000f64.sqrt());
-    let mut table = Table::new(["σ", "M", "ours", "published", "difference"]);
-    let (mut data, mut close, mut cells) = (Vec::new(), 0, 0);
-    let clock = Instant::now();
-    for sigma in SIGMAS {
-        for cap in CAPS {
-            let published = cell(&rows, sigma.parse()?, cap.parse()?)?;
-            let cbo = Cbo {
-                particles: 100,
-                dt: 0.01,
-                sigma: Some(sigma.parse()?),
-                noise: Noise::Isotropic,
-                cap: cap.parse().ok().filter(|c: &f64| c.is_finite()),
-                alpha: Alpha::Fixed(1e5),
-                ..Cbo::default()
-            };
-            let ours = lab::rate(&cbo, &f, &space, 5000, 0.1, 100, 0)?;
-            options.common.note(format!("  σ = {sigma}, M = {cap}: {ours} ({published})"));
-            cells += 1;
-            close += usize::from((ours - published).abs() <= 0.13);
-            let difference = format!("{:+.2}", ours - published);
-            table.row([
-                sigma.into(),
-                cap.into(),
-                format!("{ours:.2}"),
-                format!("{published:.2}"),
-                difference,
-            ]);
-            data.push(json!({ "sigma": sigma, "cap": cap, "ours": ours, "published": published }));
-        }
-    }
-    Ok(Finding {
-        name: "phase",
-        title: "Truncated noise: the published success rates".into(),
-        text: format!(
-            "Rastrigin with amplitude 2.5, d = 4, 100 particles, isotropic noise truncated at M; 100 runs of 5000 steps per \
-             cell; {:.0} s.",
-            clock.elapsed().as_secs_f64()
-        ),
-        table,
-        figures: Vec::new(),
-        marks: vec![(format!("{close} of {cells} cells within 0.13 (27 needed)"), close >= 27)],
-        data: Value::Array(data),
-    })
 }
 
 fn speed() -> Result<Finding> {
@@ -311,8 +266,7 @@ fn speed() -> Result<Finding> {
     let mut data = Vec::new();
     let cheap = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>();
     let dear = |x: &[f64]| (0..1500).fold(cheap(x), |v, k| v + 1e-15 * (f64::from(k) + x[0]).sin());
-    let functions: [(&str, thalweg::cbo::lab::Map<'_>); 2] =
-        [("sphere", &cheap), ("10 µs per evaluation", &dear)];
+    let functions: [(&str, Map<'_>); 2] = [("sphere", &cheap), ("10 µs per evaluation", &dear)];
     let pool = |n| rayon::ThreadPoolBuilder::new().num_threads(n).build();
     let pools = [pool(1)?, pool(2)?];
     let mut gain = 0.0;
@@ -326,7 +280,7 @@ fn speed() -> Result<Finding> {
             pool.install(|| {
                 for _ in 0..STEPS {
                     let points = swarm.ask().to_vec();
-                    thalweg::cbo::BlackBox::values(&function, &points, 20, &mut values);
+                    BlackBox::values(&function, &points, 20, &mut values);
                     swarm.tell(&values);
                 }
             });

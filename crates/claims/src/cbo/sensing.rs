@@ -4,11 +4,17 @@ use anyhow::Result;
 use rand::seq::index;
 use rayon::prelude::*;
 use serde_json::{Value, json};
-use thalweg::cbo::{Alpha, BlackBox, Cbo, GradientDrift, Limits, Memory, Search, Space};
-use thalweg::core::{Seed, normal};
+use thalweg::cbo::alpha::Alpha;
+use thalweg::cbo::method::cbo::{GradientDrift, Memory};
+use thalweg::cbo::{Cbo, SearchProblem, Space};
+use thalweg::core::{Run, Seed, Stop, normal};
+use thalweg::linalg::dense;
+use thalweg::optim::blackbox::BlackBox;
 use thalweg::plot::Table;
+use thalweg::tasks::Finding;
 
-use crate::bench::{Finding, Options};
+use crate::claim::Options;
+use crate::sources::shared_file;
 
 const DIM: usize = 50;
 const RUNS: u64 = 100;
@@ -49,8 +55,8 @@ impl Sensing {
         }
         let a = faer::Mat::from_fn(self.y.len(), support.len(), |i, k| self.a[i * DIM + support[k]]);
         let y = faer::Mat::from_fn(self.y.len(), 1, |i, _| self.y[i]);
-        let Ok(svd) = a.thin_svd() else { return f64::INFINITY };
-        let fit = svd.pseudoinverse() * y;
+        let Ok(inverse) = dense::pseudo_inverse(&a) else { return f64::INFINITY };
+        let fit = dense::product(&inverse, &y);
         let mut x = vec![0.0; DIM];
         support.iter().enumerate().for_each(|(k, &j)| x[j] = fit[(k, 0)]);
         let square = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| (x - y).powi(2)).sum::<f64>();
@@ -83,10 +89,8 @@ impl BlackBox for Sensing {
 
 /// Success rates by measurements and drift for three sparsities, of which the file records none.
 pub fn sensing(options: &Options) -> Result<Finding> {
-    let file = crate::config::shared_file(
-        "cbo/phase_cs_p10div10_d50_anisotropic11_alpha100_beta-1_N10_sigma10div100.csv.gz",
-    )?;
-    let rows = super::published(&file)?;
+    let file = "cbo/phase_cs_p10div10_d50_anisotropic11_alpha100_beta-1_N10_sigma10div100.csv.gz";
+    let rows = super::published(&shared_file(file)?)?;
     let mut table = Table::new(["measurements", "γ", "published", "s = 2", "s = 3", "s = 4"]);
     let (mut data, mut errors) = (Vec::new(), [0.0f64; 3]);
     for &(measurements, gamma) in CELLS {
@@ -98,7 +102,7 @@ pub fn sensing(options: &Options) -> Result<Finding> {
             cells.push(format!("{rate:.2}"));
             data.push(json!({ "measurements": measurements, "gamma": gamma, "sparsity": sparsity, "rate": rate, "published": published }));
         }
-        options.common.note(format!("  {}", cells.join("  ")));
+        options.host().note(format!("  {}", cells.join("  ")));
         table.row(cells);
     }
     let best = errors.iter().copied().fold(f64::INFINITY, f64::min);
@@ -130,10 +134,11 @@ fn rate(measurements: usize, sparsity: usize, gamma: f64) -> Result<f64> {
         ..Cbo::default()
     };
     let space = Space::around(vec![0.0; DIM], 1.0);
-    let limits = Limits { max_evals: 20_000, max_iters: Some(1000), ..Limits::default() };
     let hit = |k| {
         let problem = Sensing::random(measurements, sparsity, Seed(k));
-        let answer = cbo.minimize(&space, &problem, &limits, Seed(k))?;
+        let mut search = SearchProblem::new(&space, &problem);
+        let run = Run::new(&cbo, &mut search).seed(Seed(k)).stop(Stop::Steps(1000));
+        let answer = run.stop(Stop::Evaluations(20_000)).run()?.solution;
         Ok(usize::from(problem.error(&answer.consensus) < 1e-12))
     };
     let hits = (0..RUNS).into_par_iter().map(hit).collect::<Result<Vec<usize>>>()?;

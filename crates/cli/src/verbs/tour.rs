@@ -9,7 +9,7 @@ use serde_json::json;
 use thalweg::plot::Report;
 use thalweg::tasks::folder::{REPORT, SUMMARY};
 use thalweg::tasks::{
-    Finding, Folder, Host, Opening, TaskError, bilevel, certify, dag, linsolve, prune, train,
+    Finding, Folder, Host, Opening, TaskError, bilevel, certify, dag, fit, linsolve, minimize, prune, train,
 };
 
 use crate::args::Common;
@@ -35,11 +35,14 @@ type Stop = (&'static str, fn(&Host) -> Result<Finding, TaskError>);
 const STOPS: &[Stop] = &[
     ("adahessian", train::tour::adahessian),
     ("adahessian", train::tour::diagonal),
+    ("adahessian", minimize::tour::trajectories),
     ("mkor", train::tour::mkor),
     ("mfac", prune::tour::mfac),
+    ("convex-relu", fit::tour::certified_gap),
     ("lipsdp", certify::tour::all_bounds),
     ("topo", dag::tour::topo),
     ("relax", linsolve::tour::heat),
+    ("cbo", minimize::tour::rugged),
     ("bilevel", bilevel::tour::cleaning),
 ];
 

@@ -1,71 +1,85 @@
 //! Training by gradients on the objective that the convex program solves.
 
-use anyhow::{Result, bail};
+use std::time::Instant;
+
 use serde::Serialize;
-use thalweg::convex_relu::{Attack, Network, Training, linear};
-use thalweg::core::{Objective, Run, Stop};
-use thalweg::optim::{Adam, Sgd};
+use thalweg_convex_relu::Network;
+use thalweg_convex_relu::attack::Attack;
+use thalweg_convex_relu::baselines::{Training, linear};
+use thalweg_core::{Objective, Run, Stop};
+use thalweg_optim::{Adam, Sgd};
 
-use super::Job;
+use super::job::Job;
+use super::words::Baseline;
+use crate::error::bail;
+use crate::{Context, Result};
 
-/// Steps of each.
+/// Steps of each; adversarial ones take ten times as long.
 const STEPS: u64 = 2000;
 
 /// Where a baseline ended.
-#[derive(Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Row {
-    method: String,
-    objective: f64,
-    test_accuracy: Option<f64>,
-    seconds: f64,
+    /// Its name.
+    pub method: Baseline,
+    /// The network's own objective.
+    pub objective: f64,
+    /// Share of right classes on the test part, if there is one.
+    pub test_accuracy: Option<f64>,
+    /// Time of training and scoring.
+    pub seconds: f64,
 }
 
-/// Trains each of the named baselines with `hidden` neurons.
-pub fn run(job: &Job<'_>, names: &[String], beta: f64, hidden: usize) -> Result<Vec<Row>> {
-    if job.data.outputs() > 1 {
-        bail!("baselines are compared for one output; leave --compare out");
+impl Job<'_> {
+    /// Refuses comparisons that cannot be made.
+    pub fn check_baselines(&self) -> Result<()> {
+        let Some(names) = &self.settings.compare else { return Ok(()) };
+        if self.data.outputs() > 1 {
+            bail!("baselines are compared for one output; leave `compare` out");
+        }
+        if names.contains(&Baseline::Pgd) && self.eps.is_none() {
+            bail!("pgd needs the boxes; set `adversarial` to eps=E");
+        }
+        Ok(())
     }
-    names.iter().map(|name| one(job, name, beta, hidden)).collect()
-}
 
-fn one(job: &Job<'_>, name: &str, beta: f64, hidden: usize) -> Result<Row> {
-    let (x, y) = (&job.data.train, &job.data.y);
-    let started = std::time::Instant::now();
-    let network = if name == "linear" {
-        linear(x, y, job.loss, beta)?
-    } else {
-        let mut training = Training::new(x, y, job.loss, beta, hidden, job.seed())?;
-        if name == "pgd" {
-            let Some(eps) = job.eps()? else { bail!("pgd needs the boxes; add --adversarial eps=E") };
-            training = training.attacked(Attack { eps, loss: job.loss }, 10);
+    /// Trains each of the baselines that are asked for, with `hidden` neurons.
+    pub fn compare(&self, beta: f64, hidden: usize) -> Result<Option<Vec<Row>>> {
+        let Some(names) = &self.settings.compare else { return Ok(None) };
+        names.iter().map(|name| self.baseline(*name, beta, hidden)).collect::<Result<_>>().map(Some)
+    }
+
+    fn baseline(&self, name: Baseline, beta: f64, hidden: usize) -> Result<Row> {
+        let (x, y, clock) = (&self.data.train, &self.data.y, Instant::now());
+        let network = match name {
+            Baseline::Linear => linear(x, y, self.loss, beta)?,
+            _ => self.descend(name, beta, hidden)?,
+        };
+        self.heed()?;
+        let test = self.data.test.as_ref();
+        let test_accuracy = test.map(|(x, y)| network.accuracy(x, y)).transpose()?;
+        let objective = network.objective(x, y, self.loss, beta);
+        Ok(Row { method: name, objective, test_accuracy, seconds: clock.elapsed().as_secs_f64() })
+    }
+
+    fn descend(&self, name: Baseline, beta: f64, hidden: usize) -> Result<Network> {
+        let seed = self.settings.seed();
+        let mut training = Training::new(&self.data.train, &self.data.y, self.loss, beta, hidden, seed)?;
+        let mut steps = STEPS;
+        if name == Baseline::Pgd {
+            let eps = self.eps.clone().context("pgd needs the boxes; set `adversarial` to eps=E")?;
+            training = training.attacked(Attack { eps, loss: self.loss }, 10);
+            steps /= 10;
         }
-        let theta = descend(name, &mut training)?;
-        training.network(&theta)
-    };
-    let test_accuracy = match &job.data.test {
-        Some((x, y)) => Some(network.accuracy(x, y)?),
-        None => None,
-    };
-    let objective = score(&network, job, beta);
-    Ok(Row { method: name.into(), objective, test_accuracy, seconds: started.elapsed().as_secs_f64() })
-}
-
-fn score(network: &Network, job: &Job<'_>, beta: f64) -> f64 {
-    network.objective(&job.data.train, &job.data.y, job.loss, beta)
-}
-
-fn descend(name: &str, training: &mut Training<'_>) -> Result<Vec<f64>> {
-    let steps = if name == "pgd" { STEPS / 10 } else { STEPS };
-    let problem = training as &mut dyn Objective<Scalar = f64>;
-    Ok(match name {
-        "adam" | "pgd" => {
-            let method = Adam { lr: 0.01, ..Adam::default() };
-            Run::new(&method, problem).stop(Stop::Steps(steps)).run()?.solution
-        }
-        "sgd" => {
+        let (steps, interrupt) = (Stop::Steps(steps), self.host.interrupt.clone());
+        let problem = &mut training as &mut dyn Objective<Scalar = f64>;
+        let theta = if name == Baseline::Sgd {
             let method = Sgd { lr: 1e-3, momentum: 0.9, ..Sgd::default() };
-            Run::new(&method, problem).stop(Stop::Steps(steps)).run()?.solution
-        }
-        _ => bail!("there is no baseline `{name}`; use adam, sgd, pgd or linear"),
-    })
+            Run::new(&method, problem).stop(steps).interrupt(interrupt).run()?.solution
+        } else {
+            let method = Adam { lr: 0.01, ..Adam::default() };
+            Run::new(&method, problem).stop(steps).interrupt(interrupt).run()?.solution
+        };
+        Ok(training.network(&theta))
+    }
 }

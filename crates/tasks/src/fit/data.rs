@@ -1,16 +1,16 @@
-//! What a fit reads: samples, targets as the loss wants them, patterns, and the way back to a model.
+//! What a fit reads: samples, targets as the loss wants them, patterns.
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
-use serde_json::Value;
-use thalweg::convex_relu::{Layers, Loss, Network, Patterns, Samples, Scaling, plain_layers};
-use thalweg::data::{self, Dataset, Source, Targets, Values};
-use thalweg::net::{Model, Preprocess, named};
+use thalweg_convex_relu::scaling::Scaling;
+use thalweg_convex_relu::{Loss, Patterns, Samples};
+use thalweg_data::{self as data, Array, Arrays, Dataset, Source, Targets, Values};
 
-use super::arrays::{self, Array};
+use crate::Result;
+use crate::error::bail;
 
 /// Data of one fit.
+#[derive(Clone, Debug)]
 pub struct Data {
     /// For people.
     pub description: String,
@@ -22,17 +22,22 @@ pub struct Data {
     pub test: Option<(Samples, Vec<f64>)>,
     /// Patterns that came with the data.
     pub patterns: Option<Patterns>,
-    /// Directions U that came with the data, for scp.
+    /// Directions U that came with the data, for sampled programs.
     pub directions: Option<Vec<Vec<f64>>>,
     /// Names of the classes; none for numbers.
     pub classes: Vec<String>,
-    scaling: Option<Scaling>,
-    shape: Vec<usize>,
+    /// How raw features became those of the samples; none if they are taken as they are.
+    pub scaling: Option<Scaling>,
+    /// Shape of an example before it became a row.
+    pub shape: Vec<usize>,
 }
 
 impl Data {
     /// Reads `train` and `test` (a file, a folder, `digits`); `raw` takes features as they are.
     /// Archives with Xtrain or patterns D are always taken as they are.
+    ///
+    /// # Errors
+    /// Files that cannot be read, targets that the loss does not know.
     pub fn load(
         train: &str,
         test: Option<&Path>,
@@ -41,9 +46,9 @@ impl Data {
         raw: bool,
     ) -> Result<Self> {
         if train.ends_with(".npz") {
-            let found = arrays::read(Path::new(train))?;
-            if found.contains_key("Xtrain") || found.contains_key("D") {
-                return Self::archive(train, found, loss);
+            let arrays = Arrays::open(Path::new(train))?;
+            if arrays.contains("Xtrain") || arrays.contains("D") {
+                return Self::of_arrays(arrays, loss);
             }
         }
         let (test, label) = (test.map(Path::to_owned), target.map(str::to_owned));
@@ -52,39 +57,54 @@ impl Data {
         let Source::Examples { train: first, test: second } = loaded.source else {
             bail!("{train} is text; use a table or images with targets");
         };
-        let raw_train = samples(&first)?;
+        Self::of_sets(loaded.description, &first, &second, loss, raw)
+    }
+
+    /// [`Data::load`] for data at hand.
+    ///
+    /// # Errors
+    /// As [`Data::load`].
+    pub fn of_sets(
+        description: String,
+        train: &Dataset,
+        test: &Dataset,
+        loss: Loss,
+        raw: bool,
+    ) -> Result<Self> {
+        let raw_train = samples(train)?;
         let scaling = (!raw).then(|| Scaling::of(&raw_train));
         let scaled = |raw: Samples| scaling.as_ref().map_or(Ok(raw.clone()), |s| s.apply(&raw));
-        let table = matches!(first.x, Values::Floats(_));
-        let (y, classes) = targets(&first.targets, loss, table)?;
-        let (labels, _) = targets(&second.targets, loss, table)?;
-        let test = Some((scaled(samples(&second)?)?, labels));
-        let (description, shape) = (loaded.description, first.shape.clone());
+        let table = matches!(train.x, Values::Floats(_));
+        let (y, classes) = targets(&train.targets, loss, table)?;
+        let (labels, _) = targets(&test.targets, loss, table)?;
+        let test = Some((scaled(samples(test)?)?, labels));
+        let shape = train.shape.clone();
         let train = scaled(raw_train)?;
         Ok(Self { description, train, y, test, patterns: None, directions: None, classes, scaling, shape })
     }
 
     /// An archive with X, y or Xtrain, ytrain, Xtest, ytest, and perhaps D or U: taken as it is.
-    fn archive(file: &str, found: std::collections::BTreeMap<String, Array>, loss: Loss) -> Result<Self> {
-        let get = |names: [&str; 2]| {
-            let array = names.iter().find_map(|n| found.get(*n));
-            array.with_context(|| format!("{file} has no array {} or {}", names[0], names[1]))
+    fn of_arrays(mut arrays: Arrays, loss: Loss) -> Result<Self> {
+        let file = arrays.file().display().to_string();
+        let mut get = |names: [&str; 2]| {
+            let name = arrays.find(&names)?;
+            arrays.take(&name)
+        };
+        let signs = |y: Vec<f64>| -> Vec<f64> {
+            let sign = |y: &f64| if *y >= 0.0 { 1.0 } else { -1.0 };
+            if loss == Loss::Squared { y } else { y.iter().map(sign).collect() }
         };
         let train = matrix(get(["Xtrain", "X"])?)?;
-        let signs = |y: &[f64]| -> Vec<f64> {
-            let sign = |y: &f64| if *y >= 0.0 { 1.0 } else { -1.0 };
-            if loss == Loss::Squared { y.to_vec() } else { y.iter().map(sign).collect() }
-        };
-        let y = signs(&get(["ytrain", "y"])?.values);
-        let test = match (found.get("Xtest"), found.get("ytest")) {
-            (Some(x), Some(y)) => Some((matrix(x)?, signs(&y.values))),
+        let y = signs(get(["ytrain", "y"])?.into_f64_or_nan()?);
+        let test = match (arrays.take_if_there("Xtest")?, arrays.take_if_there("ytest")?) {
+            (Some(x), Some(y)) => Some((matrix(x)?, signs(y.into_f64_or_nan()?))),
             _ => None,
         };
-        let patterns = found.get("D").map(|d| columns(d, train.n())).transpose()?;
-        let listed = patterns.as_ref().map_or_else(String::new, |p| format!(", {} patterns", p.len()));
         let (n, d) = (train.n(), train.d());
+        let patterns = arrays.take_if_there("D")?.map(|matrix| columns(matrix, n)).transpose()?;
+        let directions = arrays.take_if_there("U")?.map(|u| vectors(u, d)).transpose()?;
+        let listed = patterns.as_ref().map_or_else(String::new, |p| format!(", {} patterns", p.len()));
         let description = format!("{file}: {n} samples of {d} features, taken as they are{listed}");
-        let directions = found.get("U").map(|u| vectors(u, d)).transpose()?;
         let (classes, scaling, shape) = (Vec::new(), None, vec![d]);
         Ok(Self { description, train, y, test, patterns, directions, classes, scaling, shape })
     }
@@ -100,62 +120,60 @@ impl Data {
         self.scaling.is_some() || self.train.rows().all(|x| x[last] == self.train.row(0)[last])
     }
 
-    /// The network as a model on raw data: of two classes with outputs −f and f, whose cross-entropy
-    /// is log(1 + exp(−2yf)).
-    pub fn model(&self, network: &Network, training: Value) -> Result<Model> {
-        let mut layers = match &self.scaling {
-            Some(scaling) => scaling.fold(network),
-            None => plain_layers(network, self.train.d()),
-        };
-        let d: usize = self.shape.iter().product();
-        if layers.bias.is_empty() {
-            layers = Layers { weight: vec![0.0; d], bias: vec![0.0], output: vec![0.0; network.outputs] };
+    /// Whether accuracy means something: targets are classes.
+    pub fn classifies(&self, loss: Loss) -> bool {
+        loss != Loss::Squared || self.y.iter().all(|y| y.abs() == 1.0)
+    }
+
+    /// The loss for these targets where none is set: squared for numbers.
+    pub fn loss(&self) -> Loss {
+        let numbers = self.classes.is_empty() && self.y.iter().any(|y| y.abs() != 1.0);
+        if numbers { Loss::Squared } else { Loss::Hinge }
+    }
+
+    /// Keeps the first training samples.
+    ///
+    /// # Errors
+    /// Fewer than 2.
+    pub fn limit(&mut self, limit: usize) -> Result<()> {
+        let (n, outputs) = (self.train.n(), self.outputs());
+        let keep = limit.min(n);
+        self.train = self.train.select(&(0..keep).collect::<Vec<_>>())?;
+        self.y = (0..outputs).flat_map(|o| self.y[o * n..o * n + keep].to_vec()).collect();
+        if keep < n {
+            self.patterns = None;
         }
-        if self.classes.len() == 2 {
-            layers.output = layers.output.iter().map(|a| -a).chain(layers.output.iter().copied()).collect();
-        }
-        let (hidden, outputs) = (layers.bias.len(), layers.output.len() / layers.bias.len());
-        let graph = named(&format!("mlp:{d}-{hidden}-{outputs}"), &self.shape, outputs)?;
-        let layout = graph.layout()?;
-        let mut theta = vec![0.0; layout.len()];
-        for (name, values) in
-            [("fc1.weight", &layers.weight), ("fc1.bias", &layers.bias), ("fc2.weight", &layers.output)]
-        {
-            let block = layout.get(name).with_context(|| format!("the architecture has no {name}"))?;
-            theta[block.range()].iter_mut().zip(values).for_each(|(t, v)| *t = *v as f32);
-        }
-        let (preprocess, classes) = (Preprocess::default(), self.classes.clone());
-        Ok(Model { graph, theta, buffers: Vec::new(), preprocess, classes, training })
+        Ok(())
     }
 }
 
 /// The columns of a pattern matrix.
-pub fn columns(d: &Array, n: usize) -> Result<Patterns> {
-    let [rows, count] = d.shape[..] else {
-        bail!("patterns of shape {:?}; give a 0/1 matrix with one row per sample", d.shape)
-    };
+pub(super) fn columns(d: Array, n: usize) -> Result<Patterns> {
+    let [rows, count] = d.axes("a 0/1 matrix with one row per sample")?;
+    let values = d.into_f64_or_nan()?;
     let column =
-        |i: usize| -> Vec<u8> { (0..rows).map(|k| u8::from(d.values[k * count + i] != 0.0)).collect() };
+        |i: usize| -> Vec<u8> { (0..rows).map(|k| u8::from(values[k * count + i] != 0.0)).collect() };
     let columns: Vec<Vec<u8>> = (0..count).map(column).collect();
     Ok(Patterns::from_columns(n, columns.iter().map(Vec::as_slice))?)
 }
 
 /// The rows of length `d` of a matrix, or its columns.
-fn vectors(u: &Array, d: usize) -> Result<Vec<Vec<f64>>> {
-    match u.shape[..] {
-        [_, width] if width == d => Ok(u.values.chunks(d).map(<[f64]>::to_vec).collect()),
+fn vectors(u: Array, d: usize) -> Result<Vec<Vec<f64>>> {
+    let wrong = u.refused(format!("directions of shape {:?}; save rows of {d} numbers", u.shape));
+    let shape = u.axes("rows of directions")?;
+    let values = u.into_f64_or_nan()?;
+    match shape {
+        [_, width] if width == d => Ok(values.chunks(d).map(<[f64]>::to_vec).collect()),
         [height, count] if height == d => {
-            Ok((0..count).map(|j| (0..d).map(|i| u.values[i * count + j]).collect()).collect())
+            Ok((0..count).map(|j| (0..d).map(|i| values[i * count + j]).collect()).collect())
         }
-        _ => bail!("directions U of shape {:?}; give rows of {d} numbers", u.shape),
+        _ => Err(wrong.into()),
     }
 }
 
-fn matrix(array: &Array) -> Result<Samples> {
-    let [_, d] = array.shape[..] else {
-        bail!("features of shape {:?}; give one row per sample", array.shape)
-    };
-    Ok(Samples::new(array.values.clone(), d)?)
+fn matrix(array: Array) -> Result<Samples> {
+    let [_, d] = array.axes("features, one row per sample")?;
+    Ok(Samples::new(array.into_f64_or_nan()?, d)?)
 }
 
 fn samples(set: &Dataset) -> Result<Samples> {

@@ -1,184 +1,266 @@
-//! Minimisation with gradients, and the picture of the trajectories.
+//! Minimization with gradients, and the paths that it takes.
 
-use anyhow::{Context, Result, bail};
-use serde::Serialize;
-use serde_json::{Map, Value};
-use thalweg::adahessian::AdaHessian;
-use thalweg::core::{Iterate, Method, Objective, Outcome, Run, Seed, Stop};
-use thalweg::optim::functions::named;
-use thalweg::optim::{Adam, Lbfgs, Sgd};
-use thalweg::plot::{Figure, Table};
+use std::ops::ControlFlow;
 
-use super::Options;
-use crate::config;
-use crate::failure::Interrupted;
-use crate::output;
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use thalweg_cbo::Algorithm;
+use thalweg_core::{Invalid, Iterate, Method, Objective as _, Outcome, Run, Seed, Stop, StopReason, named};
+use thalweg_optim::functions::{Function, TestFunction};
+use thalweg_optim::{Adam, AdamW, Lamb, Lbfgs, Sgd};
 
-/// A path through the plane and where it ended.
-#[derive(Clone, Debug, Serialize)]
+use super::{PICTURE, Settings, report};
+use crate::error::bail;
+use crate::folder::SUMMARY;
+use crate::settings::fields;
+use crate::{Context, Folder, Host, Result, TaskError};
+
+named! {
+    /// A method with gradients that fits any function of a vector, chosen by name.
+    #[derive(Clone, Debug, PartialEq)]
+    pub enum Descent: "method with gradients", each_descent {
+        #[cfg(feature = "adahessian")]
+        "adahessian" => AdaHessian(thalweg_adahessian::AdaHessian),
+        "sgd" => Sgd(Sgd),
+        "adam" => Adam(Adam),
+        "adamw" => AdamW(AdamW),
+        "lamb" => Lamb(Lamb),
+        "lbfgs" => Lbfgs(Lbfgs),
+    }
+}
+
+/// Why a method that trains networks does not fit a function of a vector.
+fn misfit(name: &str) -> Option<&'static str> {
+    match name {
+        "mkor" | "mkor-h" | "kfac" | "eva" => Some(
+            "preconditions by the inputs and outputs of layers, of which a function of a vector has none",
+        ),
+        "mfac" => Some(
+            "takes its curvature from how gradients scatter over mini-batches, and those of a function do not",
+        ),
+        "muon" => Some("makes the steps of matrices orthogonal, and a function of a vector has none"),
+        _ => None,
+    }
+}
+
+/// Refuses what is no method with gradients, or not one for functions.
+pub(super) fn check_name(name: &str) -> Result<()> {
+    let known = Descent::NAMES.join(", ");
+    match misfit(name) {
+        _ if Descent::NAMES.contains(&name) => Ok(()),
+        Some(why) => bail!("{name} {why}; use one of {known}"),
+        None => bail!(
+            "there is no method `{name}` here; use {}, or with gradients {known}",
+            Algorithm::NAMES.join(", ")
+        ),
+    }
+}
+
+/// Refuses functions without a gradient everywhere.
+fn check_function(f: &TestFunction, method: &str) -> Result<()> {
+    if f.is_differentiable() {
+        return Ok(());
+    }
+    bail!(
+        "{} is not differentiable everywhere, as {method} needs it; use {}",
+        f.name(),
+        Algorithm::NAMES.join(", ")
+    )
+}
+
+/// A path through space and where it ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Trajectory {
-    method: String,
-    best_f: f64,
-    best_x: Vec<f64>,
-    evals: u64,
-    steps: u64,
-    stop: String,
-    seconds: f64,
+    /// Name of the method.
+    pub method: String,
+    /// Value at the end.
+    pub best_f: f64,
+    /// The end.
+    pub best_x: Vec<f64>,
+    /// Evaluations spent.
+    pub evals: u64,
+    /// Steps made.
+    pub steps: u64,
+    /// Why they ended.
+    pub stop: StopReason,
+    /// Time of the run.
+    pub seconds: f64,
+    /// The first two coordinates from the start on, a point per step.
     #[serde(skip)]
-    path: Vec<(f64, f64)>,
+    pub path: Vec<(f64, f64)>,
 }
 
-/// Minimises by each method, writes and prints.
-pub fn run(options: &Options) -> Result<()> {
-    let given = &options.settings;
-    let Some(function) = &given.function else {
-        bail!("a program has no gradient; use --method auto, cbo, ch or adaptive");
-    };
-    if given.start.is_empty() || given.start.iter().any(|x| !x.is_finite()) {
-        bail!("start = {:?} is not allowed; use finite numbers, e.g. --start=-1.2,1", given.start);
-    }
-    if function == "rosenbrock" && given.start.len() < 2 {
-        bail!("rosenbrock needs at least 2 numbers to start from, e.g. --start=-1.2,1");
-    }
-    let one = || vec![given.method.clone().unwrap_or_else(|| "adahessian".into())];
-    let names = given.compare.clone().unwrap_or_else(one);
-    let mut all = Vec::new();
-    for name in &names {
-        let mut fields = Map::new();
-        if name != "lbfgs" {
-            fields.insert("lr".into(), given.lr.unwrap_or_else(|| rate(name)).into());
-        }
-        fields.extend(config::fields(&given.set)?);
-        let steps = Stop::Steps(given.steps.unwrap_or(1000));
-        let mut stops = vec![steps, Stop::Tolerance(given.tol.unwrap_or(1e-8)), Stop::Interrupt];
-        stops.extend(given.time.map(|t| Stop::Time(t.0)));
-        let t = minimize(function, &given.start, name, fields, &stops, given.seed())?;
-        if thalweg::core::interrupt::requested() {
-            return Err(Interrupted { resume: None }.into());
-        }
-        all.push(t);
-    }
-    if let Some(out) = &options.out {
-        output::write_json(&out.join("summary.json"), &all)?;
-        if given.start.len() == 2 {
-            let file = out.join("trajectories.svg");
-            picture(function, &all)?.save(&file)?;
-            options.common.note(format!("picture: {}", file.display()));
-        }
-    }
-    if options.common.json {
-        return if given.compare.is_some() { output::print_json(&all) } else { output::print_json(&all[0]) };
-    }
-    output::print(&table(&all).text())
-}
-
-/// A rate at which the method goes well on the functions here.
-pub fn rate(method: &str) -> f64 {
+/// A rate at which the method goes well on the test functions.
+fn rate(method: &str) -> f64 {
     match method {
-        "adam" => 0.2,
+        "adam" | "adamw" => 0.2,
+        "lamb" => 0.02,
         "sgd" => 5e-4,
         _ => 1.0, // Newton's, since nothing is random but the probe
     }
 }
 
-/// Minimises the function of that name from `start`.
-pub fn minimize(
-    function: &str,
-    start: &[f64],
-    method: &str,
-    fields: Map<String, Value>,
-    stops: &[Stop],
-    seed: u64,
-) -> Result<Trajectory> {
-    let problem = named(function, start.to_vec());
-    let mut problem =
-        problem.with_context(|| format!("there is no function `{function}`; use rosenbrock or rastrigin"))?;
-    let (problem, fields) = (problem.as_mut(), Value::Object(fields));
-    match method {
-        "adahessian" => walk::<AdaHessian>(fields, problem, stops, seed),
-        "sgd" => walk::<Sgd>(fields, problem, stops, seed),
-        "adam" => walk::<Adam>(fields, problem, stops, seed),
-        "lbfgs" => walk::<Lbfgs>(fields, problem, stops, seed),
-        _ => bail!("there is no method `{method}` here; use adahessian, sgd, adam or lbfgs"),
+/// The method of that name, at its usual rate here but for `fields`.
+///
+/// # Errors
+/// No such method, no such field.
+pub fn descent(name: &str, fields: Map<String, Value>) -> Result<Descent> {
+    let mut all = Map::new();
+    if name != "lbfgs" {
+        all.insert("lr".into(), rate(name).into());
+    }
+    all.extend(fields);
+    Ok(Descent::named(name, all)?)
+}
+
+/// How a path is made: where it goes on, who looks on, what ends it.
+pub struct Walk<'a> {
+    /// Who looks on.
+    pub host: &'a Host,
+    /// Where it is recorded and saved.
+    pub folder: Option<&'a Folder>,
+    /// What ends it.
+    pub stops: Vec<Stop>,
+    /// Seed of the method.
+    pub seed: Seed,
+    /// What a resumed one must share.
+    pub settings: &'a Settings,
+}
+
+impl Walk<'_> {
+    /// Minimizes `f` from `start`.
+    ///
+    /// # Errors
+    /// A function that is not differentiable, a start that is not finite, what the run fails with.
+    pub fn run(&self, descent: &Descent, f: &TestFunction, start: &[f64]) -> Result<Trajectory> {
+        check_function(f, descent.name())?;
+        let mut problem = Function::new(f.clone(), start.to_vec());
+        each_descent!(descent, method => self.walk(method, &mut problem, start))
+    }
+
+    fn walk<M>(&self, method: &M, problem: &mut Function<TestFunction>, start: &[f64]) -> Result<Trajectory>
+    where
+        M: Method<Function<TestFunction>, Solution = Vec<f64>>,
+        M::State: Iterate<f64>,
+    {
+        let mut driver = self.host.driver(method.name(), self.folder);
+        driver.stops.clone_from(&self.stops);
+        driver.every = self.settings.every();
+        driver.configuration = self.settings.shared()?;
+        let mut path = vec![plane(start)];
+        path.extend(self.folder.filter(|_| driver.resume).map(recorded).unwrap_or_default());
+        let run = driver.dress(Run::new(method, problem).seed(self.seed))?.each(1, |tick, _| {
+            let at = plane(tick.state.theta());
+            path.truncate(tick.step as usize); // what was recorded after the checkpoint comes again
+            path.push(at);
+            tick.progress.metrics.extend([("x1".to_owned(), at.0), ("x2".to_owned(), at.1)]);
+            Ok(ControlFlow::Continue(()))
+        });
+        let outcome = run.run().inspect_err(|e| driver.give_up(e))?;
+        let Outcome { solution, stopped_because, steps, evaluations, elapsed, .. } = outcome;
+        Ok(Trajectory {
+            method: method.name().into(),
+            best_f: problem.value(&solution)?,
+            best_x: solution,
+            evals: evaluations,
+            steps,
+            stop: stopped_because,
+            seconds: elapsed.as_secs_f64(),
+            path,
+        })
     }
 }
 
-fn walk<M>(
-    fields: Value,
-    problem: &mut (dyn Objective<Scalar = f64> + 'static),
-    stops: &[Stop],
-    seed: u64,
-) -> Result<Trajectory>
-where
-    M: Method<dyn Objective<Scalar = f64>, Solution = Vec<f64>> + serde::de::DeserializeOwned,
-    M::State: Iterate<f64>,
-{
-    let method: M = serde_json::from_value(fields)?;
-    let plane = |x: &[f64]| (x[0], x.get(1).copied().unwrap_or(0.0));
-    let mut path = vec![plane(&problem.start()?)];
-    let mut run = Run::new(&method, problem).seed(Seed(seed)).each(1, |tick, _| {
-        path.push(plane(tick.state.theta()));
-        Ok(std::ops::ControlFlow::Continue(()))
-    });
-    for stop in stops {
-        run = run.stop(*stop);
-    }
-    let Outcome { solution, stopped_because, steps, evaluations, elapsed, .. } = run.run()?;
-    Ok(Trajectory {
-        method: method.name().into(),
-        best_f: problem.value(&solution)?,
-        best_x: solution,
-        evals: evaluations,
-        steps,
-        stop: serde_json::to_value(stopped_because)?.as_str().unwrap_or_default().into(),
-        seconds: elapsed.as_secs_f64(),
-        path,
-    })
+/// The first two coordinates.
+fn plane(x: &[f64]) -> (f64, f64) {
+    (x[0], x.get(1).copied().unwrap_or(0.0))
 }
 
-/// The trajectories over the function's level sets.
-pub fn picture(function: &str, all: &[Trajectory]) -> Result<Figure> {
-    let points = || all.iter().flat_map(|t| &t.path).filter(|p| p.0.abs() < 10.0 && p.1.abs() < 10.0);
-    let span = |of: fn(&(f64, f64)) -> f64| {
-        let (low, high) = points()
-            .map(of)
-            .chain([0.0, 1.0])
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(x), h.max(x)));
-        let margin = 0.15 * (high - low).max(1.0);
-        (low - margin, high + margin)
+/// The recorded steps of a path.
+fn recorded(folder: &Folder) -> Vec<(f64, f64)> {
+    let text = folder.read(crate::folder::METRICS).unwrap_or_default();
+    let point = |line: &str| {
+        let record: Value = serde_json::from_str(line).ok()?;
+        Some((record.get("x1")?.as_f64()?, record.get("x2")?.as_f64()?))
     };
-    let (x, y) = (span(|p| p.0), span(|p| p.1));
-    let f = named(function, vec![0.0, 0.0]).with_context(|| format!("there is no function `{function}`"))?;
-    let f = std::cell::RefCell::new(f);
-    let value = |a, b| f.borrow_mut().value(&[a, b]).map_or(f64::NAN, |v| v.max(1e-2));
-    let figure =
-        Figure::new(format!("Trajectories on {function}")).x_label("x₁").y_label("x₂").colour_label("f");
-    let figure = if function == "rosenbrock" { figure.log_colour() } else { figure };
-    let figure = figure.contours(x, y, 12, value).x_range(x.0, x.1).y_range(y.0, y.1);
-    Ok(all.iter().fold(figure, |f, t| f.path(&t.method, &t.path)))
+    text.lines().map_while(point).collect()
 }
 
-/// Results for people.
-fn table(all: &[Trajectory]) -> Table {
-    let x = |t: &Trajectory| t.best_x.iter().map(|x| format!("{x:.6}")).collect::<Vec<_>>().join(", ");
-    let mut table = Table::new(["method", "f", "x", "steps", "evaluations", "stopped by"]);
-    for t in all {
-        let (f, steps, evals) = (format!("{:.3e}", t.best_f), t.steps.to_string(), t.evals.to_string());
-        table.row([t.method.clone(), f, x(t), steps, evals, t.stop.clone()]);
+/// Minimizes by each of the methods, writes and reports.
+pub(super) fn descend(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Result<Vec<Trajectory>> {
+    if settings.function.is_none() {
+        let names = Algorithm::NAMES.join(", ");
+        bail!(
+            "gradients need a test function: set `function`; a program has none: set `method` to one of {names}"
+        );
     }
-    table
+    let dim = settings.unknowns()?;
+    let f = settings.functions(dim)?.swap_remove(0);
+    let start = settings.start(&f, dim)?;
+    let names = settings.methods();
+    let set = settings.lr.map(|lr| ("lr".to_owned(), lr.into())).into_iter().chain(fields(&settings.set)?);
+    let set: Map<String, Value> = set.collect();
+    let descents = names.iter().map(|name| descent(name, set.clone())).collect::<Result<Vec<_>>>()?;
+    let many = settings.compare.is_some();
+    let effective = Settings {
+        method: (!many).then(|| names[0].clone()),
+        start: start.clone(),
+        seed: Some(settings.seed().0),
+        ..settings.clone()
+    };
+    let stops =
+        vec![Stop::Steps(settings.steps.unwrap_or(1000)), Stop::Tolerance(settings.tol.unwrap_or(1e-8))];
+    if let Some(folder) = folder {
+        folder.begin(&effective, &[PICTURE])?;
+        for name in names.iter().filter(|_| many) {
+            folder.inner(name).clear(&[])?;
+        }
+    }
+    let mut all = Vec::new();
+    for descent in &descents {
+        let place = folder.map(|f| if many { f.inner(descent.name()) } else { f.clone() });
+        if let Some(done) = place.as_ref().and_then(Folder::finished::<Trajectory>) {
+            let path = place.as_ref().map(recorded).unwrap_or_default();
+            all.push(Trajectory { path: [vec![plane(&start)], path].concat(), ..done });
+            continue;
+        }
+        let (stops, seed) = (stops.clone(), settings.seed());
+        let walk = Walk { host, folder: place.as_ref(), stops, seed, settings: &effective };
+        let path = walk.run(descent, &f, &start).with_context(|| descent.name())?;
+        if path.stop == StopReason::Interrupted {
+            return Err(TaskError::Interrupted { folder: folder.map(|f| f.path().into()) });
+        }
+        if path.stop == StopReason::Time {
+            let (name, made) = (descent.name(), path.steps);
+            host.note(format!("{name}: the time was up after {made} steps; `resume` goes on"));
+        }
+        if let Some(place) = &place {
+            place.end(&path, Some(path.stop))?;
+        }
+        all.push(path);
+    }
+    if let Some(folder) = folder {
+        if many {
+            folder.write_json(SUMMARY, &json!({ "methods": all }))?;
+        }
+        report::descents(folder, &f, &all, host)?;
+    }
+    Ok(all)
 }
 
-impl Trajectory {
-    /// A row of a table.
-    pub fn cells(&self, function: &str) -> [String; 5] {
-        let x: Vec<String> = self.best_x.iter().map(|x| format!("{x:.4}")).collect();
-        [
-            function.into(),
-            self.method.clone(),
-            format!("{:.2e}", self.best_f),
-            x.join(", "),
-            self.steps.to_string(),
-        ]
+impl Settings {
+    /// Where gradients start: the start that is set, or a random point of the box.
+    fn start(&self, f: &TestFunction, dim: usize) -> Result<Vec<f64>> {
+        let bad = self.start.iter().find(|x| !x.is_finite());
+        Invalid::check(bad.is_none(), "start", format!("{:?}", self.start), "finite numbers, e.g. -1.2,1")?;
+        if !self.start.is_empty() {
+            return Ok(self.start.clone());
+        }
+        let mut rng = self.seed().stream("start", 0);
+        let bounds = self.bounds(dim, Some(f.half_width())).unwrap_or_default();
+        let bad = bounds.iter().find(|(lo, hi)| !((hi - lo).is_finite() && lo < hi));
+        Invalid::check(bad.is_none(), "box", format!("{bad:?}"), "finite numbers, the smaller one first")?;
+        Ok(bounds.into_iter().map(|(lo, hi)| rng.random_range(lo..hi)).collect())
     }
 }

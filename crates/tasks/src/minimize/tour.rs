@@ -1,42 +1,90 @@
-//! The tour's stop: a rugged function by values alone.
+//! The stops of the tour: paths of gradients, and a rugged function by values alone.
 
-use anyhow::{Context, Result};
-use serde_json::json;
-use thalweg::cbo::{Auto, Cbo, CboSwarm, Limits, Runs, Search, Space, TestFunction, search};
-use thalweg::core::{Run, Seed, Stop};
-use thalweg::optim::Lbfgs;
-use thalweg::optim::functions::named;
-use thalweg::plot::{Figure, Table};
+use std::ops::ControlFlow;
 
-use crate::bench::Finding;
+use rand::RngExt;
+use serde_json::{Map, Value, json};
+use thalweg_cbo::{Auto, Cbo, Runs, SearchProblem, Space};
+use thalweg_core::{Iterate, Objective, Run, Seed, Stop};
+use thalweg_optim::Lbfgs;
+use thalweg_optim::functions::{Function, TestFunction, by_name};
+use thalweg_plot::{Figure, Table};
+
+use super::{Settings, Trajectory, Walk, descent, picture};
+use crate::{Context, Finding, Host, Result};
+
+/// AdaHessian's paths beside those of its rivals.
+///
+/// # Errors
+/// What a run fails with.
+pub fn trajectories(host: &Host) -> Result<Finding> {
+    let mut table = Table::new(["function", "method", "f", "x", "steps"]);
+    let (mut figures, mut data) = (Vec::new(), Map::new());
+    for (function, start) in [("rosenbrock", [-2.0, 2.0]), ("rastrigin", [-2.0, 3.5])] {
+        let f = by_name(function, 2)?;
+        let walk = Walk {
+            host: &host.quiet(),
+            folder: None,
+            stops: vec![Stop::Steps(1000), Stop::Tolerance(1e-8)],
+            seed: Seed(1),
+            settings: &Settings::default(),
+        };
+        let one = |method: &&str| walk.run(&descent(method, Map::new())?, &f, &start);
+        let all = ["sgd", "adam", "adahessian"].iter().map(one).collect::<Result<Vec<_>>>()?;
+        for t in &all {
+            table.row(cells(function, t));
+        }
+        figures.push((picture(&f, &all), format!("From ({}, {}).", start[0], start[1])));
+        data.insert(function.into(), serde_json::to_value(&all)?);
+    }
+    Ok(Finding {
+        name: "trajectories",
+        title: "Trajectories".into(),
+        text: "1000 steps at most, or ‖g‖∞ ≤ 1e-8.".into(),
+        table,
+        figures,
+        marks: Vec::new(),
+        data: Value::Object(data),
+    })
+}
+
+fn cells(function: &str, t: &Trajectory) -> [String; 5] {
+    let x: Vec<String> = t.best_x.iter().map(|x| format!("{x:.4}")).collect();
+    [function.into(), t.method.clone(), format!("{:.2e}", t.best_f), x.join(", "), t.steps.to_string()]
+}
 
 const DIM: usize = 10;
 const RUNS: u64 = 5;
-const EVALS: u64 = 200_000;
+const EVALUATIONS: u64 = 200_000;
 const TARGET: f64 = 1e-3;
 
-/// Shifted Rastrigin in ten dimensions by `auto` beside L-BFGS with random starts, and the particles
-/// in two.
-pub fn stop() -> Result<Finding> {
+/// Shifted Rastrigin in ten dimensions by `auto` beside L-BFGS with random starts, and the particles in two.
+///
+/// # Errors
+/// What a run fails with.
+pub fn rugged(_host: &Host) -> Result<Finding> {
     let f = shifted(DIM)?;
     let space = Space::cube(DIM, -f.half_width(), f.half_width());
-    let limits = Limits { max_evals: EVALS, target: Some(TARGET), ..Limits::default() };
     let auto = Auto::default();
-    let runs = Runs::make(RUNS, Seed(1), |_, seed| auto.minimize(&space, &f, &limits, seed))?;
+    let runs = Runs::make(RUNS, Seed(1), |_, seed| {
+        let mut problem = SearchProblem::new(&space, &f);
+        let run = Run::new(&auto, &mut problem).seed(seed).stop(Stop::Target(TARGET));
+        run.stop(Stop::Evaluations(EVALUATIONS)).run()
+    })?;
     let mut table = Table::new(["method", "successes", "best f", "evaluations"]);
     let best = runs.best().context("no run was made")?;
-    let evals: u64 = runs.answers.iter().map(|a| a.evals).sum();
-    let row = |name: &str, hits: usize, best: f64, evals: u64| {
-        [name.to_owned(), format!("{hits} of {RUNS}"), format!("{best:.2e}"), evals.to_string()]
+    let evaluations: u64 = runs.outcomes.iter().map(|o| o.solution.evaluations).sum();
+    let row = |name: &str, hits: usize, best: f64, evaluations: u64| {
+        [name.to_owned(), format!("{hits} of {RUNS}"), format!("{best:.2e}"), evaluations.to_string()]
     };
-    table.row(row("auto: values alone", runs.successes, best.best_f, evals));
+    table.row(row("auto: values alone", runs.successes, best.solution.best_f, evaluations));
     let (hits, low, spent) = gradients(&f)?;
     table.row(row("L-BFGS from random starts", hits, low, spent));
     Ok(Finding {
         name: "cbo",
         title: "Consensus-based optimisation: a rugged function by values alone".into(),
         text: format!(
-            "Rastrigin's function in {DIM} dimensions, its minimum moved; success is f ≤ {TARGET} within {EVALS} \
+            "Rastrigin's function in {DIM} dimensions, its minimum moved; success is f ≤ {TARGET} within {EVALUATIONS} \
              evaluations. L-BFGS starts anew from random points until the same evaluations are spent."
         ),
         table,
@@ -48,27 +96,27 @@ pub fn stop() -> Result<Finding> {
 
 fn shifted(dim: usize) -> Result<TestFunction> {
     let shift = (0..dim).map(|j| 2.5 * (1.7 * j as f64 + 0.6).sin()).collect();
-    Ok(TestFunction::named("rastrigin", dim)?.shifted(shift)?)
+    Ok(by_name("rastrigin", dim)?.shifted(shift)?)
 }
 
 /// L-BFGS with restarts: successes, best value, evaluations.
 fn gradients(f: &TestFunction) -> Result<(usize, f64, u64)> {
-    use rand::RngExt;
+    let plain = by_name("rastrigin", DIM)?;
     let (lbfgs, mut hits, mut low, mut spent) = (Lbfgs::default(), 0, f64::INFINITY, 0);
     for run in 0..RUNS {
         let mut rng = Seed(1).stream("starts", run);
-        let (mut evals, mut best) = (0, f64::INFINITY);
-        while evals < EVALS && best > TARGET {
-            let start = f.minimiser().iter().map(|s| rng.random_range(-5.12..5.12) - s).collect();
-            let mut problem = named("rastrigin", start).context("rastrigin has gradients")?;
-            let walk = Run::new(&lbfgs, problem.as_mut()).stop(Stop::Steps(100));
+        let (mut evaluations, mut best) = (0, f64::INFINITY);
+        while evaluations < EVALUATIONS && best > TARGET {
+            let start = f.minimizer().iter().map(|s| rng.random_range(-5.12..5.12) - s).collect();
+            let mut problem = Function::new(plain.clone(), start);
+            let walk = Run::new(&lbfgs, &mut problem).stop(Stop::Steps(100));
             let end = walk.stop(Stop::Tolerance(1e-6)).run()?;
-            evals += end.evaluations.max(1);
+            evaluations += end.evaluations.max(1);
             best = best.min(problem.value(&end.solution)?);
         }
         hits += usize::from(best <= TARGET);
         low = low.min(best);
-        spent += evals;
+        spent += evaluations;
     }
     Ok((hits, low, spent))
 }
@@ -76,17 +124,19 @@ fn gradients(f: &TestFunction) -> Result<(usize, f64, u64)> {
 /// The cloud at three moments, and the way of its consensus.
 fn particles() -> Result<(Figure, String)> {
     let f = shifted(2)?;
-    let (space, seed) = (Space::cube(2, -5.12, 5.12), Seed(4));
-    let swarm = CboSwarm::new(Cbo { particles: 60, ..Cbo::default() }, space.clone(), seed);
-    let limits = Limits { max_iters: Some(30), ..Limits::default() };
+    let cbo = Cbo { particles: 60, ..Cbo::default() };
+    let mut problem = SearchProblem::new(&Space::cube(2, -5.12, 5.12), &f);
     let (mut clouds, mut path) = (Vec::new(), Vec::new());
-    search(swarm, &space, &f, &limits, &mut |step| {
-        path.push((step.consensus[0], step.consensus[1]));
-        if [1, 8, 20].contains(&step.record.iteration) {
-            let cloud: Vec<(f64, f64)> = step.points.chunks_exact(2).map(|x| (x[0], x[1])).collect();
-            clouds.push((format!("step {}", step.record.iteration), cloud));
+    let run = Run::new(&cbo, &mut problem).seed(Seed(4)).stop(Stop::Steps(30)).each(1, |tick, _| {
+        let consensus = tick.state.theta();
+        path.push((consensus[0], consensus[1]));
+        if [1, 8, 20].contains(&tick.step) {
+            let cloud: Vec<(f64, f64)> = tick.state.points().chunks_exact(2).map(|x| (x[0], x[1])).collect();
+            clouds.push((format!("step {}", tick.step), cloud));
         }
-    })?;
+        Ok(ControlFlow::Continue(()))
+    });
+    run.run()?;
     let range = (-5.12, 5.12);
     let figure = Figure::new("Particles on Rastrigin's function")
         .size(640.0, 560.0)

@@ -1,7 +1,5 @@
-//! Shared data: npz archives of doubles and bytes, and the reference values.
+//! Shared data: archives of arrays, and the reference values.
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -13,17 +11,14 @@ pub struct Arrays(BTreeMap<String, (Vec<usize>, Vec<f64>)>);
 
 impl Arrays {
     pub fn read(set: &str) -> Option<Self> {
-        let file = File::open(shared_data(&format!("convex-relu/{set}.npz"))?).unwrap();
-        let mut archive = zip::ZipArchive::new(file).unwrap();
-        let mut arrays = BTreeMap::new();
-        for i in 0..archive.len() {
-            let mut member = archive.by_index(i).unwrap();
-            let name = member.name().unwrap().trim_end_matches(".npy").to_owned();
-            let mut bytes = Vec::new();
-            member.read_to_end(&mut bytes).unwrap();
-            arrays.insert(name, parse(&bytes));
-        }
-        Some(Self(arrays))
+        let file = shared_data(&format!("convex-relu/{set}.npz"))?;
+        let mut archive = thalweg_data::Arrays::open(&file).unwrap();
+        let names = archive.names().to_vec();
+        let read = |name: String| {
+            let array = archive.take(&name).unwrap();
+            (name, (array.shape.clone(), array.into_f64().unwrap()))
+        };
+        Some(Self(names.into_iter().map(read).collect()))
     }
 
     pub fn has(&self, name: &str) -> bool {
@@ -55,32 +50,6 @@ impl Arrays {
             (0..p).map(|i| (0..n).map(|k| values[k * p + i] as u8).collect()).collect();
         Patterns::from_columns(n, columns.iter().map(Vec::as_slice)).unwrap()
     }
-}
-
-/// Only what numpy.savez writes for C-ordered doubles and bytes.
-fn parse(bytes: &[u8]) -> (Vec<usize>, Vec<f64>) {
-    let length = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
-    let header = std::str::from_utf8(&bytes[10..10 + length]).unwrap();
-    let shape = header.split_once("'shape': (").unwrap().1.split_once(')').unwrap().0;
-    let shape: Vec<usize> =
-        shape.split(',').filter(|s| !s.trim().is_empty()).map(|s| s.trim().parse().unwrap()).collect();
-    let data = &bytes[10 + length..];
-    let mut values: Vec<f64> = if header.contains("<f8") {
-        data.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect()
-    } else if header.contains("<i8") {
-        data.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f64).collect()
-    } else {
-        data.iter().map(|b| f64::from(*b)).collect()
-    };
-    if header.contains("'fortran_order': True") && shape.len() == 2 {
-        let old = values.clone();
-        for i in 0..shape[0] {
-            for j in 0..shape[1] {
-                values[i * shape[1] + j] = old[j * shape[0] + i];
-            }
-        }
-    }
-    (shape, values)
 }
 
 /// A training problem of the shared data.

@@ -1,8 +1,9 @@
 //! Bad input: one clear sentence each, and never a panic.
 
+use thalweg_convex_relu::scp::{Scp, unit_vectors};
+use thalweg_convex_relu::solver::Algorithm;
 use thalweg_convex_relu::{
-    Algorithm, Choice, ConvexError, ConvexRelu, Geometry, Loss, Patterns, Program, Samples, Scp, Solver,
-    unit_vectors,
+    ConvexError, ConvexRelu, Geometry, Loss, PatternChoice, Patterns, Program, Samples, Solver,
 };
 use thalweg_core::Seed;
 use thalweg_testing::normals;
@@ -44,7 +45,7 @@ fn settings() {
     for beta in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         says(ConvexRelu { beta, ..plain() }.fit(&samples(), &Y), &["beta", "> 0"]);
     }
-    says(ConvexRelu { skip: true, ..plain() }.fit(&samples(), &Y), &["hinge", "skip"]);
+    says(ConvexRelu { linear_part: true, ..plain() }.fit(&samples(), &Y), &["hinge", "linear part"]);
     says(ConvexRelu { eps: Some(vec![-0.1, 0.0]), ..plain() }.fit(&samples(), &Y), &["eps", "≥ 0"]);
     says(ConvexRelu { eps: Some(vec![0.1]), ..plain() }.fit(&samples(), &Y), &["eps", "1", "2"]);
     says(ConvexRelu { eps: Some(vec![9.0, 9.0]), ..plain() }.fit(&samples(), &Y), &["largest admissible"]);
@@ -52,12 +53,12 @@ fn settings() {
     says(ConvexRelu { solver: tol, ..plain() }.fit(&samples(), &Y), &["tol", "≥ 0"]);
     for (solver, words) in [
         (Solver { tol: f64::NAN, ..Solver::default() }, ["tol = NaN", "a number ≥ 0"]),
-        (Solver { max_iterations: 0, ..Solver::default() }, ["max_iterations = 0", "at least 1"]),
+        (Solver { max_steps: 0, ..Solver::default() }, ["max_steps = 0", "at least 1"]),
         (Solver { rho: Some(0.0), ..Solver::default() }, ["rho = 0", "a number > 0"]),
     ] {
         says(ConvexRelu { solver, ..plain() }.fit(&samples(), &Y), &words);
     }
-    let patterns = Choice::Sample(0);
+    let patterns = PatternChoice::Sample(0);
     says(ConvexRelu { patterns, ..plain() }.fit(&samples(), &Y), &["patterns = 0", "at least 1"]);
     let paper = Solver { algorithm: Some(Algorithm::AdmmPaper), ..Solver::default() };
     says(ConvexRelu { solver: paper, ..plain() }.fit(&samples(), &Y), &["admm-paper", "loss"]);
@@ -75,7 +76,7 @@ fn patterns() {
     says(Geometry::new(samples(), Patterns::all(&other).unwrap(), false), &["samples of the patterns"]);
     let x = normals(&mut Seed(1).stream("x", 0), 60 * 8);
     let many = Samples::new(x, 8).unwrap();
-    let all = ConvexRelu { patterns: Choice::All, ..ConvexRelu::default() };
+    let all = ConvexRelu { patterns: PatternChoice::All, ..ConvexRelu::default() };
     says(all.choose(&many), &["60 points", "rank 8"]);
 }
 

@@ -1,8 +1,11 @@
 //! X = (1, −1), solved with paper and pencil.
 
+use thalweg_convex_relu::attack::Attack;
+use thalweg_convex_relu::certificate::feasible_dual;
+use thalweg_convex_relu::robust::{RobustProgram, robust_patterns};
+use thalweg_convex_relu::solver::Algorithm;
 use thalweg_convex_relu::{
-    Algorithm, Attack, Choice, ConvexError, ConvexRelu, Geometry, Loss, Network, Patterns, Program,
-    RobustProgram, Samples, Solver, feasible_dual, robust_patterns,
+    ConvexError, ConvexRelu, Geometry, Loss, Network, PatternChoice, Patterns, Program, Samples, Solver,
 };
 use thalweg_core::Seed;
 use thalweg_testing::normals;
@@ -13,7 +16,7 @@ fn samples() -> Samples {
 
 fn settings(loss: Loss, beta: f64, algorithm: Algorithm) -> ConvexRelu {
     let solver = Solver { algorithm: Some(algorithm), tol: 1e-6, ..Solver::default() };
-    ConvexRelu { loss, beta, patterns: Choice::All, solver, ..ConvexRelu::default() }
+    ConvexRelu { loss, beta, patterns: PatternChoice::All, solver, ..ConvexRelu::default() }
 }
 
 #[test]
@@ -89,7 +92,7 @@ fn eps_zero_is_the_plain_program_and_values_rise_with_eps() {
     for loss in Loss::ALL {
         let geometry = Geometry::new(samples.clone(), Patterns::all(&samples).unwrap(), false).unwrap();
         let program = Program::new(geometry, y.clone(), loss, 0.1).unwrap();
-        let plain = thalweg_convex_relu::exact(&program).unwrap().certificate;
+        let plain = thalweg_convex_relu::exact::exact(&program).unwrap().certificate;
         let robust = |eps: f64| {
             let robust = RobustProgram::new(&program, vec![eps, eps]).unwrap();
             let certified = robust.solve().unwrap();

@@ -3,11 +3,17 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use thalweg_convex_relu::{
-    Admm, AdmmPaper, Algorithm, BlockProgram, DenseProgram, Geometry, Loss, Network, Patterns, Program, Rbcd,
-    Samples, Scp, Solver, Training, count, exact, feasible_dual, grow, merge, path, reduce, sampling_bound,
-    unit_vectors,
-};
+use thalweg_convex_relu::admm::Admm;
+use thalweg_convex_relu::baselines::{AdmmPaper, BlockProgram, DenseProgram, Rbcd, Training};
+use thalweg_convex_relu::certificate::feasible_dual;
+use thalweg_convex_relu::exact::exact;
+use thalweg_convex_relu::grow::grow;
+use thalweg_convex_relu::path::path;
+use thalweg_convex_relu::patterns::{count, sampling_bound};
+use thalweg_convex_relu::reduce::{merge, reduce};
+use thalweg_convex_relu::scp::{Scp, unit_vectors};
+use thalweg_convex_relu::solver::Algorithm;
+use thalweg_convex_relu::{Geometry, Loss, Network, Patterns, Program, Samples, Solver};
 use thalweg_core::{Objective, Run, Seed, Stop};
 use thalweg_optim::Adam;
 use thalweg_testing::{close, normals, on_threads, same_bits};
@@ -282,7 +288,7 @@ fn a_linear_part_is_free_and_certified() {
         let c = &admm.solution.certificate;
         assert!(c.gap <= 1e-4 && (c.objective / direct.objective - 1.0).abs() < 1e-4, "{loss:?}");
         let network = Network::recover(&admm.solution.solution, 3, 1);
-        let same = network.without_skip();
+        let same = network.without_linear_part();
         for x in skip.samples().rows() {
             assert!((network.predict(x)[0] - same.predict(x)[0]).abs() < 1e-9);
         }

@@ -1,8 +1,11 @@
 //! Every value of the shared reference, each with a certificate.
 
-use thalweg_convex_relu::{
-    Algorithm, Attack, Certificate, LassoSolver, Loss, Network, RobustProgram, Scp, Solver, exact,
-};
+use thalweg_convex_relu::attack::Attack;
+use thalweg_convex_relu::exact::exact;
+use thalweg_convex_relu::robust::RobustProgram;
+use thalweg_convex_relu::scp::{LassoSolver, Scp};
+use thalweg_convex_relu::solver::Algorithm;
+use thalweg_convex_relu::{Certificate, Loss, Network, Solver};
 use thalweg_core::Seed;
 
 use crate::common::{ADVERSARIAL, Arrays, EXACT, SAMPLED, Set, key, reference};

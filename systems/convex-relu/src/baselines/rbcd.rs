@@ -1,12 +1,15 @@
+//! The published ADMM with random block coordinate descent.
+
 use faer::{Mat, MatMut};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Method, MethodError, Problem, Progress, Seed};
 use thalweg_linalg::dense::{Cholesky, product};
 
-use crate::paper::{PaperState, check_plain, check_settings};
+use super::paper::{PaperState, check_settings};
+use crate::certificate::Certified;
 use crate::samples::{add, dot};
-use crate::{Certified, ConvexError, Loss, Program};
+use crate::{ConvexError, Loss, Program};
 
 /// The paper's ADMM with the u-update by random block coordinate descent: quadratic cost, no factor
 /// larger than d, any differentiable loss. Each block (u_i, z_i) takes the minimiser of its
@@ -54,11 +57,7 @@ impl BlockProgram {
     /// The hinge loss, several outputs, a linear part.
     pub fn new(program: Program, rho: f64) -> Result<Self, ConvexError> {
         Invalid::positive("rho", rho)?;
-        check_plain("rbcd", &program)?;
-        if program.loss() == Loss::Hinge {
-            let what = "the hinge loss, which has no gradient";
-            return Err(ConvexError::Unsupported { method: "rbcd", what, instead: "admm" });
-        }
+        Self::check(&program)?;
         let (samples, d) = (program.samples(), program.samples().d());
         let gram = product(samples.t(), samples.mat());
         let c = Mat::<f64>::identity(d, d) + &gram;
@@ -71,6 +70,19 @@ impl BlockProgram {
         let difference = (0..program.patterns().len()).map(block).collect::<Result<_, _>>()?;
         let sum = crate::program::gram(samples)?;
         Ok(Self { program, rho, gram, sum, difference })
+    }
+
+    /// Refuses programs that the method does not solve.
+    ///
+    /// # Errors
+    /// As [`BlockProgram::new`].
+    pub fn check(program: &Program) -> Result<(), ConvexError> {
+        program.check_plain("rbcd")?;
+        if program.loss() == Loss::Hinge {
+            let what = "the hinge loss, which has no gradient";
+            return Err(ConvexError::Unsupported { method: "rbcd", what, instead: "admm" });
+        }
+        Ok(())
     }
 
     /// The program.

@@ -1,11 +1,13 @@
 //! One door to the solvers of the convex program.
 
 use serde::{Deserialize, Serialize};
-use thalweg_core::{Invalid, Method, Outcome, Problem, Run, RunError, Seed, Stop, StopReason};
+use thalweg_core::{Drive, Invalid, Seed, Stop, StopReason};
 
-use crate::{
-    Admm, AdmmPaper, BlockProgram, Certified, ConvexError, DenseProgram, Program, Rbcd, exact, finish,
-};
+use crate::admm::Admm;
+use crate::baselines::{AdmmPaper, BlockProgram, DenseProgram, Rbcd};
+use crate::certificate::Certified;
+use crate::exact::{exact, finish};
+use crate::{ConvexError, Program};
 
 /// Entries of the constraint matrix up to which the interior-point method is the default.
 const SMALL: usize = 200_000;
@@ -36,15 +38,16 @@ pub struct Solver {
     pub algorithm: Option<Algorithm>,
     /// Relative certified gap to stop at. Default 1e-4.
     pub tol: f64,
-    /// Iterations at most. Default 20 000.
-    pub max_iterations: u64,
+    /// Steps of the iterative methods at most. Default 20 000.
+    #[serde(alias = "max_iterations")]
+    pub max_steps: u64,
     /// Penalty of admm-paper and rbcd. Default: β.
     pub rho: Option<f64>,
 }
 
 impl Default for Solver {
     fn default() -> Self {
-        Self { algorithm: None, tol: 1e-4, max_iterations: 20_000, rho: None }
+        Self { algorithm: None, tol: 1e-4, max_steps: 20_000, rho: None }
     }
 }
 
@@ -61,33 +64,6 @@ pub struct Solved {
     pub stopped_because: Option<StopReason>,
 }
 
-/// Who makes the steps of the iterative methods: for programs that watch, save or interrupt them.
-pub trait Drive {
-    /// Runs a method to its end.
-    fn drive<M, P>(
-        &mut self,
-        method: &M,
-        problem: &mut P,
-        seed: Seed,
-    ) -> Result<Outcome<Certified>, RunError>
-    where
-        M: Method<P, Solution = Certified>,
-        P: Problem;
-}
-
-/// Stops after so many iterations, and nothing else.
-struct Iterations(u64);
-
-impl Drive for Iterations {
-    fn drive<M, P>(&mut self, method: &M, problem: &mut P, seed: Seed) -> Result<Outcome<Certified>, RunError>
-    where
-        M: Method<P, Solution = Certified>,
-        P: Problem,
-    {
-        Run::new(method, problem).seed(seed).stop(Stop::Steps(self.0)).run()
-    }
-}
-
 impl Solver {
     /// Names the bad field, its value and its legal range.
     ///
@@ -95,8 +71,21 @@ impl Solver {
     /// The first field out of range.
     pub fn validate(&self) -> Result<(), Invalid> {
         Invalid::at_least_zero("tol", self.tol)?;
-        Invalid::count("max_iterations", self.max_iterations)?;
+        Invalid::count("max_steps", self.max_steps)?;
         Invalid::positive("rho", self.rho.unwrap_or(1.0))
+    }
+
+    /// Refuses programs that the algorithm does not solve, before any work.
+    ///
+    /// # Errors
+    /// Settings out of range, what the algorithm does not solve.
+    pub fn check(&self, program: &Program) -> Result<(), ConvexError> {
+        self.validate()?;
+        match self.method(program) {
+            Algorithm::AdmmPaper => DenseProgram::check(program),
+            Algorithm::Rbcd => BlockProgram::check(program),
+            Algorithm::Admm | Algorithm::Exact => Ok(()),
+        }
     }
 
     /// The algorithm for this program.
@@ -111,7 +100,7 @@ impl Solver {
     /// Settings out of range, what the algorithm does not solve, too large for memory, no solution of the
     /// interior point.
     pub fn solve(&self, program: &Program, seed: Seed) -> Result<Solved, ConvexError> {
-        self.solve_with(program, seed, &mut Iterations(self.max_iterations))
+        self.solve_with(program, seed, &mut Stop::Steps(self.max_steps))
     }
 
     /// Solves, with the steps of iterative methods made by `drive`.
@@ -122,7 +111,7 @@ impl Solver {
         &self,
         program: &Program,
         seed: Seed,
-        drive: &mut impl Drive,
+        drive: &mut impl Drive<Certified>,
     ) -> Result<Solved, ConvexError> {
         self.validate()?;
         let algorithm = self.method(program);

@@ -1,12 +1,15 @@
-use serde::{Deserialize, Serialize};
-use thalweg_core::{Invalid, Seed};
+use std::sync::Arc;
 
-use crate::robust::check_eps;
-use crate::solve::{Drive, Solved, Solver};
-use crate::{
-    Certificate, Certified, ConvexError, Geometry, Loss, Network, Patterns, Program, RobustProgram, Samples,
-    grow, merge, reduce, robust_patterns,
-};
+use serde::{Deserialize, Serialize};
+use thalweg_core::{Drive, Invalid, Seed, Stop};
+
+use crate::attack::Attack;
+use crate::certificate::Certified;
+use crate::grow::grow;
+use crate::reduce::{merge, reduce};
+use crate::robust::{RobustProgram, check_eps, robust_patterns};
+use crate::solver::{Algorithm, Solved};
+use crate::{Certificate, ConvexError, Geometry, Loss, Network, Patterns, Program, Samples, Solver};
 
 /// Rounds of pattern growth at most.
 const ROUNDS: u32 = 20;
@@ -14,7 +17,7 @@ const ROUNDS: u32 = 20;
 /// Which activation patterns the program lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Choice {
+pub enum PatternChoice {
     /// Those of so many random directions.
     Sample(u64),
     /// All: the bound then holds for every network.
@@ -30,15 +33,18 @@ pub struct ConvexRelu {
     /// Weight decay β > 0 against the sum of losses. Default 0.1.
     pub beta: f64,
     /// The patterns. Default 50 directions.
-    pub patterns: Choice,
+    pub patterns: PatternChoice,
     /// How the program is solved.
     pub solver: Solver,
     /// An unpenalised linear part (squared and bce). Default false.
-    pub skip: bool,
+    #[serde(alias = "skip")]
+    pub linear_part: bool,
     /// Searches for further patterns after the solve, by round. Default 0: none.
-    pub grow: u64,
+    #[serde(alias = "grow")]
+    pub extra_pattern_searches: u64,
     /// Reduce the network to at most n neurons. Default false.
-    pub prune: bool,
+    #[serde(alias = "prune")]
+    pub minimal_network: bool,
     /// Half width of the box that training is robust against, by feature. Default none.
     pub eps: Option<Vec<f64>>,
     /// Seed of patterns and block choices.
@@ -50,11 +56,11 @@ impl Default for ConvexRelu {
         Self {
             loss: Loss::Hinge,
             beta: 0.1,
-            patterns: Choice::Sample(50),
+            patterns: PatternChoice::Sample(50),
             solver: Solver::default(),
-            skip: false,
-            grow: 0,
-            prune: false,
+            linear_part: false,
+            extra_pattern_searches: 0,
+            minimal_network: false,
             eps: None,
             seed: Seed(0),
         }
@@ -85,15 +91,27 @@ impl ConvexRelu {
     /// The first field out of range.
     pub fn validate(&self) -> Result<(), Invalid> {
         Invalid::positive("beta", self.beta)?;
-        if let Choice::Sample(draws) = self.patterns {
+        if let PatternChoice::Sample(draws) = self.patterns {
             Invalid::count("patterns", draws)?;
         }
         check_eps(self.eps.as_deref().unwrap_or_default())?;
         self.solver.validate()
     }
 
+    /// Refuses programs that these settings do not solve, before any work.
+    ///
+    /// # Errors
+    /// Settings out of range, what the method does not solve.
+    pub fn check(&self, program: &Program) -> Result<(), ConvexError> {
+        self.validate()?;
+        match self.eps {
+            Some(_) => program.check_plain("adversarial training"),
+            None => self.solver.check(program),
+        }
+    }
+
     /// Fits `targets`, `[n]` or `[n, outputs]` column-major, on samples that bring their own constant
-    /// feature if a bias is wanted ([`crate::Scaling`] adds one). Several outputs are fitted jointly with
+    /// feature if a bias is wanted ([`crate::scaling::Scaling`] adds one). Several outputs are fitted jointly with
     /// one norm per pattern; [`ConvexRelu::one_vs_all`] fits them separately.
     ///
     /// # Errors
@@ -109,9 +127,9 @@ impl ConvexRelu {
     pub fn choose(&self, samples: &Samples) -> Result<Patterns, ConvexError> {
         self.validate()?;
         match (self.patterns, &self.eps) {
-            (Choice::All, _) => Patterns::all(samples),
-            (Choice::Sample(draws), None) => Patterns::sample(samples, draws, self.seed),
-            (Choice::Sample(draws), Some(eps)) => robust_patterns(samples, eps, draws, self.seed),
+            (PatternChoice::All, _) => Patterns::all(samples),
+            (PatternChoice::Sample(draws), None) => Patterns::sample(samples, draws, self.seed),
+            (PatternChoice::Sample(draws), Some(eps)) => robust_patterns(samples, eps, draws, self.seed),
         }
     }
 
@@ -125,36 +143,40 @@ impl ConvexRelu {
         targets: &[f64],
         patterns: Patterns,
     ) -> Result<Fit, ConvexError> {
-        let geometry = Geometry::new(samples.clone(), patterns, self.skip)?;
+        let geometry = Geometry::new(samples.clone(), patterns, self.linear_part)?;
         let program = Program::new(geometry, targets.to_vec(), self.loss, self.beta)?;
-        self.fit_program(program, |solver, program, seed| solver.solve(program, seed))
+        self.fit_program(program)
+    }
+
+    /// Fits a stated program.
+    ///
+    /// # Errors
+    /// As [`ConvexRelu::fit`].
+    pub fn fit_program(&self, program: Program) -> Result<Fit, ConvexError> {
+        self.fit_driven(program, &mut Stop::Steps(self.solver.max_steps))
     }
 
     /// Fits a stated program, with the steps of iterative methods made by `drive`.
     ///
     /// # Errors
     /// As [`ConvexRelu::fit`].
-    pub fn fit_driven(&self, program: Program, drive: &mut impl Drive) -> Result<Fit, ConvexError> {
-        self.fit_program(program, |solver, program, seed| solver.solve_with(program, seed, drive))
-    }
-
-    fn fit_program(
+    pub fn fit_driven(
         &self,
         mut program: Program,
-        solve: impl FnOnce(&Solver, &Program, Seed) -> Result<Solved, ConvexError>,
+        drive: &mut impl Drive<Certified>,
     ) -> Result<Fit, ConvexError> {
-        self.validate()?;
+        self.check(&program)?;
         if let Some(eps) = &self.eps {
             return self.fit_robust(RobustProgram::new(&program, eps.clone())?);
         }
-        let mut solved = solve(&self.solver, &program, self.seed)?;
-        if self.grow > 0 && !program.patterns().complete() {
+        let mut solved = self.solver.solve_with(&program, self.seed, drive)?;
+        if self.extra_pattern_searches > 0 && !program.patterns().complete() {
             let start = solved.certified;
             (program, solved.certified) =
-                grow(program, start, ROUNDS, self.grow, self.solver.tol, self.seed)?;
+                grow(program, start, ROUNDS, self.extra_pattern_searches, self.solver.tol, self.seed)?;
         }
         let mut network = recover(&solved.certified, &program);
-        if self.prune {
+        if self.minimal_network {
             network = reduce(&network, program.samples());
         }
         let nonconvex_objective =
@@ -167,14 +189,14 @@ impl ConvexRelu {
         let certified = robust.solve()?;
         let program = robust.program().clone();
         let mut network = recover(&certified, &program);
-        if self.prune {
+        if self.minimal_network {
             network = merge(&network);
         }
-        let attack = crate::Attack { eps: robust.eps().to_vec(), loss: program.loss() };
+        let attack = Attack { eps: robust.eps().to_vec(), loss: program.loss() };
         let worst = attack.worst_case(&network, program.samples(), program.targets());
         let nonconvex_objective = worst + network.decay(program.beta());
         let certificate = certified.certificate.clone();
-        let algorithm = crate::Algorithm::Exact;
+        let algorithm = Algorithm::Exact;
         let solved = Solved { certified, algorithm, iterations: 0, stopped_because: None };
         Ok(Fit { network, certificate, nonconvex_objective, program, solved })
     }
@@ -185,10 +207,10 @@ impl ConvexRelu {
     /// # Errors
     /// As [`ConvexRelu::fit`].
     pub fn one_vs_all(&self, samples: &Samples, targets: &[f64]) -> Result<(Network, Vec<Fit>), ConvexError> {
-        let geometry = std::sync::Arc::new(Geometry::new(samples.clone(), self.choose(samples)?, self.skip)?);
+        let geometry = Arc::new(Geometry::new(samples.clone(), self.choose(samples)?, self.linear_part)?);
         let one = |y: &[f64]| {
             let program = Program::new(geometry.clone(), y.to_vec(), self.loss, self.beta)?;
-            self.fit_program(program, |solver, program, seed| solver.solve(program, seed))
+            self.fit_program(program)
         };
         let fits = targets.chunks(samples.n()).map(one).collect::<Result<Vec<_>, _>>()?;
         let networks = fits.iter().map(|f| f.network.clone()).collect::<Vec<_>>();

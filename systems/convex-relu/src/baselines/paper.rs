@@ -1,15 +1,18 @@
+//! The published ADMM.
+
 use faer::{Mat, MatMut};
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Method, MethodError, Problem, Progress, Seed};
 use thalweg_linalg::dense::{Cholesky, product};
 
+use crate::certificate::Certified;
 use crate::program::MEMORY;
 use crate::record::{Record, check_stops};
 use crate::samples::norm;
-use crate::{Certified, ConvexError, Loss, Program};
+use crate::{ConvexError, Loss, Program};
 
 /// The ADMM as published, for the squared loss: the copies u = v and Gu = s ≥ 0 alone, and one dense
-/// Cholesky factor of size 2dP. The default is [`crate::Admm`], which needs no such factor.
+/// Cholesky factor of size 2dP. The default is [`crate::admm::Admm`], which needs no such factor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdmmPaper {
@@ -43,7 +46,18 @@ impl DenseProgram {
     /// Another loss than the squared one, several outputs, a linear part, too large for memory.
     pub fn new(program: Program, rho: f64) -> Result<Self, ConvexError> {
         Invalid::positive("rho", rho)?;
-        check_plain("admm-paper", &program)?;
+        Self::check(&program)?;
+        let what = "matrix I + FᵀF/ρ + GᵀG";
+        let factor = Cholesky::new(system(&program, rho)).map_err(|_| ConvexError::Factor { what })?;
+        Ok(Self { program, rho, factor })
+    }
+
+    /// Refuses programs that the method does not solve.
+    ///
+    /// # Errors
+    /// As [`DenseProgram::new`].
+    pub fn check(program: &Program) -> Result<(), ConvexError> {
+        program.check_plain("admm-paper")?;
         if program.loss() != Loss::Squared {
             let (what, instead) = ("this loss", "admm, or rbcd for bce");
             return Err(ConvexError::Unsupported { method: "admm-paper", what, instead });
@@ -54,25 +68,13 @@ impl DenseProgram {
             let instead = format!("admm, or at most {} patterns", (MEMORY / 16e-9).sqrt() as usize / (2 * d));
             return Err(ConvexError::Memory { method: "admm-paper", needed, limit: MEMORY, instead });
         }
-        let what = "matrix I + FᵀF/ρ + GᵀG";
-        let factor = Cholesky::new(system(&program, rho)).map_err(|_| ConvexError::Factor { what })?;
-        Ok(Self { program, rho, factor })
+        Ok(())
     }
 
     /// The program.
     pub fn program(&self) -> &Program {
         &self.program
     }
-}
-
-/// Refuses what only the structured ADMM does.
-pub(crate) fn check_plain(method: &'static str, program: &Program) -> Result<(), ConvexError> {
-    let what = match (program.outputs(), program.geometry().skip()) {
-        (1, false) => return Ok(()),
-        (1, true) => "a linear skip connection",
-        _ => "several outputs at once",
-    };
-    Err(ConvexError::Unsupported { method, what, instead: "admm or exact" })
 }
 
 /// I + FᵀF/ρ + GᵀG for F = [F_1 … F_P, −F_1 … −F_P], `[2dP, 2dP]`.
