@@ -5,7 +5,6 @@ use thalweg_core::Invalid;
 
 use crate::ball::times;
 use crate::certificate::Multipliers;
-use crate::constraint::Form;
 use crate::lmi::Lmi;
 use crate::network::{Block, Network};
 use crate::size::Size;
@@ -69,9 +68,9 @@ impl LipSdp {
             Bound::Split(size) => self.split(net, size),
             Bound::Product => Ok(self.closed(net, bound, baselines::product(net, self.norm)?)),
             Bound::Patterns => self.patterns(net),
-            Bound::Layer => self.program(net, Form::Layer, bound),
-            Bound::NsrPaper => self.program(net, Form::Paper, bound),
-            Bound::Auto | Bound::Neuron | Bound::Nsr => self.program(net, Form::Tight, bound),
+            Bound::Auto | Bound::Neuron | Bound::Layer | Bound::Nsr | Bound::NsrPaper => {
+                self.program(net, bound)
+            }
         }?;
         certificate.seconds = clock.elapsed().as_secs_f64();
         Ok(certificate)
@@ -164,8 +163,8 @@ impl LipSdp {
     }
 
     /// Reduce, solve, carry back, prove.
-    fn program(&self, net: &Network, form: Form, bound: Bound) -> Result<Certificate, LipError> {
-        let norm = self.norm.over(net);
+    fn program(&self, net: &Network, bound: Bound) -> Result<Certificate, LipError> {
+        let (norm, form) = (self.norm.over(net), bound.form());
         let (small, reduction) = reduce::reduce(net, norm, form)?;
         let size = Size::of(&small, norm, form);
         size.check(self.max_memory)?;
@@ -180,12 +179,12 @@ impl LipSdp {
             gap: Some(solved.gap),
             iterations: Some(solved.iterations),
             lmi_size: Some(size),
-            ..self.proved(net, form, bound, &multipliers)?
+            ..self.proved(net, bound, &multipliers)?
         })
     }
 
     fn first_order(&self, net: &Network) -> Result<Certificate, LipError> {
-        let form = Form::Tight;
+        let form = Bound::FirstOrder.form();
         let (small, reduction) = reduce::reduce(net, self.norm, form)?;
         // ECLipsE's multipliers where they apply are the better start.
         let start = match baselines::eclipse(&small) {
@@ -199,13 +198,13 @@ impl LipSdp {
         Ok(Certificate {
             solver_value: Some(value * scale),
             iterations: Some(evaluations as usize),
-            ..self.proved(net, form, Bound::FirstOrder, &multipliers)?
+            ..self.proved(net, Bound::FirstOrder, &multipliers)?
         })
     }
 
     fn eclipse(&self, net: &Network) -> Result<Certificate, LipError> {
         let (multipliers, value) = baselines::eclipse(net)?;
-        let proved = self.proved(net, Form::Layer, Bound::Eclipse, &multipliers)?;
+        let proved = self.proved(net, Bound::Eclipse, &multipliers)?;
         Ok(Certificate { solver_value: Some(value), ..proved })
     }
 
@@ -229,12 +228,11 @@ impl LipSdp {
     fn proved(
         &self,
         net: &Network,
-        form: Form,
         bound: Bound,
         multipliers: &Multipliers,
     ) -> Result<Certificate, LipError> {
         let product = || baselines::product(net, self.norm);
-        let proof = match verify::prove(net, self.norm.over(net), form, multipliers) {
+        let proof = match verify::prove(net, self.norm.over(net), bound.form(), multipliers) {
             Ok(proof) => proof,
             Err(LipError::Unverified(_)) => {
                 return Ok(Certificate { verified: false, ..self.closed(net, bound, product()?) });
