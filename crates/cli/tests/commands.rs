@@ -288,13 +288,12 @@ fn examples(help: &str) -> Vec<String> {
 #[test]
 fn the_examples_of_the_help_work_as_they_stand() {
     let place = folder(&[]);
-    for verb in ["train", "evaluate", "minimize", "tour", "bench adahessian"] {
+    for verb in ["train", "evaluate", "minimize", "tour"] {
         let help = succeed(place.path(), &format!("{verb} --help"));
         let examples =
             examples(help.split_once("Examples:").unwrap_or_else(|| panic!("no examples for {verb}")).1);
         assert!(examples.len() >= 2, "{verb}: {help}");
-        // Benchmarks take minutes.
-        for example in examples.iter().filter(|_| !verb.starts_with("bench")) {
+        for example in &examples {
             succeed(place.path(), example);
         }
     }
