@@ -114,7 +114,7 @@ impl RunFlags {
 /// The settings that `--set` names, read as the flags of that name are; what is no setting of the verb is
 /// left to its methods.
 fn set<S: Args + Serialize>(pairs: &[String]) -> Result<toml::Table> {
-    let command = S::augment_args(Command::new("set").no_binary_name(true));
+    let command = S::augment_args(Command::new("set").no_binary_name(true)).mut_args(|a| a.required(false));
     let (mut flags, mut others) = (Vec::new(), Vec::new());
     for pair in pairs {
         let (field, value) = field_value(pair)?;

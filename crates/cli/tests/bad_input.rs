@@ -281,7 +281,7 @@ fn settings_out_of_range() {
             ("minimize --quiet --function rosenbrock --start=1,2 --tol nan", &["tol"]),
             ("minimize --quiet --function rosenbrock --start=1,2 --lr -1", &["lr = -1"]),
             ("minimize --quiet --function rosenbrock --start=1,2 --set speed=9", &["speed"]),
-            ("tour --quiet --out file/tour", &["folder file/tour", "--out"]),
+            ("tour --quiet --out file/tour", &["output folder file/tour"]),
             ("fly", &["fly"]),
             ("train --fly", &["--fly"]),
         ],

@@ -78,7 +78,7 @@ fn several_methods_give_a_list_and_one_report() {
     assert!(report.trim_end().ends_with("</html>"));
 
     // The same for people: one line per method under a header.
-    let table = succeed(place.path(), line);
+    let table = succeed(place.path(), &format!("{line} --overwrite"));
     assert_eq!(["adahessian", "adamw", "sgd"].map(|m| table.matches(m).count()), [1; 3], "{table}");
 }
 
@@ -259,7 +259,10 @@ fn the_number_of_threads_does_not_change_a_bit() {
     ];
     for task in tasks {
         let model = |threads: usize| {
-            succeed(place.path(), &format!("train {task} --threads {threads} --out r{threads} --quiet"));
+            succeed(
+                place.path(),
+                &format!("train {task} --threads {threads} --overwrite --out r{threads} --quiet"),
+            );
             fs::read(place.path().join(format!("r{threads}/model.safetensors"))).unwrap()
         };
         let one = model(1);
@@ -270,7 +273,7 @@ fn the_number_of_threads_does_not_change_a_bit() {
 #[test]
 fn standard_output_holds_the_json_alone_and_standard_error_the_notes() {
     let place = folder(&[]);
-    let line = "train --data digits --model mlp:64-10 --steps 3 --out r";
+    let line = "train --data digits --model mlp:64-10 --steps 3 --overwrite --out r";
     let talkative = run(place.path(), &format!("{line} --json"));
     assert_eq!(String::from_utf8_lossy(&talkative.stdout).lines().count(), 1);
     assert!(errors(&talkative).contains("1437 training and 360 test examples"));
@@ -287,8 +290,8 @@ fn examples(help: &str) -> Vec<String> {
 
 #[test]
 fn the_examples_of_the_help_work_as_they_stand() {
-    let place = folder(&[]);
     for verb in ["train", "evaluate", "minimize", "tour"] {
+        let place = folder(&[]);
         let help = succeed(place.path(), &format!("{verb} --help"));
         let examples =
             examples(help.split_once("Examples:").unwrap_or_else(|| panic!("no examples for {verb}")).1);

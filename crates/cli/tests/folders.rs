@@ -47,7 +47,7 @@ const VERBS: &[Verb] = &[
             "fit convex-relu --data digits --limit 400 --patterns 60 --method admm --max-steps 4000 --tol 1e-12",
         ),
     },
-    Verb { line: "certify m/model.safetensors --bound all", products: &["certificate.json"], long: None },
+    Verb { line: "certify m/model.safetensors --bound layer", products: &["certificate.json"], long: None },
     Verb {
         line: "dag fit sachs --log --score bic",
         products: &["graph.csv", "graph.dot"],

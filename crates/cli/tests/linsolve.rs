@@ -64,7 +64,7 @@ fn scan_writes_counts_and_bounds() {
     for (bound, count) in got["bounds"]["energy"].as_array().expect("a list").iter().zip(&counts) {
         assert!(bound.as_f64().expect("a number") >= *count as f64);
     }
-    for file in ["scan.json", "scan.svg", "report.html"] {
+    for file in ["summary.json", "scan.svg", "report.html"] {
         assert!(f.path().join("s").join(file).exists(), "{file}");
     }
     let cg = json(f.path(), "linsolve scan --matrix A.mtx --method ssor-cg --omegas 1,1.5 --json");

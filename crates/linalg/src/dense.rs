@@ -306,7 +306,8 @@ impl Eigen {
 /// # Panics
 /// A matrix that is not square.
 pub fn eigenvalues(a: impl Dense) -> Result<Vec<f64>, NoConvergence> {
-    cleared(|| a.as_mat_ref().self_adjoint_eigenvalues(Side::Lower)).map_err(|_| NoConvergence)
+    let values = cleared(|| a.as_mat_ref().self_adjoint_eigenvalues(Side::Lower));
+    values.ok().filter(|values| values.iter().all(|v| v.is_finite())).ok_or(NoConvergence)
 }
 
 /// The smallest eigenvalue of a symmetric matrix; 0 if it is empty, not a number if there is none.

@@ -55,9 +55,11 @@ impl Folder {
                 "{shown} holds no run to continue ({CONFIG} is missing); name the folder that was given to `out`"
             ),
             Opening::Fresh if folder.unfinished() => {
-                bail!("{shown} holds an unfinished run; continue it with `resume`, or set `overwrite`")
+                bail!(
+                    "{shown} holds an unfinished run; continue it with `resume` {shown}, or set `overwrite`"
+                )
             }
-            Opening::Fresh if folder.file(CONFIG).exists() || folder.file(SUMMARY).exists() => {
+            Opening::Fresh if folder.used() => {
                 bail!("{shown} holds a run already; choose another folder for `out`, or set `overwrite`")
             }
             _ => Ok(folder),
@@ -108,7 +110,9 @@ impl Folder {
             .and_then(|_| fs::remove_file(&probe));
         made.map_err(|e| {
             let shown = self.path.display();
-            TaskError::Input(format!("cannot write to the folder {shown}: {e}; choose another one for `out`"))
+            TaskError::Input(format!(
+                "cannot write to the output folder {shown}: {e}; choose another one for `out`"
+            ))
         })
     }
 
@@ -151,6 +155,11 @@ impl Folder {
     pub fn unfinished(&self) -> bool {
         let inner = fs::read_dir(&self.path).into_iter().flatten().flatten();
         self.checkpoint().exists() || inner.into_iter().any(|entry| entry.path().join(CHECKPOINT).exists())
+    }
+
+    /// Whether a run has left anything: settings alone are nothing.
+    fn used(&self) -> bool {
+        self.file(SUMMARY).exists() || fs::metadata(self.metrics()).is_ok_and(|m| m.len() > 0)
     }
 
     /// The summary of a run that has ended, when it is resumed.

@@ -98,6 +98,7 @@ pub fn fit_shared(
     let job = Job::new(&data, settings)?;
     let trainer = |name: &String| Ok(settings.trainer(name, job.steps)?.suited(&job.net));
     let trainers = names.iter().map(trainer).collect::<Result<Vec<_>>>()?;
+    trainers.iter().try_for_each(|trainer| job.check(trainer))?;
     let many = settings.compare.is_some();
     let place = |name: &str| folder.map(|f| if many { f.inner(name) } else { f.clone() });
     // The first process clears the folder; all must have looked at it before.
@@ -225,6 +226,14 @@ impl<'a> Job<'a> {
         let (theta, buffers) = self.start.clone();
         Ok(Training::new(&self.net, theta, buffers, &self.data.train, self.sampling.clone())?)
     }
+    /// Refuses a method that these mini-batches do not suit.
+    fn check(&self, trainer: &Trainer) -> Result<()> {
+        if matches!(trainer, Trainer::Lbfgs(_)) && self.training()?.steps_per_epoch() > 1 {
+            bail!("lbfgs needs the same examples in every step; set `batch` to {}", self.data.train.len());
+        }
+        Ok(())
+    }
+
     /// Settings with everything decided, so that the run can be repeated from them.
     fn effective(&self, settings: &Settings, trainers: &[Trainer]) -> Result<Settings> {
         let mut methods = BTreeMap::new();
@@ -290,11 +299,9 @@ impl<'a> Job<'a> {
         host: &Host,
         ranks: Box<dyn Collective + '_>,
     ) -> Result<Trained> {
+        self.check(trainer)?;
         let first = ranks.rank() == 0;
         let mut training = self.training()?.distributed(ranks)?;
-        if matches!(trainer, Trainer::Lbfgs(_)) && training.steps_per_epoch() > 1 {
-            bail!("lbfgs needs the same examples in every step; set `batch` to {}", self.data.train.len());
-        }
         let curve = RefCell::default();
         let plan = Plan {
             steps: self.steps,
