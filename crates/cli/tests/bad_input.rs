@@ -261,7 +261,7 @@ fn settings_out_of_range() {
             ),
             ("train --quiet --data digits --model mlp:64-10 --threads 0", &["threads = 0", "at least 1"]),
             ("train --quiet --data digits --model mlp:64-10 --seed -1", &["-1"]),
-            ("train --quiet --data digits --model mlp:64-10 --method lbfgs", &["lbfgs", "--batch 1437"]),
+            ("train --quiet --data digits --model mlp:64-10 --method lbfgs", &["lbfgs", "--batch to 1437"]),
             ("train --quiet --data digits --model mlp:64-10 --out file", &["output folder file"]),
             (
                 "train --quiet --data digits --model mlp:64-10 --out file/run",

@@ -331,3 +331,24 @@ fn a_full_disk_is_a_failure_in_one_line() {
     assert_eq!(errors(&output).lines().count(), 1);
     assert!(errors(&output).contains("free space"), "{}", errors(&output));
 }
+
+#[test]
+fn the_library_trains_as_the_program_does() {
+    let place = folder(&[]);
+    let line = "train --data digits --model mlp:64-24-10 --method mkor --steps 15 --batch 100 --seed 3 --out r --quiet";
+    succeed(place.path(), line);
+    let settings = thalweg::train::Settings {
+        data: Some("digits".into()),
+        model: Some("mlp:64-24-10".into()),
+        method: Some("mkor".into()),
+        steps: Some(15),
+        batch: Some(100),
+        seed: Some(3),
+        ..Default::default()
+    };
+    let fitted = thalweg::train::fit(&settings, None, &thalweg::tasks::Host::default()).expect("a fit");
+    let ours = fitted.trained[0].1.as_ref().expect("a network");
+    let theirs = thalweg::net::Model::load(place.path().join("r/model.safetensors")).expect("a model");
+    assert!(ours.theta.iter().zip(&theirs.theta).all(|(a, b)| a.to_bits() == b.to_bits()));
+    assert_eq!((ours.theta.len(), &ours.classes), (theirs.theta.len(), &theirs.classes));
+}

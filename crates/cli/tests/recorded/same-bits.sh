@@ -5,7 +5,7 @@
 #
 # A third argument is the list for BEFORE, where flags have changed their names. THREADS (of both) and
 # THREADS_AFTER set the threads [default: 1]; KEEP=DIR keeps what was written, in DIR/before and DIR/after.
-# Times are left out: the keys `seconds…` of JSON, such columns of CSV, pictures over seconds, reports, and
+# Times are left out: the keys `seconds…` of JSON, whose order is free too, the words at the head of models, such columns of CSV, pictures over seconds, reports, and
 # checkpoints, which hold the time used. Files that AFTER writes beside are named and are no difference.
 # Exit code: 0 if all is the same, else 1.
 set -u -o pipefail
@@ -37,9 +37,7 @@ start() {
 # A file without times.
 timeless() {
     case $1 in
-        *.stdout | *.json | *.jsonl) tr -d ' \n' <"$1" | sed -E 's/"seconds[a-z_]*":(\[[^]]*\]|[-+0-9.eE]+)//g' ;;
-        # Without the length of the head, which says how the training went, and the blanks that fill it.
-        *.safetensors) tail -c +9 "$1" | sed -zE 's/\\"seconds[a-z_]*\\":[-+0-9.eE]+//g; s/\} +/}/' ;;
+        *.stdout | *.json | *.jsonl | *.safetensors) python3 "$here/timeless.py" "$1" ;;
         *.csv) awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) if ($i ~ /^seconds/) t = i } { if (t) $t = ""; print }' OFS=, "$1" ;;
         *) cat "$1" ;;
     esac
