@@ -44,7 +44,7 @@ const VERBS: &[Verb] = &[
         line: "fit convex-relu --data digits --limit 60 --patterns 6",
         products: &["model.safetensors"],
         long: Some(
-            "fit convex-relu --data digits --limit 100 --patterns 12 --method admm --max-steps 1500 --tol 1e-13",
+            "fit convex-relu --data digits --limit 300 --loss squared --multiclass shared --method admm --patterns 40",
         ),
     },
     Verb { line: "certify m/model.safetensors --bound layer", products: &["certificate.json"], long: None },

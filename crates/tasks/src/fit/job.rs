@@ -175,7 +175,7 @@ pub fn fit_data(settings: &Settings, data: &Data, folder: Option<&Folder>, host:
             });
             folder.write_metrics(records)?;
         }
-        report::write(folder, &data.description, &outcome)?;
+        report::write(folder, &data.description, &outcome, trained.recorded)?;
         folder.end(&outcome.summary, outcome.summary.stopped_because)?;
     }
     Ok(outcome)

@@ -66,8 +66,9 @@ impl Summary {
     }
 }
 
-/// Writes the model, its proof, the pictures and the report into the run folder.
-pub(super) fn write(folder: &Folder, data: &str, outcome: &Outcome) -> Result<()> {
+/// Writes the model, its proof, the pictures and the report into the run folder; `recorded`: the metrics are those
+/// of one run.
+pub(super) fn write(folder: &Folder, data: &str, outcome: &Outcome, recorded: bool) -> Result<()> {
     outcome.model.save(folder.file(MODEL))?;
     let theta: Vec<f64> = outcome.certificates.iter().flat_map(|c| c.theta.clone()).collect();
     folder.write(DUAL, &npy(&[theta.len()], theta))?;
@@ -86,7 +87,8 @@ pub(super) fn write(folder: &Folder, data: &str, outcome: &Outcome) -> Result<()
     report.lead(data);
     report.section("Result").table(&outcome.summary.table());
     report.section("Proof").text(&outcome.summary.proof());
-    let figures = figures(folder, &outcome.path)?;
+    let records = if recorded { read_metrics(folder)? } else { Vec::new() };
+    let figures = figures(&records, &outcome.path);
     if !figures.is_empty() {
         let section = report.section("Pictures");
         for (name, figure, caption) in figures {
@@ -103,18 +105,17 @@ fn on_path(point: &PathPoint) -> Value {
 }
 
 /// Values and gap over time, from the metrics; the optimum over β.
-fn figures(folder: &Folder, path: &[PathPoint]) -> Result<Vec<(&'static str, Figure, &'static str)>> {
-    let records = read_metrics(folder)?;
+fn figures(records: &[Value], path: &[PathPoint]) -> Vec<(&'static str, Figure, &'static str)> {
     let mut figures = Vec::new();
-    let mut gaps = points(&records, "seconds", "gap");
+    let mut gaps = points(records, "seconds", "gap");
     gaps.retain(|(_, gap)| *gap > 0.0);
     gaps.dedup_by_key(|(_, gap)| *gap);
     if gaps.len() > 1 {
         let values = Figure::new("Value and bound")
             .x_label("seconds")
             .y_label("objective")
-            .line("best feasible value", &points(&records, "seconds", "value"))
-            .line("dual bound", &points(&records, "seconds", "dual_bound"));
+            .line("best feasible value", &points(records, "seconds", "value"))
+            .line("dual bound", &points(records, "seconds", "dual_bound"));
         figures.push(("values", values, "The optimum lies between the two lines."));
         let gap = Figure::new("Certified gap").x_label("seconds").y_label("relative gap").log_y();
         figures.push(("gap", gap.line("gap", &gaps), "Of the best value and the best bound so far."));
@@ -124,5 +125,5 @@ fn figures(folder: &Folder, path: &[PathPoint]) -> Result<Vec<(&'static str, Fig
         let figure = Figure::new("Regularisation path").x_label("β").y_label("optimal value").log_x();
         figures.push(("path", figure.line("optimum", &line), "From the largest β that leaves a neuron."));
     }
-    Ok(figures)
+    figures
 }
