@@ -122,7 +122,7 @@ pub fn named(name: &str) -> Result<toys::Toy> {
 /// use thalweg_tasks::Host;
 /// use thalweg_tasks::bilevel::toy::{Settings, solve};
 ///
-/// let settings = Settings { name: Some("cosine".into()), start: Some(vec![2.5]), ..Settings::default() };
+/// let settings = Settings { name: Some("active".into()), ..Settings::default() };
 /// let found = solve(&settings, None, &Host::default())?;
 /// assert!(found.psi - found.minimum < 1e-6);
 /// # Ok::<(), thalweg_tasks::TaskError>(())

@@ -119,7 +119,7 @@ impl Outcome {
 /// use thalweg_tasks::Host;
 /// use thalweg_tasks::fit::{Settings, convex_relu};
 ///
-/// let settings = Settings { train: Some("digits".into()), limit: Some(20), ..Settings::default() };
+/// let settings = Settings { train: Some("digits".into()), limit: Some(60), ..Settings::default() };
 /// let settings = Settings { patterns: Some("5".parse()?), beta: Some("1".parse()?), ..settings };
 /// let fit = convex_relu(&settings, None, &Host::default())?;
 /// assert!(fit.proved() && fit.summary.dual_bound <= fit.summary.objective);

@@ -75,7 +75,7 @@ where
     driver.configuration = plan.configuration.clone();
     driver.follows = training.collective().rank() != 0;
     // The first rank writes a checkpoint soon; all must have looked for the old one.
-    let met = training.collective().barrier();
+    let met = plan.folder.map_or(Ok(()), |_| training.collective().barrier());
     met.map_err(|e| RunError::Method { step: 0, source: MethodError::Problem(Box::new(e)) })?;
     let mut run = driver.dress(Run::new(method, training).seed(plan.seed))?;
     if let Some(test) = plan.test.filter(|_| !driver.follows) {

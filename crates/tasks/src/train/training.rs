@@ -99,7 +99,8 @@ impl<'a> Training<'a> {
     /// of the first that has one.
     ///
     /// ```
-    /// # use thalweg::{comm, core::Seed, data, net, optim::Sgd, train::*};
+    /// # use {thalweg_comm as comm, thalweg_data as data, thalweg_net as net};
+    /// # use {thalweg_core::Seed, thalweg_optim::Sgd, thalweg_tasks::train::*};
     /// # let (data, _) = data::digits();
     /// # let examples = Examples::set(data.clone(), &standardize(&data))?;
     /// # let net = net::Net::new(net::named("mlp:64-10", examples.shape(), 10)?)?;
@@ -107,7 +108,7 @@ impl<'a> Training<'a> {
     /// let mut world = comm::world()?; // all processes, where mpirun started this program
     /// let training = Training::new(&net, theta, buffers, &examples, Sampling::default())?;
     /// let mut training = training.distributed(world.collective())?;
-    /// fit(&Sgd::default(), &mut training, &Plan { steps: 5, ..Plan::default() })?;
+    /// run(&Sgd::default(), &mut training, &Plan { steps: 5, ..Plan::default() })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn distributed(mut self, collective: impl Collective + 'a) -> Result<Self, TrainError> {

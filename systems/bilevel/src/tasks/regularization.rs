@@ -16,12 +16,12 @@ use crate::{Batch, Bilevel, BilevelError, Grad, Set, Sparse};
 /// is not convex, so where x starts matters.
 ///
 /// ```
-/// use thalweg_bilevel::{Oracle, Sparse, tasks::regularisation::Regularisation};
+/// use thalweg_bilevel::{Oracle, Sparse, tasks::regularization::Regularization};
 /// use thalweg_bilevel::penalty::lower;
 ///
 /// let rows = || Sparse::dense(&[1.0, 0.5, -0.2, 1.0, -1.0, 0.0], 2);
 /// let labels = [1.0, -1.0, -1.0];
-/// let problem = Regularisation::new((rows()?, &labels), (rows()?, &labels), -10.0, 2.0)?;
+/// let problem = Regularization::new((rows()?, &labels), (rows()?, &labels), -10.0, 2.0)?;
 /// let mut oracle = Oracle::new(&problem)?;
 /// let mut at = oracle.start();
 /// let g = lower(&mut oracle, &at.x, &mut at.z, 1e-10)?;
