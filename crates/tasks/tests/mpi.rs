@@ -62,12 +62,12 @@ fn main() -> ExitCode {
 fn train(name: &str, world: &mut World) -> Vec<f32> {
     match name {
         #[cfg(feature = "adahessian")]
-        "adahessian" => run(&thalweg_adahessian::AdaHessian::default(), world),
-        _ => run(&Sgd { lr: 0.1, momentum: 0.9, ..Sgd::default() }, world),
+        "adahessian" => trained(&thalweg_adahessian::AdaHessian::default(), world),
+        _ => trained(&Sgd { lr: 0.1, momentum: 0.9, ..Sgd::default() }, world),
     }
 }
 
-fn run<M>(method: &M, world: &mut World) -> Vec<f32>
+fn trained<M>(method: &M, world: &mut World) -> Vec<f32>
 where
     M: for<'a> Method<Training<'a>, Solution = Vec<f32>>,
     for<'a> <M as Method<Training<'a>>>::State: Iterate<f32>,
