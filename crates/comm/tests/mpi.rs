@@ -116,7 +116,7 @@ mod with_mpi {
         let rank = world.rank();
         let code = match role {
             "sum" => {
-                assert_eq!(super::world().unwrap_err(), CommError::Initialised);
+                assert_eq!(super::world().unwrap_err(), CommError::Initialized);
                 sum(&mut world);
                 0
             }
