@@ -42,11 +42,11 @@
 //!
 //! | assumption | see |
 //! |---|---|
-//! | f and g smooth | [`check`]: gradients against differences |
-//! | proximal error bound near the lower solutions | [`Check::error_bound`]: μ estimated from above at σ = 0 and 0.01 |
-//! | lower solutions that move smoothly with x and σ | [`Limit::jumps`], [`Report::warnings`]: ∇ψ_σ growing as 1/σ |
-//! | strict complementarity and independent constraints | [`hypergradient`] refuses where a multiplier is 0 |
-//! | y and z on one branch of solutions | [`Report::gap`] ≥ 0; `swaps` in the log count a z found in a worse basin |
+//! | f and g smooth | [`diagnose::check`]: gradients against differences |
+//! | proximal error bound near the lower solutions | [`diagnose::Check::error_bound`]: μ estimated from above at σ = 0 and 0.01 |
+//! | lower solutions that move smoothly with x and σ | [`penalty::Limit::jumps`], [`diagnose::Report::warnings`]: ∇ψ_σ growing as 1/σ |
+//! | strict complementarity and independent constraints | [`explicit::hypergradient`] refuses where a multiplier is 0 |
+//! | y and z on one branch of solutions | [`diagnose::Report::gap`] ≥ 0; `swaps` in the log count a z found in a worse basin |
 //! | lower solves precise beside σ | `inner_residual/sigma` in the log: an error e of y or z is e/σ in the gradient |
 //!
 //! Where they hold, |ψ_σ − ψ| is O(σ/μ) and ‖∇ψ_σ − ∇ψ‖ is O(σ/μ³), so a point that is ε-stationary for ψ_σ with σ of
