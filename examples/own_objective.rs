@@ -63,7 +63,8 @@ impl Objective for Chain {
 }
 
 fn main() -> Result<(), thalweg::core::RunError> {
-    let adahessian = AdaHessian { lr: 0.5, ..AdaHessian::default() };
+    // Nothing is averaged over blocks here, and a single probe may see no curvature in a chain: several.
+    let adahessian = AdaHessian { lr: 1.0, probes: 8, ..AdaHessian::default() };
     let adam = Adam { lr: 0.1, ..Adam::default() };
     let stop = Stop::Tolerance(1e-4);
     let mut problem = Chain::new(20);
