@@ -352,3 +352,22 @@ fn the_library_trains_as_the_program_does() {
     assert!(ours.theta.iter().zip(&theirs.theta).all(|(a, b)| a.to_bits() == b.to_bits()));
     assert_eq!((ours.theta.len(), &ours.classes), (theirs.theta.len(), &theirs.classes));
 }
+
+#[test]
+fn the_help_names_every_method_of_the_lists() {
+    let place = folder(&[]);
+    let lists = [
+        ("train", thalweg::train::Trainer::NAMES),
+        ("minimize", thalweg::cbo::Algorithm::NAMES),
+        ("minimize", thalweg::tasks::minimize::Descent::NAMES),
+        ("bilevel toy", thalweg::bilevel::Algorithm::NAMES),
+        ("bilevel regularisation", thalweg::bilevel::Algorithm::NAMES),
+    ];
+    for (verb, names) in lists {
+        let help = succeed(place.path(), &format!("{verb} --help"));
+        let words: Vec<&str> = help.split(|c: char| !(c.is_alphanumeric() || c == '-')).collect();
+        for name in names {
+            assert!(words.contains(name), "{verb}: {name} is not in its help");
+        }
+    }
+}
