@@ -2,10 +2,9 @@
 
 use thalweg_core::{Seed, normal};
 
-use crate::descent::{minimize, stationarity};
-use crate::explicit::{hypergradient, optimistic};
-use crate::penalty::relaxed;
-use crate::penalty::{Limit, limit};
+use crate::descent::{Goal, minimize, reach, stationarity};
+use crate::explicit::{curvature, hypergradient, optimistic};
+use crate::penalty::{Accuracy, Limit, evaluate, limit, relaxed};
 use crate::set::norm2;
 use crate::{Batch, BilevelError, Grad, Oracle, Set, Solution};
 
@@ -18,7 +17,7 @@ pub struct Report {
     pub psi: f64,
     /// How far the last extrapolations of ψ are from each other.
     pub psi_error: f64,
-    /// `‖x − Π_X(x − ∇ψ_σ)‖`.
+    /// `‖x − Π_X(x − t∇ψ_σ)‖/t`, t at most 1 and a step of at most |x| or 1.
     pub stationarity: f64,
     /// g(x,y) − min g(x,·).
     pub gap: f64,
@@ -32,10 +31,18 @@ pub struct Report {
 /// As [`limit`].
 pub fn report(oracle: &mut Oracle<'_>, at: &Solution, sigma: f64) -> Result<Report, BilevelError> {
     let mut here = at.clone();
-    let psi = crate::penalty::penalty(oracle, &mut here, sigma, 1e-9 * sigma)?;
+    let psi = evaluate(oracle, &mut here, sigma, Accuracy::Relative(1e-9))?;
     let limit = limit(oracle, &at.x, &here)?;
-    let stationarity = stationarity(&at.x, &psi.gradient, oracle.problem().x_set(), 1.0);
+    let t = reach(&at.x, &psi.gradient);
+    let stationarity = stationarity(&at.x, &psi.gradient, oracle.problem().x_set(), t);
     let mut warnings = warnings(&limit);
+    let bias = (limit.value - psi.value).abs();
+    if bias > (1e-2 * limit.value.abs()).max(10.0 * limit.error).max(10.0 * psi.noise) {
+        warnings.push(format!(
+            "σ = {sigma:.1e} is not small beside the lower level's curvature: ψ_σ is {bias:.1e} below ψ, and its gradient \
+             another one; use a smaller σ, or multiply g by a number"
+        ));
+    }
     if psi.swapped {
         warnings.push("the lower level has several basins: y was found in a better one than z".into());
     }
@@ -51,15 +58,27 @@ pub fn report(oracle: &mut Oracle<'_>, at: &Solution, sigma: f64) -> Result<Repo
 
 fn warnings(limit: &Limit) -> Vec<String> {
     let mut all = Vec::new();
-    if limit.jumps {
-        let (sigma, _, gradient) = &limit.table[limit.table.len() - 1];
+    let steepest = limit.table.iter().max_by(|a, b| norm2(&a.2).total_cmp(&norm2(&b.2)));
+    if let Some((sigma, _, gradient)) = steepest.filter(|_| limit.jumps) {
         all.push(format!(
             "the gradient of the penalty grows as 1/σ ({:.1e} at σ = {sigma:.1e}): the lower level's solutions jump here, \
              and a stationary point of the penalty says nothing about the bilevel problem",
             norm2(gradient).sqrt()
         ));
     }
+    if limit.error > 1e-3 * limit.value.abs() && limit.error > 1e-3 * spread(limit) {
+        all.push(format!(
+            "ψ is known to {:.1e} only: its extrapolation in σ does not settle before the digits run out",
+            limit.error
+        ));
+    }
     all
+}
+
+/// How far the values of a table are from each other.
+fn spread(limit: &Limit) -> f64 {
+    let values = || limit.table.iter().map(|row| row.1);
+    values().fold(f64::NEG_INFINITY, f64::max) - values().fold(f64::INFINITY, f64::min)
 }
 
 /// What [`check`] found.
@@ -104,7 +123,7 @@ pub fn check(oracle: &mut Oracle<'_>, x: &[f64], seed: Seed) -> Result<Check, Bi
     if products.is_some_and(|e| e > 1e-5) {
         warnings.push("the second derivatives of g are not those of its gradient".into());
     }
-    if error_bound[0] < 1e-6 {
+    if error_bound[0] < 1e-6 * curvature(oracle, (x, &limit.y))? {
         warnings.push(format!(
             "the lower level is nearly flat beside its solutions (error bound {:.1e}): y and z, and with them the \
              gradient, will be imprecise",
@@ -115,8 +134,8 @@ pub fn check(oracle: &mut Oracle<'_>, x: &[f64], seed: Seed) -> Result<Check, Bi
         Err(e) => warnings.push(format!("there is no explicit gradient: {e}")),
         Ok(explicit) => {
             let difference: f64 = explicit.iter().zip(&limit.gradient).map(|(a, b)| (a - b).powi(2)).sum();
-            let relative = difference.sqrt() / norm2(explicit).sqrt().max(1e-8);
-            if relative > 1e-3 && difference.sqrt() > 1e-6 {
+            let relative = difference.sqrt() / norm2(explicit).sqrt().max(f64::MIN_POSITIVE);
+            if relative > 1e-3 && difference.sqrt() > 10.0 * limit.gradient_error {
                 warnings.push(format!("the limit of the penalty's gradient is not the explicit one: they differ by {relative:.1e}"));
             }
         }
@@ -158,7 +177,7 @@ fn gradient_errors(oracle: &Oracle<'_>, at: &Solution, seed: Seed) -> [f64; 4] {
             // Rounding of the values limits what the difference can show.
             let rounding = 1e-15 * ahead.abs().max(behind.abs()) / t;
             let slope = crate::set::dot(&grad, &d);
-            let scale = slope.abs().max(difference.abs()).max(1e-3 * norm2(&grad).sqrt()).max(1e-8);
+            let scale = slope.abs().max(difference.abs()).max(1e-3 * norm2(&grad).sqrt()).max(1e-8 * ahead.abs()).max(f64::MIN_POSITIVE);
             worst[i] = worst[i].max(((slope - difference).abs() - rounding).max(0.0) / scale);
         }
     }
@@ -177,9 +196,13 @@ fn product_error(oracle: &Oracle<'_>, at: &Solution, seed: Seed) -> Option<f64> 
     }
     let (mut near_x, mut near_y) = (vec![0.0; n], vec![0.0; m]);
     oracle.difference(&at.x, &at.y, &v, Batch::Full, Grad::both(&mut near_x, &mut near_y));
+    let mut slope = (vec![0.0; n], vec![0.0; m]);
+    problem.lower(&at.x, &at.y, Batch::Full, Grad::both(&mut slope.0, &mut slope.1));
+    // What differences of gradients can show at all.
+    let least = 1e-5 * (norm2(&slope.0) + norm2(&slope.1)).sqrt().max(f64::MIN_POSITIVE) * norm2(&v).sqrt();
     let error = |exact: &[f64], near: &[f64]| {
         let off: f64 = exact.iter().zip(near).map(|(e, n)| (e - n).powi(2)).sum();
-        off.sqrt() / norm2(exact).sqrt().max(1e-6)
+        off.sqrt() / norm2(exact).sqrt().max(least)
     };
     Some(error(&x, &near_x).max(error(&y, &near_y)))
 }
@@ -188,7 +211,8 @@ fn product_error(oracle: &Oracle<'_>, at: &Solution, seed: Seed) -> Option<f64> 
 /// above of the μ of the proximal error bound (arXiv:2309.01753, assumption 2).
 fn error_bound(oracle: &mut Oracle<'_>, at: &Solution, sigma: f64, seed: Seed) -> Result<f64, BilevelError> {
     const RADIUS: f64 = 1e-2;
-    const RHO: f64 = 0.1;
+    // Of a curvature that the proximal step sees well.
+    let rho = 0.2 / curvature(oracle, (&at.x, &at.y))?;
     let set: &Set = oracle.problem().y_set();
     let mut smallest = f64::INFINITY;
     for trial in 0..8 {
@@ -199,9 +223,9 @@ fn error_bound(oracle: &mut Oracle<'_>, at: &Solution, sigma: f64, seed: Seed) -
         set.project(&mut y);
         // The solution that descent from y reaches is taken for the nearest.
         let mut solution = y.clone();
-        relaxed(oracle, &at.x, &mut solution, sigma, 1e-10)?;
+        relaxed(oracle, &at.x, &mut solution, sigma, Goal::Relative(1e-10))?;
         let distance = y.iter().zip(&solution).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
-        if distance < 1e-7 {
+        if distance < 1e-7 * norm2(&at.y).sqrt().max(1.0) {
             continue;
         }
         let mut prox = y.clone();
@@ -213,13 +237,13 @@ fn error_bound(oracle: &mut Oracle<'_>, at: &Solution, sigma: f64, seed: Seed) -
                 crate::method::sampled::add(grad, sigma, &of_f);
             }
             for i in 0..v.len() {
-                grad[i] += (v[i] - y[i]) / RHO;
-                value += (v[i] - y[i]).powi(2) / (2.0 * RHO);
+                grad[i] += (v[i] - y[i]) / rho;
+                value += (v[i] - y[i]).powi(2) / (2.0 * rho);
             }
             Ok(value)
         };
-        minimize(&mut smoothed, set, None, &mut prox, 1e-10, 10_000)?;
-        let residual = y.iter().zip(&prox).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt() / RHO;
+        minimize(&mut smoothed, set, None, &mut prox, Goal::Relative(1e-10), 10_000)?;
+        let residual = y.iter().zip(&prox).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt() / rho;
         smallest = smallest.min(residual / distance);
     }
     Ok(smallest)

@@ -59,7 +59,8 @@ pub enum BilevelError {
     },
     /// Not enough iterations for the lower level.
     #[error(
-        "the lower level is at residual {residual:.1e} after {iterations} iterations, {tolerance:.1e} is needed; allow more iterations or a larger tolerance"
+        "the lower level is at residual {residual:.1e} after {iterations} iterations, {tolerance:.1e} is needed; it may be too flat or too stiff: add a \
+         regulariser, or put its unknowns on one scale"
     )]
     Inner {
         /// Norm of the projected gradient.
@@ -68,6 +69,46 @@ pub enum BilevelError {
         iterations: u64,
         /// What was asked for.
         tolerance: f64,
+    },
+    /// No point of the lower level is better, though its gradient says so.
+    #[error(
+        "no progress: the lower level is stuck at residual {residual:.1e} after {iterations} iterations: no point along its \
+         gradient is better; ∇_y g may not be the derivative of g, or g may have a kink"
+    )]
+    Stuck {
+        /// Norm of the projected gradient.
+        residual: f64,
+        /// Iterations made.
+        iterations: u64,
+    },
+    /// Lower solutions whose errors are not small beside σ.
+    #[error(
+        "the lower level's residual {residual:.1e} is all that the digits allow, and not small beside σ = {sigma:.1e}: the \
+         penalty's gradient would be rounding; use a larger σ, or divide g by its size"
+    )]
+    Imprecise {
+        /// Norm of the projected gradient.
+        residual: f64,
+        /// The penalty's σ.
+        sigma: f64,
+    },
+    /// Implicit differentiation where the lower level has many solutions.
+    #[error(
+        "the lower level has no single solution here: ∇²_yy g is singular or indefinite (residual {residual:.1e} of its \
+         linear system), and implicit differentiation chooses none; use a penalty method such as pbo"
+    )]
+    NotUnique {
+        /// Relative residual of the linear system.
+        residual: f64,
+    },
+    /// Implicit differentiation where a constraint holds y.
+    #[error(
+        "a constraint of Y holds the lower solution (its gradient is {gradient:.1e} there), and implicit differentiation \
+         knows of none; use a penalty method such as pbo"
+    )]
+    Held {
+        /// Norm of ∇_y g.
+        gradient: f64,
     },
     /// ∇_y f has a part that no constraint and no curvature of g can carry.
     #[error(
@@ -105,6 +146,23 @@ pub enum BilevelError {
     /// A run that failed.
     #[error(transparent)]
     Run(#[from] RunError),
+}
+
+impl BilevelError {
+    /// Whether there may be none at another point.
+    pub(crate) fn is_of_the_point(&self) -> bool {
+        use BilevelError::{Held, Imprecise, Inner, NonFinite, NotUnique, Stuck, Unbounded};
+        matches!(
+            self,
+            NonFinite { .. }
+                | Unbounded { .. }
+                | Inner { .. }
+                | Stuck { .. }
+                | Imprecise { .. }
+                | NotUnique { .. }
+                | Held { .. }
+        )
+    }
 }
 
 impl From<BilevelError> for MethodError {

@@ -9,12 +9,13 @@ use crate::{Batch, BilevelError, Grad, Oracle, Solution};
 
 /// KKT matrices up to this size are decomposed, larger ones solved by MINRES.
 const DENSE: usize = 2_000;
-/// Eigenvalues below this share of the largest are zero.
-const CUT: f64 = 1e-10;
+/// Eigenvalues below this share of the largest are zero: of exact second derivatives, and of differences.
+const CUT: [f64; 2] = [1e-12, 1e-8];
 /// A residual above this says that the right-hand side is outside the range.
 const RANGE: f64 = 1e-6;
-/// Multipliers below this share of the gradient are none.
+/// Multipliers below this share of the gradient, or of what the curvature makes of |y|, are none.
 const STRICT: f64 = 1e-7;
+const NEAR: f64 = 1e-8;
 
 /// `∇ψ = ∇_x f − [0 ∇²_xy g] K† [0; ∇_y f]`, `K = [[0, A], [Aᵀ, L_yy]]` at the optimistic solution y of the
 /// lower level (arXiv:2309.01753, theorem on the explicit gradient). A are the constraints of Y active at y, L_yy
@@ -31,16 +32,21 @@ pub fn hypergradient(oracle: &mut Oracle<'_>, x: &[f64], y: &[f64]) -> Result<Ve
     oracle.lower(x, y, Batch::Full, Grad::y(&mut of_g))?;
     let (mut gradient, mut of_f) = (vec![0.0; x.len()], vec![0.0; m]);
     oracle.upper(x, y, Batch::Full, Grad::both(&mut gradient, &mut of_f))?;
-    let force = multipliers(&active, &of_g)?;
+    let curvature = curvature(oracle, (x, y))?;
+    let force = multipliers(&active, &of_g, curvature * norm2(y).sqrt())?;
 
     let rows = active.len();
-    let mut kkt = |v: &[f64]| kkt_times(oracle, (x, y), &active, &force, v);
+    let cut = CUT[usize::from(!oracle.is_exact((x, y)))];
+    let mut kkt = |v: &[f64]| kkt_times(oracle, (x, y), &active, (&force, curvature), v);
     let rhs: Vec<f64> = std::iter::repeat_n(0.0, rows).chain(of_f.iter().copied()).collect();
-    let v = if rhs.len() <= DENSE { pseudo_inverse(&mut kkt, &rhs)? } else { minres(&mut kkt, &rhs)? };
+    let v = match rhs.len() <= DENSE {
+        true => pseudo_inverse(&mut kkt, &rhs, cut)?,
+        false => minres(&mut kkt, &rhs)?,
+    };
     let left: f64 = kkt(&v)?.iter().zip(&rhs).map(|(a, b)| (a - b).powi(2)).sum();
     let residual = (left / norm2(&rhs).max(f64::MIN_POSITIVE)).sqrt();
     // The whole right-hand side may be rounding where f is flat in y.
-    if residual > RANGE && left.sqrt() > 1e-9 {
+    if residual > RANGE && left.sqrt() > 1e-9 * oracle.slope(x, y)? {
         return Err(BilevelError::NotOptimistic { residual });
     }
     let mut cross = vec![0.0; x.len()];
@@ -69,21 +75,40 @@ pub fn optimistic(oracle: &mut Oracle<'_>, x: &[f64], start: &Solution) -> Resul
             break;
         }
         let force = vec![0.0; rows]; // nothing is curved here
-        let mut kkt = |v: &[f64]| kkt_times(oracle, (x, &y), &active, &force, v);
+        let curvature = curvature(oracle, (x, &y))?;
+        let cut = CUT[usize::from(!oracle.is_exact((x, &y)))];
+        let mut kkt = |v: &[f64]| kkt_times(oracle, (x, &y), &active, (&force, curvature), v);
         let rhs: Vec<f64> = std::iter::repeat_n(0.0, rows).chain(of_g.iter().map(|g| -g)).collect();
-        let v = pseudo_inverse(&mut kkt, &rhs)?;
+        let v = pseudo_inverse(&mut kkt, &rhs, cut)?;
         y.iter_mut().zip(&v[rows..]).for_each(|(y, v)| *y += v);
         set.project(&mut y);
     }
     Ok(y)
 }
 
-/// K·v, v the constraints' part and then y's part.
+/// The largest curvature of g in y, by power iteration; 1 where there is none.
+pub(crate) fn curvature(oracle: &mut Oracle<'_>, at: (&[f64], &[f64])) -> Result<f64, BilevelError> {
+    let mut along: Vec<f64> = (0..at.1.len()).map(|i| 1.0 + 0.3 * (1.0 + 2.7 * i as f64).sin()).collect();
+    let mut largest = 0.0;
+    for _ in 0..10 {
+        let norm = norm2(&along).sqrt();
+        if norm == 0.0 {
+            break;
+        }
+        along.iter_mut().for_each(|a| *a /= norm);
+        along = oracle.hessian(at, &along, Batch::Full)?.1;
+        largest = norm2(&along).sqrt().max(largest);
+    }
+    Ok(if largest > 0.0 { largest } else { 1.0 })
+}
+
+/// K·v, v the constraints' part and then y's part. The constraints' gradients are made as long as the curvature, so that
+/// one cut of the eigenvalues is right for both parts.
 fn kkt_times(
     oracle: &mut Oracle<'_>,
     (x, y): (&[f64], &[f64]),
     active: &[Active],
-    force: &[f64],
+    (force, curvature): (&[f64], f64),
     v: &[f64],
 ) -> Result<Vec<f64>, BilevelError> {
     let (of_rows, of_y) = v.split_at(active.len());
@@ -91,15 +116,16 @@ fn kkt_times(
     let (top, bottom) = out.split_at_mut(active.len());
     oracle.product(x, y, of_y, Batch::Full, Grad::y(bottom))?;
     for ((constraint, top), (l, force)) in active.iter().zip(top).zip(of_rows.iter().zip(force)) {
-        *top = dot(&constraint.row, of_y);
-        bottom.iter_mut().zip(&constraint.row).for_each(|(b, a)| *b += l * a);
+        let length = curvature / norm2(&constraint.row).sqrt();
+        *top = length * dot(&constraint.row, of_y);
+        bottom.iter_mut().zip(&constraint.row).for_each(|(b, a)| *b += length * l * a);
         constraint.curved.clone().for_each(|i| bottom[i] += force * of_y[i]);
     }
     Ok(out)
 }
 
-/// Multipliers of the active constraints: least squares of `∇_y g + Aᵀλ = 0`.
-fn multipliers(active: &[Active], of_g: &[f64]) -> Result<Vec<f64>, BilevelError> {
+/// Multipliers of the active constraints: least squares of `∇_y g + Aᵀλ = 0`. `size` is what a gradient may be within |y|.
+fn multipliers(active: &[Active], of_g: &[f64], size: f64) -> Result<Vec<f64>, BilevelError> {
     if active.is_empty() {
         return Ok(Vec::new());
     }
@@ -109,10 +135,9 @@ fn multipliers(active: &[Active], of_g: &[f64]) -> Result<Vec<f64>, BilevelError
         Ok(active.iter().map(|a| dot(&a.row, &sum)).collect())
     };
     let rhs: Vec<f64> = active.iter().map(|a| -dot(&a.row, of_g)).collect();
-    let force = pseudo_inverse(&mut { gram }, &rhs)?;
-    let scale = norm2(of_g).sqrt().max(f64::MIN_POSITIVE);
-    let weak =
-        |(a, l): &(&Active, &f64)| a.inequality && **l * norm2(&a.row).sqrt() <= STRICT * scale.max(1.0);
+    let force = pseudo_inverse(&mut { gram }, &rhs, CUT[0])?;
+    let least = (STRICT * norm2(of_g).sqrt()).max(NEAR * size);
+    let weak = |(a, l): &(&Active, &f64)| a.inequality && **l * norm2(&a.row).sqrt() <= least;
     let weak: Vec<f64> = active.iter().zip(&force).filter(weak).map(|(_, l)| l.abs()).collect();
     if !weak.is_empty() {
         let multiplier = weak.iter().copied().fold(f64::INFINITY, f64::min);
@@ -123,8 +148,8 @@ fn multipliers(active: &[Active], of_g: &[f64]) -> Result<Vec<f64>, BilevelError
 
 type Symmetric<'a> = &'a mut dyn FnMut(&[f64]) -> Result<Vec<f64>, BilevelError>;
 
-/// The shortest least-squares solution by the eigen-decomposition.
-fn pseudo_inverse(apply: Symmetric<'_>, rhs: &[f64]) -> Result<Vec<f64>, BilevelError> {
+/// The shortest least-squares solution by the eigen-decomposition; eigenvalues below `cut` times the largest are zero.
+fn pseudo_inverse(apply: Symmetric<'_>, rhs: &[f64], cut: f64) -> Result<Vec<f64>, BilevelError> {
     let n = rhs.len();
     let mut matrix = Mat::<f64>::zeros(n, n);
     let mut unit = vec![0.0; n];
@@ -142,7 +167,7 @@ fn pseudo_inverse(apply: Symmetric<'_>, rhs: &[f64]) -> Result<Vec<f64>, Bilevel
     })?;
     let largest = (0..n).fold(0.0, |m: f64, i| m.max(values[i].abs()));
     let mut solution = vec![0.0; n];
-    for k in (0..n).filter(|&k| values[k].abs() > CUT * largest) {
+    for k in (0..n).filter(|&k| values[k].abs() > cut * largest) {
         let part = (0..n).map(|i| vectors[(i, k)] * rhs[i]).sum::<f64>() / values[k];
         (0..n).for_each(|i| solution[i] += part * vectors[(i, k)]);
     }
@@ -212,7 +237,7 @@ mod tests {
             Ok(mix(&mix(v).iter().zip(diagonal).map(|(v, d)| v * d).collect::<Vec<_>>()))
         };
         let rhs = apply(&[1.0, -1.0, 2.0, 0.5, 0.0, 3.0, -2.0]).unwrap();
-        let (a, b) = (pseudo_inverse(&mut apply, &rhs).unwrap(), minres(&mut apply, &rhs).unwrap());
+        let (a, b) = (pseudo_inverse(&mut apply, &rhs, CUT[0]).unwrap(), minres(&mut apply, &rhs).unwrap());
         for (a, b) in a.iter().zip(&b) {
             assert!((a - b).abs() < 1e-9, "{a} {b}");
         }

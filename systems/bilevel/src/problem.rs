@@ -244,9 +244,33 @@ impl<'a> Oracle<'a> {
         finite("second derivatives of g", 0.0, &out, x, y).map(|_| ())
     }
 
+    /// Whether the problem has second derivatives of its own.
+    pub(crate) fn is_exact(&self, at: (&[f64], &[f64])) -> bool {
+        self.problem.product(at.0, at.1, &vec![0.0; at.1.len()], Batch::Full, Grad::NONE)
+    }
+
+    /// The size of ∇_y f at y: its own, or what it changes by over |y| where y is nearly stationary.
+    pub(crate) fn slope(&mut self, x: &[f64], y: &[f64]) -> Result<f64, BilevelError> {
+        let size = thalweg_linalg::vector::square(y).sqrt();
+        let size = if size > 0.0 { size } else { 1.0 };
+        let step = |i: usize| 1e-3 * size * (1.3 * i as f64 + 0.7).sin();
+        let mut moved: Vec<f64> = y.iter().enumerate().map(|(i, y)| y + step(i)).collect();
+        self.problem.y_set().project(&mut moved);
+        let (here, there) = (self.f_y((x, y), Batch::Full)?, self.f_y((x, &moved), Batch::Full)?);
+        let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|v| v * v).sum::<f64>().sqrt();
+        let change = norm(&mut here.iter().zip(&there).map(|(a, b)| a - b));
+        let length = norm(&mut moved.iter().zip(y).map(|(a, b)| a - b));
+        let own = norm(&mut here.iter().copied());
+        Ok(if length > 0.0 { own.max(change / length * size) } else { own })
+    }
+
     /// (∇g(x, y + tv) − ∇g(x, y − tv)) / 2t, with t for half of the digits.
     pub(crate) fn difference(&self, x: &[f64], y: &[f64], v: &[f64], batch: Batch<'_>, mut out: Grad<'_>) {
-        let t = 6e-6 * max_abs(y).max(1.0) / max_abs(v).max(f64::MIN_POSITIVE);
+        if max_abs(v) == 0.0 {
+            out.x.into_iter().chain(out.y).for_each(|out| out.fill(0.0));
+            return;
+        }
+        let t = 6e-6 * max_abs(y).max(1.0) / max_abs(v);
         let shifted = |t: f64| -> Vec<f64> { y.iter().zip(v).map(|(y, v)| y + t * v).collect() };
         let mut behind = (vec![0.0; x.len()], vec![0.0; y.len()]);
         self.problem.lower(x, &shifted(t), batch, out.again());

@@ -168,9 +168,9 @@ impl Set {
                 let at = distance >= radius * (1.0 - AT);
                 if at { vec![Active { row, inequality: true, curved: 0..n }] } else { Vec::new() }
             }
-            Self::Simplex { .. } => {
+            Self::Simplex { sum: size } => {
                 let sum = Active { row: vec![1.0; n], inequality: false, curved: 0..0 };
-                let zeros = (0..n).filter(|&i| v[i] <= AT).map(|i| unit(i, -1.0));
+                let zeros = (0..n).filter(|&i| v[i] <= AT * size).map(|i| unit(i, -1.0));
                 std::iter::once(sum).chain(zeros).collect()
             }
             Self::L1Ball { radius } => {
@@ -179,9 +179,9 @@ impl Set {
                 }
                 // On a face of the ball: the signs' own facet, and the coordinates that it keeps at 0. Their
                 // multipliers may have either sign as long as they are below the facet's.
-                let row = v.iter().map(|v| if v.abs() <= AT { 0.0 } else { v.signum() }).collect();
+                let row = v.iter().map(|v| if v.abs() <= AT * radius { 0.0 } else { v.signum() }).collect();
                 let facet = Active { row, inequality: true, curved: 0..0 };
-                let zeros = (0..n).filter(|&i| v[i].abs() <= AT);
+                let zeros = (0..n).filter(|&i| v[i].abs() <= AT * radius);
                 let zeros = zeros.map(|i| Active { inequality: false, ..unit(i, 1.0) });
                 std::iter::once(facet).chain(zeros).collect()
             }

@@ -283,6 +283,41 @@ pub(super) fn solve(
     Ok(())
 }
 
+/// Refuses a lower solution, of which `left` is the projected gradient, that a constraint holds.
+///
+/// # Errors
+/// [`BilevelError::Held`].
+pub(crate) fn unheld(oracle: &mut Oracle<'_>, at: (&[f64], &[f64]), left: f64) -> Result<(), BilevelError> {
+    if matches!(oracle.problem().y_set(), Set::Free) {
+        return Ok(());
+    }
+    let slope = oracle.g_y(at, Batch::Full)?;
+    let gradient = norm2(&slope).sqrt();
+    // What pushes y into the boundary is the same however long a step is; the rest of a solve's residual is not.
+    let curvature = norm2(&oracle.hessian(at, &slope, Batch::Full)?.1).sqrt() / gradient.max(f64::MIN_POSITIVE);
+    let size = 1e-6 * curvature * norm2(at.1).sqrt();
+    if gradient > (10.0 * left).max(size) { Err(BilevelError::Held { gradient }) } else { Ok(()) }
+}
+
+/// v with `∇²_yy g·v = rhs`, from v.
+///
+/// # Errors
+/// [`BilevelError::NotUnique`] where none is found: the matrix is singular or indefinite.
+pub(crate) fn unique(
+    oracle: &mut Oracle<'_>,
+    at: (&[f64], &[f64]),
+    rhs: &[f64],
+    v: &mut [f64],
+    tolerance: f64,
+) -> Result<(), BilevelError> {
+    let norm = norm2(rhs).sqrt();
+    let mut r = rhs.to_vec();
+    solve(oracle, at, &mut r, v, 10 * v.len() as u64, tolerance)?;
+    let residual = norm2(&r).sqrt() / norm.max(f64::MIN_POSITIVE);
+    // Differences of gradients have no more than nine digits.
+    if residual > 1e3 * tolerance.max(1e-9) { Err(BilevelError::NotUnique { residual }) } else { Ok(()) }
+}
+
 impl<'p> Method<Oracle<'p>> for Implicit {
     type State = SampledImplicit;
     type Solution = Solution;

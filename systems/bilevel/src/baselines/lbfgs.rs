@@ -2,20 +2,24 @@ use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Iterate, Method, MethodError, Progress, Seed};
 use thalweg_linalg::vector::max_abs;
 
-use super::implicit::solve;
-use crate::descent::{self, Memory, Point};
+use super::implicit::{unheld, unique};
+use crate::descent::{self, Goal, Memory, Point, contradiction, no_progress, reach};
 use crate::method::sampled::add;
-use crate::penalty::lower;
+use crate::penalty::relaxed;
 use crate::{Batch, BilevelError, Grad, Oracle, Solution};
 
 /// A precise lower solve, the exact implicit gradient by conjugate gradients, and projected L-BFGS on x: what wins
 /// where the lower level is small, smooth and strongly convex, and second derivatives are at hand.
+///
+/// It refuses points where the lower level has more than one solution, or a constraint of Y holds it: implicit
+/// differentiation is wrong there. It converges when the projected gradient is below `tolerance` and the values of ψ
+/// around the solution agree with its gradient; where no better point is found before that, it ends with no progress.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ImplicitLbfgs {
     /// Bound on the projected gradient at the solution, relative to the one at the start. Default 1e-5.
     pub tolerance: f64,
-    /// Norm of the lower level's projected gradient, and relative residual of the linear system. Default 1e-8.
+    /// Residuals of the lower level, relative to its gradients' size, and of the linear system. Default 1e-8.
     pub inner: f64,
 }
 
@@ -33,6 +37,8 @@ pub struct ImplicitState {
     point: Point,
     memory: Memory,
     first: f64,
+    /// The t that projected gradients are measured with.
+    reach: f64,
 }
 
 impl Iterate<f64> for ImplicitState {
@@ -50,12 +56,14 @@ impl ImplicitLbfgs {
         v: &mut [f64],
         gradient: &mut [f64],
     ) -> Result<f64, BilevelError> {
-        lower(oracle, &at.x, &mut at.y, self.inner)?;
+        let goal = Goal::Relative(self.inner);
+        let left = relaxed(oracle, &at.x, &mut at.y, 0.0, goal)?.residual;
         at.z.copy_from_slice(&at.y);
+        let here = (&at.x[..], &at.y[..]);
+        unheld(oracle, here, left)?;
         let mut r = vec![0.0; at.y.len()];
         let value = oracle.upper(&at.x, &at.y, Batch::Full, Grad::both(gradient, &mut r))?;
-        let here = (&at.x[..], &at.y[..]);
-        solve(oracle, here, &mut r, v, 10 * at.y.len() as u64, self.inner)?;
+        unique(oracle, here, &r, v, self.inner)?;
         add(gradient, -1.0, &oracle.hessian(here, v, Batch::Full)?.0);
         Ok(value)
     }
@@ -77,28 +85,41 @@ impl<'p> Method<Oracle<'p>> for ImplicitLbfgs {
     fn init(&self, oracle: &mut Oracle<'p>, _seed: Seed) -> Result<Self::State, MethodError> {
         let at = oracle.start();
         let point = Point { value: f64::NAN, grad: vec![0.0; at.x.len()], v: at.x.clone() };
-        Ok(ImplicitState { v: vec![0.0; at.y.len()], at, point, memory: Memory::default(), first: 0.0 })
+        Ok(ImplicitState { v: vec![0.0; at.y.len()], at, point, memory: Memory::default(), first: 0.0, reach: 1.0 })
     }
 
     fn step(&self, oracle: &mut Oracle<'p>, state: &mut Self::State) -> Result<Progress, MethodError> {
         let before = oracle.calls().total();
         let set = oracle.problem().x_set();
-        let ImplicitState { at, v, point, memory, first } = state;
+        let ImplicitState { at, v, point, memory, first, reach: t } = state;
         let mut psi = |x: &[f64], grad: &mut [f64]| {
             at.x.copy_from_slice(x);
             self.evaluate(oracle, at, v, grad)
         };
         if point.value.is_nan() {
             *point = Point::at(point.v.clone(), &mut psi)?;
-            *first = point.stationarity(set, 1.0);
+            *t = reach(&point.v, &point.grad);
+            *first = point.stationarity(set, *t);
         }
         let target = self.tolerance * *first;
         let moved =
-            point.stationarity(set, 1.0) > target && descent::step(&mut psi, set, None, memory, point)?;
-        if !moved {
-            psi(&point.v.clone(), &mut point.grad)?; // the last trial was elsewhere
+            point.stationarity(set, *t) > target && descent::step(&mut psi, set, None, memory, point)?;
+        let now = point.stationarity(set, *t);
+        let mut ended = None;
+        if !moved || now <= target {
+            if now > target {
+                ended = Some(no_progress(now, target));
+            } else if let Some((found, told)) =
+                contradiction(&mut psi, set, point, 10.0 * target + 1e-2 * *first, &|| 0.0)?
+            {
+                ended = Some(format!(
+                    "of no progress: beside the solution ψ changes by {found:.3e} where its gradient says {told:.3e}; the \
+                     derivatives of f and g may be wrong, or the lower level have several solutions"
+                ));
+            }
+            let x = point.v.clone();
+            psi(&x, &mut point.grad)?; // the last trial was elsewhere
         }
-        let now = point.stationarity(set, 1.0);
         Ok(Progress {
             value: point.value,
             evaluations: oracle.calls().total() - before,
@@ -106,8 +127,8 @@ impl<'p> Method<Oracle<'p>> for ImplicitLbfgs {
                 (Progress::GRAD_MAX.to_owned(), max_abs(&point.grad)),
                 ("stationarity".into(), now),
             ],
-            converged: now <= target || !moved,
-            ..Progress::default()
+            converged: now <= target && ended.is_none(),
+            ended,
         })
     }
 

@@ -25,7 +25,7 @@ pub struct Search {
     pub points: Points,
     /// How many. Default 25.
     pub trials: u64,
-    /// Norm of the lower level's projected gradient. Default 1e-6.
+    /// Residual of the lower level, relative to its gradients' size. Default 1e-6.
     pub inner: f64,
 }
 

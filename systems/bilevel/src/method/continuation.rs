@@ -1,12 +1,13 @@
+use std::cell::Cell;
+
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Iterate, Method, MethodError, Progress, Seed};
 use thalweg_linalg::vector::max_abs;
 
-use crate::descent::{self, Memory, Point};
-use crate::penalty::penalty;
-use crate::penalty::{Penalty, check_sigma, relaxed};
+use crate::descent::{self, Goal, Memory, Point, contradiction, reach};
+use crate::penalty::{Accuracy, Penalty, check_sigma, evaluate, relaxed, settled};
 use crate::set::norm2;
-use crate::{Batch, BilevelError, Oracle, Solution};
+use crate::{Batch, BilevelError, Grad, Oracle, Solution};
 
 /// How ∇ψ is taken from lower-level solutions at finite σ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +28,10 @@ pub enum Difference {
 /// quasi-Newton steps; [`crate::DoubleLoop`] is the paper's algorithm).
 ///
 /// One step is one line search at one σ. It converges when the projected gradient at the last σ is below
-/// `tolerance`, relative to the first one, or no better point is found in the precision of the numbers.
+/// `tolerance`, relative to the one at the start, and the values of ψ_σ around the solution agree with its gradient.
+/// Where no better point is found before that, it ends with no progress, and says so. With Richardson's difference σ
+/// goes on below `sigma_min` until the price of the lower level falls with it: a lower level of small curvature needs
+/// a smaller σ.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Continuation {
@@ -68,12 +72,18 @@ pub struct ContinuationState {
     sigma: f64,
     /// Where this σ began.
     anchor: Solution,
-    /// Projected gradients: at the start, and now.
+    /// Projected gradients: the largest at the beginning of a σ, and now.
     first: f64,
     now: f64,
+    /// The t that they are measured with.
+    reach: f64,
     swaps: u64,
 }
 
+/// The least σ.
+const LEAST: f64 = 1e-16;
+const TOO_LARGE: &str = "of no progress: the penalty does not fall with σ, however small; the lower level's curvature is nothing \
+     beside f's: multiply g by a large number";
 /// Going this many times as far as anything was, a large σ has no minimum: it must be a smaller one.
 const AWAY: f64 = 1e3;
 
@@ -88,6 +98,7 @@ impl ContinuationState {
         self.anchor = self.at.clone();
         self.sigma = sigma;
         self.point.value = f64::NAN;
+        self.memory.noise = 0.0;
     }
 
     /// Whether x has gone far from where this σ began.
@@ -115,20 +126,191 @@ impl Continuation {
         at: &mut Solution,
         sigma: f64,
         tolerance: f64,
-    ) -> Result<Penalty, BilevelError> {
+    ) -> Result<Evaluated, BilevelError> {
+        let accuracy = match tolerance > 0.0 {
+            true => Accuracy::Absolute(tolerance),
+            // Before anything is known of the scale.
+            false => Accuracy::Relative(1e-8),
+        };
+        let of_one = |here: Penalty| Evaluated { here, settled: true };
         match self.difference {
-            Difference::Central => central(oracle, at, sigma, tolerance),
+            Difference::Central => central(oracle, at, sigma, accuracy).map(of_one),
             Difference::Richardson if self.last(sigma) => {
-                let coarse = penalty(oracle, at, sigma, tolerance)?;
-                let mut fine = penalty(oracle, at, 0.5 * sigma, 0.5 * tolerance)?;
+                let coarse = evaluate(oracle, at, sigma, accuracy)?;
+                let half = match accuracy {
+                    Accuracy::Absolute(tolerance) => Accuracy::Absolute(0.5 * tolerance),
+                    relative => relative,
+                };
+                let mut fine = evaluate(oracle, at, 0.5 * sigma, half)?;
+                // A price that is nothing beside what the values are made of is no bias either.
+                let small = fine.price <= 1e-10 * fine.upper.abs();
+                let settled = small || settled(&coarse, &fine);
                 fine.value = 2.0 * fine.value - coarse.value;
                 fine.gradient.iter_mut().zip(&coarse.gradient).for_each(|(f, c)| *f = 2.0 * *f - c);
                 fine.swapped |= coarse.swapped;
-                Ok(fine)
+                fine.noise = 2.0 * fine.noise + coarse.noise;
+                fine.error = 2.0 * fine.error + coarse.error;
+                Ok(Evaluated { here: fine, settled })
             }
-            _ => penalty(oracle, at, sigma, tolerance),
+            _ => evaluate(oracle, at, sigma, accuracy).map(of_one),
         }
     }
+
+    /// One line search at this σ.
+    fn line_search(
+        &self,
+        oracle: &mut Oracle<'_>,
+        state: &mut ContinuationState,
+    ) -> Result<Searched, BilevelError> {
+        let set = oracle.problem().x_set();
+        let last_sigma = self.last(state.sigma);
+        let tolerance = self.lower_tolerance(state);
+        let began = state.point.value.is_nan();
+        if began && last_sigma {
+            (state.first, state.reach) = self.at_start(oracle, state.sigma)?;
+        }
+        let ContinuationState { at, point, memory, sigma, first, now, reach: t, swaps, .. } = &mut *state;
+        let mut told: Option<Evaluated> = None;
+        let mut psi = |x: &[f64], grad: &mut [f64]| {
+            at.x.copy_from_slice(x);
+            let here = self.evaluate(oracle, at, *sigma, tolerance)?;
+            grad.copy_from_slice(&here.here.gradient);
+            let value = here.here.value;
+            *swaps += u64::from(here.here.swapped);
+            told = Some(here);
+            Ok(value)
+        };
+        if began {
+            *point = Point::at(point.v.clone(), &mut psi)?;
+            if !last_sigma {
+                *t = reach(&point.v, &point.grad);
+                *first = first.max(point.stationarity(set, *t));
+            }
+            *now = point.stationarity(set, *t);
+        }
+        let stepped = match *now > self.tolerance * *first {
+            true => descent::step(&mut psi, set, None, memory, point),
+            false => Ok(false),
+        };
+        // A lower level that cannot be solved far away is one more sign that σ is too large.
+        let (moved, lost) = match stepped {
+            Err(e) if e.is_of_the_point() && !last_sigma => (false, true),
+            stepped => (stepped?, false),
+        };
+        if !moved && !lost {
+            // The last trial was elsewhere.
+            let x = point.v.clone();
+            point.value = psi(&x, &mut point.grad)?;
+        }
+        *now = point.stationarity(set, *t);
+        let share = if last_sigma { self.tolerance } else { self.tolerance.max(0.1 * sigma.min(1.0)) };
+        let mut metrics = vec![
+            (Progress::GRAD_MAX.to_owned(), max_abs(&point.grad)),
+            ("stationarity".into(), *now),
+            ("sigma".into(), *sigma),
+            ("swaps".into(), *swaps as f64),
+        ];
+        let (mut settled, mut target) = (true, *first * share);
+        if let Some(Evaluated { here, settled: falls }) = told {
+            settled = falls;
+            memory.noise = here.noise;
+            // A start at which the gradient is rounding cannot be bettered.
+            if *first <= 100.0 * here.error {
+                target = target.max(4.0 * here.error);
+            }
+            metrics.push(("gap".into(), here.gap));
+            metrics.push(("upper".into(), here.upper));
+            metrics.push(("inner_residual/sigma".into(), here.residuals.0.max(here.residuals.1) / *sigma));
+        }
+        let met = *now <= target;
+        let (done, value) = (met || !moved, point.value);
+        Ok(Searched { value, metrics, met, done, lost, settled, target })
+    }
+
+    /// The next σ when this one's job is done, or cannot be; or why there is none.
+    fn next(
+        &self,
+        oracle: &mut Oracle<'_>,
+        state: &mut ContinuationState,
+        searched: &Searched,
+    ) -> Result<Option<String>, BilevelError> {
+        let &Searched { met, done, lost, settled, target, .. } = searched;
+        let (used, last) = (state.sigma, self.last(state.sigma));
+        let away = lost || (!last && state.ran_away());
+        if away || (done && !last) {
+            state.next((used * self.shrink).max(self.sigma_min), away);
+        } else if done && !settled {
+            // The lower level's curvature is small beside σ.
+            if used * self.shrink < LEAST {
+                return Ok(Some(TOO_LARGE.into()));
+            }
+            state.next(used * self.shrink, false);
+        } else if done && !met {
+            return Ok(Some(descent::no_progress(state.now, target)));
+        } else if done {
+            return self.contradicted(oracle, state);
+        }
+        Ok(None)
+    }
+
+    /// The projected gradient at the start of the run, at that σ, with the t that all are measured with.
+    fn at_start(&self, oracle: &mut Oracle<'_>, sigma: f64) -> Result<(f64, f64), BilevelError> {
+        let mut at = oracle.start();
+        let gradient = self.evaluate(oracle, &mut at, sigma, 0.0)?.here.gradient;
+        let t = reach(&at.x, &gradient);
+        Ok((descent::stationarity(&at.x, &gradient, oracle.problem().x_set(), t), t))
+    }
+
+    /// Whether values around the solution contradict the gradient, in words.
+    fn contradicted(
+        &self,
+        oracle: &mut Oracle<'_>,
+        state: &ContinuationState,
+    ) -> Result<Option<String>, BilevelError> {
+        let (set, noise) = (oracle.problem().x_set(), Cell::new(0.0));
+        let mut at = state.at.clone();
+        let tolerance = self.lower_tolerance(state);
+        let mut psi = |x: &[f64], grad: &mut [f64]| {
+            at.x.copy_from_slice(x);
+            let here = self.evaluate(oracle, &mut at, state.sigma, tolerance)?.here;
+            grad.copy_from_slice(&here.gradient);
+            noise.set(here.noise + here.error * 1e-4 * norm2(x).sqrt().max(1.0));
+            Ok(here.value)
+        };
+        let slope = 10.0 * self.tolerance * state.first + 1e-2 * state.first;
+        Ok(contradiction(&mut psi, set, &state.point, slope, &|| noise.get())?.map(|(found, told)| {
+            format!(
+                "of no progress: beside the solution ψ_σ changes by {found:.3e} where its gradient says {told:.3e}; ∇_x f \
+                 and ∇_x g may not be the derivatives of f and g"
+            )
+        }))
+    }
+
+    /// Residual of the lower level that the upper one needs.
+    fn lower_tolerance(&self, state: &ContinuationState) -> f64 {
+        self.accuracy * state.sigma * (0.1 * state.now).max(self.tolerance * state.first)
+    }
+}
+
+/// What a line search came to.
+struct Searched {
+    value: f64,
+    metrics: Vec<(String, f64)>,
+    /// The projected gradient is below the target.
+    met: bool,
+    /// Or no better point was found.
+    done: bool,
+    /// The lower level could not be solved.
+    lost: bool,
+    settled: bool,
+    target: f64,
+}
+
+/// ψ_σ with what it says of σ.
+struct Evaluated {
+    here: Penalty,
+    /// The price of the lower level falls with σ.
+    settled: bool,
 }
 
 /// ψ and ∇ψ by central differences of l(x,·): y minimises g + σf, z minimises g − σf.
@@ -136,11 +318,16 @@ fn central(
     oracle: &mut Oracle<'_>,
     at: &mut Solution,
     sigma: f64,
-    tolerance: f64,
+    accuracy: Accuracy,
 ) -> Result<Penalty, BilevelError> {
     check_sigma("sigma", sigma)?;
-    let of_y = relaxed(oracle, &at.x, &mut at.y, sigma, tolerance)?;
-    let of_z = relaxed(oracle, &at.x, &mut at.z, -sigma, tolerance)?;
+    let slope = match accuracy {
+        Accuracy::Relative(share) => share * sigma * norm2(&oracle.f_y((&at.x, &at.y), Batch::Full)?).sqrt(),
+        Accuracy::Absolute(tolerance) => tolerance,
+    };
+    let goal = Goal::Absolute(slope);
+    let of_y = relaxed(oracle, &at.x, &mut at.y, sigma, goal)?;
+    let of_z = relaxed(oracle, &at.x, &mut at.z, -sigma, goal)?;
     let (at_y, at_z) = ((&at.x[..], &at.y[..]), (&at.x[..], &at.z[..]));
     let ((fy, fy_x), (gy, gy_x)) = (oracle.f_x(at_y, Batch::Full)?, oracle.g_x(at_y, Batch::Full)?);
     let ((fz, fz_x), (gz, gz_x)) = (oracle.f_x(at_z, Batch::Full)?, oracle.g_x(at_z, Batch::Full)?);
@@ -149,7 +336,9 @@ fn central(
     let (upper, gap) = (0.5 * (fy + fz), gy - gz);
     let price = gap / (2.0 * sigma);
     let residuals = (of_y.residual, of_z.residual);
-    Ok(Penalty { value: upper + price, gradient, price, upper, gap, residuals, swapped: false })
+    let noise = f64::EPSILON * upper.abs() + 1e-2 * (of_y.noise + of_z.noise) / sigma;
+    let error = f64::EPSILON * (norm2(&gy_x).sqrt() + norm2(&gz_x).sqrt()) / sigma;
+    Ok(Penalty { value: upper + price, gradient, price, upper, gap, residuals, noise, error, swapped: false })
 }
 
 impl<'p> Method<Oracle<'p>> for Continuation {
@@ -173,78 +362,30 @@ impl<'p> Method<Oracle<'p>> for Continuation {
         let at = oracle.start();
         let point = Point { value: f64::NAN, grad: vec![0.0; at.x.len()], v: at.x.clone() };
         let (memory, anchor) = (Memory::default(), at.clone());
-        Ok(ContinuationState { at, point, memory, sigma: self.sigma, anchor, first: 0.0, now: 0.0, swaps: 0 })
+        let (sigma, first, now, reach, swaps) = (self.sigma, 0.0, 0.0, 1.0, 0);
+        Ok(ContinuationState { at, point, memory, sigma, anchor, first, now, reach, swaps })
     }
 
     fn step(&self, oracle: &mut Oracle<'p>, state: &mut Self::State) -> Result<Progress, MethodError> {
         let before = oracle.calls().total();
-        let set = oracle.problem().x_set();
-        let ContinuationState { at, point, memory, sigma, first, now, swaps, .. } = &mut *state;
-        let mut last = None;
-        let tolerance = self.accuracy * *sigma * (0.1 * *now).max(self.tolerance * *first);
-        let mut psi = |x: &[f64], grad: &mut [f64]| {
-            at.x.copy_from_slice(x);
-            // Before anything is known of the scale, as precisely as the numbers allow.
-            let tolerance = if tolerance > 0.0 { tolerance } else { 1e-8 * *sigma };
-            let here = self.evaluate(oracle, at, *sigma, tolerance)?;
-            grad.copy_from_slice(&here.gradient);
-            let value = here.value;
-            *swaps += u64::from(here.swapped);
-            last = Some(here);
-            Ok(value)
-        };
-        if point.value.is_nan() {
-            *point = Point::at(point.v.clone(), &mut psi)?;
-            *now = point.stationarity(set, 1.0);
-            if *first == 0.0 {
-                *first = *now;
+        let used = state.sigma;
+        let mut progress = match self.line_search(oracle, state) {
+            // σ is below what was asked for: the answer of the last one stands.
+            Err(e) if e.is_of_the_point() && used < 0.99 * self.sigma_min => {
+                state.at = state.anchor.clone();
+                let value = oracle.upper(&state.at.x, &state.at.y, Batch::Full, Grad::NONE)?;
+                Progress { value, ended: Some(format!("of no progress: at σ = {used:.1e}, {e}")), ..Progress::default() }
             }
-        }
-        let last_sigma = self.last(*sigma);
-        let stepped = match *now > self.tolerance * *first {
-            true => descent::step(&mut psi, set, None, memory, point),
-            false => Ok(false),
+            searched => {
+                let searched = searched?;
+                let ended = self.next(oracle, state, &searched)?;
+                let last = self.last(used) && searched.done && searched.settled;
+                let (value, converged) = (state.point.value, last && ended.is_none());
+                Progress { value: if value.is_nan() { searched.value } else { value }, metrics: searched.metrics, converged, ended, ..Progress::default() }
+            }
         };
-        // A lower level that cannot be solved far away is one more sign that σ is too large.
-        let (moved, lost) = match stepped {
-            Err(BilevelError::Inner { .. } | BilevelError::Unbounded { .. }) if !last_sigma => (false, true),
-            stepped => (stepped?, false),
-        };
-        if !moved && !lost {
-            // The last trial was elsewhere.
-            psi(&point.v.clone(), &mut point.grad)?;
-        }
-        *now = point.stationarity(set, 1.0);
-
-        // The next σ when this one's job is done, or cannot be.
-        let used = *sigma;
-        let target =
-            *first * if last_sigma { self.tolerance } else { self.tolerance.max(0.1 * sigma.min(1.0)) };
-        let done = *now <= target || !moved;
-        let converged = done && last_sigma;
-        let value = point.value;
-        let mut metrics = vec![
-            (Progress::GRAD_MAX.to_owned(), max_abs(&point.grad)),
-            ("stationarity".into(), *now),
-            ("sigma".into(), used),
-            ("swaps".into(), *swaps as f64),
-        ];
-        let away = lost || (!last_sigma && state.ran_away());
-        if away || (done && !last_sigma) {
-            state.next((used * self.shrink).max(self.sigma_min), away);
-        }
-        if let Some(here) = last {
-            metrics.push(("gap".into(), here.gap));
-            metrics.push(("upper".into(), here.upper));
-            metrics.push(("inner_residual/sigma".into(), here.residuals.0.max(here.residuals.1) / used));
-        }
-        Ok(Progress {
-            value,
-            evaluations: oracle.calls().total() - before,
-            metrics,
-            converged,
-            ..Progress::default()
-        })
+        progress.evaluations = oracle.calls().total() - before;
+        Ok(progress)
     }
 
     fn current<'s>(&self, state: &'s Self::State) -> Option<&'s Solution> {

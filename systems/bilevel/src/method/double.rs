@@ -109,16 +109,17 @@ impl<'p> Method<Oracle<'p>> for DoubleLoop {
         let inner = (self.inner as f64 * (1.0 + (k as f64 / self.shift).ln_1p())) as u64;
 
         let (mut u, mut w) = (state.at.z.clone(), state.at.y.clone());
+        let mut left = 0.0;
         for _ in 0..inner {
             let (xi, zeta) = state.draw(oracle, self.batch);
             let Solution { x, y, z } = &state.at;
             // A proximal step of g, and one of h = σf + g.
             let mut d = oracle.g_y((x, &u), zeta.batch())?;
             d.iter_mut().zip(&u).zip(z).for_each(|((d, u), z)| *d += self.moreau * (u - z));
-            descend(&mut u, y_set, gamma, &d, scale.as_deref());
+            let of_z = descend(&mut u, y_set, gamma, &d, scale.as_deref());
             let mut d = oracle.h_y((x, &w), sigma, xi.batch(), zeta.batch())?;
             d.iter_mut().zip(&w).zip(y).for_each(|((d, w), y)| *d += self.moreau * (w - y));
-            descend(&mut w, y_set, gamma, &d, scale.as_deref());
+            left = descend(&mut w, y_set, gamma, &d, scale.as_deref()).max(of_z);
         }
         for (old, new) in [(&mut state.at.z, u), (&mut state.at.y, w)] {
             old.iter_mut().zip(new).for_each(|(o, n)| *o += self.beta * (n - *o));
@@ -130,7 +131,7 @@ impl<'p> Method<Oracle<'p>> for DoubleLoop {
         let (upper, mut d) = oracle.f_x((x, y), xi.batch())?;
         let (g_y, of_y) = oracle.g_x((x, y), zeta.batch())?;
         let (g_z, of_z) = oracle.g_x((x, z), zeta.batch())?;
-        if zeta.batch() == Batch::Full && worse_basin(g_z, g_y) {
+        if zeta.batch() == Batch::Full && worse_basin(g_z, g_y, f64::EPSILON * largest * crate::set::norm2(z)) {
             z.copy_from_slice(y); // z was in a worse basin
             state.swaps += 1;
         } else {
@@ -139,8 +140,13 @@ impl<'p> Method<Oracle<'p>> for DoubleLoop {
         }
         descend_within(x, x_set, alpha, &d, self.trust);
         state.k += 1;
-        let more =
-            [("sigma", sigma), ("lipschitz", largest), ("gap", g_y - g_z), ("swaps", state.swaps as f64)];
+        let more = [
+            ("sigma", sigma),
+            ("lipschitz", largest),
+            ("gap", g_y - g_z),
+            ("swaps", state.swaps as f64),
+            ("inner_residual/sigma", left / sigma),
+        ];
         Ok(report(oracle, before, upper + (g_y - g_z) / sigma, &d, &more))
     }
 

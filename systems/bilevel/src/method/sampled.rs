@@ -25,13 +25,17 @@ pub(crate) fn decayed(a: f64, power: f64, shift: f64, k: u64) -> f64 {
     if power == 0.0 { a } else { a * (1.0 + k as f64 / shift).powf(-power) }
 }
 
-/// Moves `v` by −t·d/scale and back into the set.
-pub(crate) fn descend(v: &mut [f64], set: &Set, t: f64, d: &[f64], scale: Option<&[f64]>) {
+/// Moves `v` by −t·d/scale and back into the set; the projected gradient that it moved by (in the metric of the scale).
+pub(crate) fn descend(v: &mut [f64], set: &Set, t: f64, d: &[f64], scale: Option<&[f64]>) -> f64 {
+    let before = v.to_vec();
     match scale {
         None => add(v, -t, d),
         Some(scale) => v.iter_mut().zip(d).zip(scale).for_each(|((v, d), s)| *v -= t * d / s),
     }
     set.project(v);
+    let weight = |i: usize| scale.map_or(1.0, |s| s[i]);
+    let part = |i: usize| weight(i) * (v[i] - before[i]) / t;
+    (0..v.len()).map(|i| part(i).powi(2)).sum::<f64>().sqrt()
 }
 
 /// The x-step, shortened to `radius` if it is longer.

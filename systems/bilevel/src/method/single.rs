@@ -224,15 +224,16 @@ impl<'p> Method<Oracle<'p>> for SingleLoop {
         let gamma = gamma / (largest + self.moreau);
         let mut d_h = memory.d_y.clone();
         add(&mut d_h, sigma, &memory.f_y);
+        let mut left = 0.0f64;
         for (v, prox, d) in [(z, &mut memory.u, &memory.d_z), (y, &mut memory.w, &d_h)] {
             let mut d = d.clone();
             if self.moreau == 0.0 {
-                descend(v, y_set, gamma, &d, scale.as_deref());
+                left = left.max(descend(v, y_set, gamma, &d, scale.as_deref()));
                 continue;
             }
             d.iter_mut().zip(&*prox).zip(&*v).for_each(|((d, p), v)| *d += self.moreau * (p - v));
             prox.copy_from_slice(v);
-            descend(prox, y_set, gamma, &d, scale.as_deref());
+            left = left.max(descend(prox, y_set, gamma, &d, scale.as_deref()));
             v.iter_mut().zip(&*prox).for_each(|(v, p)| *v += beta * (p - *v));
         }
         let mut d = memory.f_x.clone();
@@ -240,7 +241,13 @@ impl<'p> Method<Oracle<'p>> for SingleLoop {
         add(&mut d, -1.0 / sigma, &memory.g_z);
         descend_within(x, x_set, alpha, &d, self.trust);
         state.k += 1;
-        let more = [("sigma", sigma), ("gap", now.gap), ("eta", eta), ("lipschitz", largest)];
+        let more = [
+            ("sigma", sigma),
+            ("gap", now.gap),
+            ("eta", eta),
+            ("lipschitz", largest),
+            ("inner_residual/sigma", left / sigma),
+        ];
         Ok(report(oracle, calls, now.f + now.gap / sigma, &d, &more))
     }
 

@@ -4,7 +4,7 @@
 use rand::RngExt;
 use thalweg_core::{Invalid, Seed};
 
-use crate::descent::minimize;
+use crate::descent::{Goal, minimize};
 use crate::tasks::classify::{Classifier, Examples, Weighted, total};
 use crate::tasks::regularization::share;
 use crate::{Batch, Bilevel, BilevelError, Grad, Set};
@@ -102,7 +102,7 @@ impl Cleaning {
     }
 
     /// The baseline: parameters with the least mean cross entropy of these examples, all of full weight, plus
-    /// C‖y‖², to a gradient of norm `tolerance`.
+    /// C‖y‖², to a gradient of `tolerance` times its own size, curvature times ‖y‖.
     ///
     /// # Errors
     /// Too many steps.
@@ -126,7 +126,7 @@ impl Cleaning {
         let mut scale = vec![0.0; self.start.len()];
         let scale = self.bound(&squares, &mut scale).then_some(scale);
         let mut y = self.start.clone();
-        minimize(&mut fun, &Set::Free, scale.as_deref(), &mut y, tolerance, LIMIT)?;
+        minimize(&mut fun, &Set::Free, scale.as_deref(), &mut y, Goal::Relative(tolerance), LIMIT)?;
         Ok(y)
     }
 
