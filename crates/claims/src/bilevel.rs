@@ -16,7 +16,7 @@ use thalweg::plot::{Figure, Table};
 
 use thalweg::tasks::bilevel::hyperclean::{self, Judged};
 use thalweg::tasks::bilevel::job::{Job, Trace, algorithm, no_observer, trace};
-use thalweg::tasks::bilevel::regularization::{self, Evaluator, precise};
+use thalweg::tasks::bilevel::regularization::{self, Evaluator, Task, precise};
 use thalweg::tasks::{Finding, Host, TaskError};
 use thalweg::train::compare::moments;
 
@@ -62,11 +62,12 @@ fn toys() -> Result<Finding> {
     let mut table =
         Table::new(["toy", "x − nearest minimum", "ψ − its value", "explicit ∇ψ − truth", "seconds"]);
     let (mut worst, mut slowest, mut data) = (0.0f64, 0.0f64, Vec::new());
-    for toy in Toy::all().into_iter().filter(|t| t.name != "jump") {
+    for toy in Toy::all() {
         let clock = Instant::now();
         let settings = [("tolerance", json!(1e-9)), ("sigma_min", json!(1e-4))];
         let (_, end) = trace(&toy, &fields(&settings, "pbo")?, (1000, None), 1, 1.0, &mut no_observer)?;
         let end = end.map_err(anyhow::Error::msg)?;
+        let counts = toy.name != "jump"; // a counter-example: no ψ_σ has its minimum
         let seconds = clock.elapsed().as_secs_f64();
         let distance = |m: &[f64]| m.iter().zip(&end.x).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         let nearest = toy.minima.iter().min_by(|a, b| distance(a.0).total_cmp(&distance(b.0)));
@@ -79,8 +80,9 @@ fn toys() -> Result<Finding> {
         let explicit = hypergradient(&mut oracle, &start, &y)?;
         let truth = toy.psi(&start).1.unwrap_or_default();
         let gradient = explicit.iter().zip(&truth).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-        // The cosine toy's minima are known to five digits.
-        worst = worst.max(psi.max(gradient) * if toy.name == "cosine" { 0.1 } else { 1.0 });
+        if counts {
+            worst = worst.max(psi.max(gradient));
+        }
         slowest = slowest.max(seconds);
         table.row([
             toy.name.to_owned(),
@@ -100,7 +102,7 @@ fn toys() -> Result<Finding> {
         let mut points = Vec::new();
         for k in 0..14 {
             let sigma = 0.5f64.powi(k);
-            let here = thalweg::bilevel::penalty::penalty(&mut oracle, &mut at, sigma, 1e-11 * sigma)?;
+            let here = thalweg::bilevel::penalty::penalty(&mut oracle, &mut at, sigma, 1e-11)?;
             points.push((sigma, toy.psi(&x).0 - here.value));
         }
         points.retain(|p| p.1 > 1e-12);
@@ -133,7 +135,7 @@ fn toys() -> Result<Finding> {
         table,
         figures: vec![(figure, "Linear in σ, but for the counter-example `jump` beside its jump: there ψ_σ is far from ψ until σ is below x = 0.001.".into())],
         marks: vec![
-            (format!("ψ and ∇ψ to {worst:.1e} ≤ 1e-6"), worst <= 1e-6),
+            (format!("ψ and ∇ψ of all but the counter-example to {worst:.1e} ≤ 1e-6"), worst <= 1e-6),
             (format!("each within {slowest:.3} s ≤ 1 s"), slowest <= 1.0),
             (format!("50 unknowns on a simplex: {over:.1e} above the best of a grid"), over <= 1e-6),
         ],
@@ -284,14 +286,14 @@ const REUTERS: Chosen = Chosen {
 
 fn regularized(options: &Options, chosen: &Chosen) -> Result<Finding> {
     let [train, test] = chosen.files.map(shared_file);
-    let problem = regularization::of_files(&train?, &test?, chosen.bounds)?;
+    let problem = Task::of_files(&train?, &test?, None, chosen.bounds)?.problem;
     let n = problem.dims().0;
     let problem = problem.from(vec![chosen.start; n]);
     let known = chosen.reference > 0.0;
     let limit = Some(Duration::from_secs_f64(chosen.seconds));
     let mut table = Table::new([
         "method",
-        "test loss",
+        "validation loss",
         "above the minimum",
         "seconds to 1e-2",
         "to 1e-3",
@@ -299,14 +301,14 @@ fn regularized(options: &Options, chosen: &Chosen) -> Result<Finding> {
         "gradients",
         "seconds",
     ]);
-    let mut figure = Figure::new("Test loss by time")
+    let mut figure = Figure::new("Validation loss by time")
         .x_label("seconds")
-        .y_label(if known { "above the minimum" } else { "test loss" })
+        .y_label(if known { "above the minimum" } else { "validation loss" })
         .log_x()
         .log_y();
-    let mut by_calls = Figure::new("Test loss by oracle calls")
+    let mut by_calls = Figure::new("Validation loss by oracle calls")
         .x_label("gradients and products")
-        .y_label(if known { "above the minimum" } else { "test loss" })
+        .y_label(if known { "above the minimum" } else { "validation loss" })
         .log_x()
         .log_y();
     let (mut marks, mut data) = (Vec::new(), Vec::new());
@@ -333,7 +335,7 @@ fn regularized(options: &Options, chosen: &Chosen) -> Result<Finding> {
         let seeds = if precise(name) || matches!(name, "pbo-double" | "aid") { 1 } else { options.seeds };
         for seed in 1..=seeds {
             let mut watcher = Evaluator::new(&problem)?;
-            let mut look = |at: &Solution| watcher.look(at);
+            let mut look = |at: &Solution| watcher.look(at, 1e-8);
             // Stages of 20,000 steps of single-loop methods are looked at too.
             let spacing = if precise(name) { 1.0 } else { 1.2589254117941673 };
             let (seen, end) = trace(&problem, &algorithm, (steps, limit), seed, spacing, &mut look)?;
@@ -402,7 +404,7 @@ fn regularized(options: &Options, chosen: &Chosen) -> Result<Finding> {
         title: chosen.title.into(),
         text: format!(
             "A ridge weight for each of {n} features, in [{}, {}], from {} each; every method has {} s (and single loops \
-             200,000 steps), lower-level steps scaled by curvature where the method allows. Looking at the test loss is \
+             200,000 steps), lower-level steps scaled by curvature where the method allows. Looking at the validation loss is \
              not counted.",
             chosen.bounds.0, chosen.bounds.1, chosen.start, chosen.seconds
         ),

@@ -106,8 +106,8 @@ fn regularisation_of_files() {
             })
             .collect()
     };
-    let f = folder(&[("a.svm", rows(80, 0.0).as_bytes()), ("b.svm", rows(60, 0.5).as_bytes())]);
-    let line = "bilevel regularisation --train a.svm --test b.svm --box -8:4 --json --quiet";
+    let f = folder(&[("a.svm", rows(80, 0.0).as_bytes()), ("b.svm", rows(60, 0.5).as_bytes()), ("c.svm", rows(50, 0.25).as_bytes())]);
+    let line = "bilevel regularisation --train a.svm --validation b.svm --test c.svm --box -8:4 --json --quiet";
     let ours = json(f.path(), &format!("{line} --out r/"));
     let exact = json(f.path(), &format!("{line} --method implicit"));
     let grid = json(f.path(), &format!("{line} --method grid"));
@@ -121,9 +121,43 @@ fn regularisation_of_files() {
         "upper_time.svg",
         "stationarity.svg",
         "weights.svg",
+        "weights.csv",
+        "model.safetensors",
         "report.html",
     ] {
         assert!(f.path().join("r").join(file).exists(), "{file}");
+    }
+    // The third set has no part in the choice; without it nothing is called a test.
+    assert!(number(&ours, "test_accuracy") > 0.7 && number(&ours, "validation_accuracy") > 0.7, "{ours}");
+    assert!(number(&ours["common"], "upper") >= number(&ours, "upper") - 1e-9, "{ours}");
+    let two = succeed(f.path(), "bilevel regularisation --train a.svm --validation b.svm --box -8:4 --quiet");
+    assert!(two.contains("validation accuracy") && !two.contains("test"), "{two}");
+    let table = fs::read_to_string(f.path().join("r/weights.csv")).unwrap();
+    assert!(table.starts_with("feature,x,weight,at_bound,size\n1,") && table.lines().count() == 4, "{table}");
+    let (ends, noise) = (ours["at_bounds"].as_array().unwrap(), table.lines().nth(3).unwrap());
+    assert_eq!(ends.len(), 2);
+    assert!(!noise.contains("NaN"), "{noise}");
+}
+
+/// What no gradient can better is no solution: exit status 3, in the words of the method.
+#[test]
+fn no_progress_is_no_success() {
+    let f = folder(&[]);
+    // Many lower solutions: implicit differentiation is refused, not "converged" at the start.
+    for toy in ["line", "least-squares"] {
+        let output = run(f.path(), &format!("bilevel toy {toy} --method implicit --json --quiet"));
+        assert_eq!(output.status.code(), Some(2), "{toy}: {}", errors(&output));
+        assert!(errors(&output).contains("no single solution"), "{toy}: {}", errors(&output));
+    }
+    // A run is not lost by what is measured after it.
+    let got = json(f.path(), "bilevel toy line --method aid --steps 5000 --json --quiet");
+    assert!(got["psi"].as_f64().unwrap().is_finite(), "{got}");
+    assert!(got["warnings"].to_string().contains("aid is not made for this"), "{got}");
+    let output = run(f.path(), "bilevel toy jump --json --quiet");
+    let got: Value = serde_json::from_slice(&output.stdout).unwrap();
+    if got["stopped_because"] == "method" {
+        assert_eq!(output.status.code(), Some(3), "{got}");
+        assert!(got["why"].to_string().contains("no progress"), "{got}");
     }
 }
 
@@ -136,7 +170,7 @@ fn regularisation_of_ijcnn1() {
         return;
     };
     let line = format!(
-        "bilevel regularisation --train {} --test {} --box -10:2 --json --quiet",
+        "bilevel regularisation --train {} --validation {} --box -10:2 --json --quiet",
         train.display(),
         test.display()
     );
@@ -157,8 +191,10 @@ fn bad_input_is_refused() {
         ("bilevel toy line --noise -1", "noise = -1"),
         ("bilevel toy line --method grid", "finite bounds"),
         ("bilevel check line --at 1,2", "2 numbers"),
-        ("bilevel regularisation --train a.svm", "--test"),
-        ("bilevel regularisation --train a.svm --test bad.svm", "line 1"),
+        ("bilevel regularisation --train a.svm", "--validation"),
+        ("bilevel regularisation --test a.svm", "--validation"),
+        ("bilevel regularisation --train a.svm --validation bad.svm", "line 1"),
+        ("bilevel check simplex --at 2", "nearest"),
         ("bilevel regularisation --box 2:-10", "LO:HI"),
         ("bilevel regularisation --start 5", "outside the box"),
         ("bilevel hyperclean --data a.svm", "--split"),

@@ -53,6 +53,14 @@ impl Algorithm {
         }
     }
 
+    /// Whether the method differentiates one lower solution implicitly, and knows of no other and no constraint.
+    pub fn is_implicit(&self) -> bool {
+        matches!(
+            self,
+            Self::Aid(_) | Self::Stocbio(_) | Self::Soba(_) | Self::Saba(_) | Self::Amigo(_) | Self::Implicit(_)
+        )
+    }
+
     /// Hands the method to whoever runs it.
     ///
     /// # Errors

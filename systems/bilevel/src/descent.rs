@@ -99,9 +99,12 @@ pub(crate) fn step(
     let bounds = set.bounds(at.v.len());
     loop {
         let fresh = memory.pairs.is_empty();
-        let direction = match &bounds {
-            Some((lo, hi)) => memory.quasi_newton(at, lo, hi, scale),
-            None => memory.spectral(at, set),
+        let (direction, length) = match &bounds {
+            Some((lo, hi)) => (memory.quasi_newton(at, lo, hi, scale), None),
+            None => {
+                let (direction, length) = memory.spectral(at, set);
+                (direction, Some(length))
+            }
         };
         let along = |t: f64| {
             let mut v: Vec<f64> = at.v.iter().zip(&direction).map(|(v, d)| v + t * d).collect();
@@ -123,7 +126,9 @@ pub(crate) fn step(
         for _ in 0..40 {
             let v = along(t);
             let s: Vec<f64> = v.iter().zip(&at.v).map(|(a, b)| a - b).collect();
-            let slope = dot(&at.grad, &s);
+            // A projection d of a step of that length has ∇·d ≤ −d²/length; the product itself would be the rounding of
+            // what presses against the set.
+            let slope = length.map_or_else(|| dot(&at.grad, &s), |length| -t * norm2(&direction) / length);
             // The projection stops what goes beyond the bounds.
             if slope >= 0.0 || good.as_ref().is_some_and(|(point, _)| point.v == v) {
                 break;
@@ -140,7 +145,10 @@ pub(crate) fn step(
                 }
                 Err(e) => return Err(e),
             };
-            let ahead = dot(&grad, &s);
+            let ahead = match length {
+                None => dot(&grad, &s),
+                Some(_) => slope + s.iter().zip(grad.iter().zip(&at.grad)).map(|(s, (a, b))| s * (a - b)).sum::<f64>(),
+            };
             // Where the values' digits run out, the slope tells (Hager and Zhang 2005).
             let flat = value <= at.value + noise && ahead.abs() <= 0.9 * slope.abs();
             let better = value <= at.value + ARMIJO * slope || flat;
@@ -229,8 +237,8 @@ impl Memory {
         if dot(&d, &at.grad) < 0.0 { d } else { at.grad.iter().zip(&free).map(|(g, f)| -g * f).collect() }
     }
 
-    /// From `at` to the projection of a Barzilai–Borwein step.
-    fn spectral(&self, at: &Point, set: &Set) -> Vec<f64> {
+    /// From `at` to the projection of a Barzilai–Borwein step, and the length of that.
+    fn spectral(&self, at: &Point, set: &Set) -> (Vec<f64>, f64) {
         let fresh = || match self.curvature > 0.0 {
             true => 1.0 / self.curvature,
             false => self.reach * norm2(&at.v).sqrt().max(1.0) / norm2(&at.grad).sqrt().max(f64::MIN_POSITIVE),
@@ -241,7 +249,7 @@ impl Memory {
         });
         let mut to: Vec<f64> = at.v.iter().zip(&at.grad).map(|(v, g)| v - length * g).collect();
         set.project(&mut to);
-        to.iter().zip(&at.v).map(|(t, v)| t - v).collect()
+        (to.iter().zip(&at.v).map(|(t, v)| t - v).collect(), length)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use thalweg_core::{Seed, normal};
 
+use crate::baselines::implicit::{unheld, unique};
 use crate::descent::{Goal, minimize, reach, stationarity};
 use crate::explicit::{curvature, hypergradient, optimistic};
 use crate::penalty::{Accuracy, Limit, evaluate, limit, relaxed};
@@ -56,6 +57,18 @@ pub fn report(oracle: &mut Oracle<'_>, at: &Solution, sigma: f64) -> Result<Repo
     })
 }
 
+/// Whether implicit differentiation is right at a solution: one lower solution, held by no constraint of Y.
+///
+/// # Errors
+/// [`BilevelError::NotUnique`], [`BilevelError::Held`], a lower level that cannot be solved.
+pub fn implicit(oracle: &mut Oracle<'_>, at: &Solution) -> Result<(), BilevelError> {
+    let mut y = at.y.clone();
+    let left = relaxed(oracle, &at.x, &mut y, 0.0, Goal::Relative(1e-8))?.residual;
+    unheld(oracle, (&at.x, &y), left)?;
+    let slope = oracle.f_y((&at.x, &y), Batch::Full)?;
+    unique(oracle, (&at.x, &y), &slope, &mut vec![0.0; y.len()], 1e-8)
+}
+
 fn warnings(limit: &Limit) -> Vec<String> {
     let mut all = Vec::new();
     let steepest = limit.table.iter().max_by(|a, b| norm2(&a.2).total_cmp(&norm2(&b.2)));
@@ -88,10 +101,11 @@ pub struct Check {
     pub gradients: [f64; 4],
     /// Largest relative error of ∇²_yy g·v and ∇²_xy g·v, if the problem has them.
     pub products: Option<f64>,
-    /// Estimate (from above) of the constant μ of the proximal error bound, at σ = 0 and at 0.01.
+    /// Estimate (from above) of the constant μ of the proximal error bound, at σ = 0 and at 0.01; NaN where the lower
+    /// level cannot be solved.
     pub error_bound: [f64; 2],
-    /// ψ_σ and ∇ψ_σ as σ falls.
-    pub limit: Limit,
+    /// ψ_σ and ∇ψ_σ as σ falls, or why they cannot be had.
+    pub limit: Result<Limit, String>,
     /// The explicit hyper-gradient, or why there is none.
     pub explicit: Result<Vec<f64>, String>,
     /// What the theory does not cover here, in words.
@@ -101,19 +115,14 @@ pub struct Check {
 /// Tests gradients and assumptions at x, from the start of y.
 ///
 /// # Errors
-/// As [`limit`].
+/// x of the wrong length or outside X.
 pub fn check(oracle: &mut Oracle<'_>, x: &[f64], seed: Seed) -> Result<Check, BilevelError> {
+    inside(oracle, x)?;
     let mut start = oracle.start();
     start.x = x.to_vec();
     let gradients = gradient_errors(oracle, &start, seed);
     let products = product_error(oracle, &start, seed);
-    let limit = limit(oracle, x, &start)?;
-    let solution = Solution { x: x.to_vec(), y: limit.y.clone(), z: limit.y.clone() };
-    let error_bound =
-        [error_bound(oracle, &solution, 0.0, seed)?, error_bound(oracle, &solution, 0.01, seed)?];
-    let explicit =
-        optimistic(oracle, x, &start).and_then(|y| hypergradient(oracle, x, &y)).map_err(|e| e.to_string());
-    let mut warnings = warnings(&limit);
+    let mut warnings = Vec::new();
     for (name, error) in ["∇_x f", "∇_y f", "∇_x g", "∇_y g"].iter().zip(gradients) {
         if error > 1e-5 {
             warnings
@@ -123,6 +132,18 @@ pub fn check(oracle: &mut Oracle<'_>, x: &[f64], seed: Seed) -> Result<Check, Bi
     if products.is_some_and(|e| e > 1e-5) {
         warnings.push("the second derivatives of g are not those of its gradient".into());
     }
+    let limit = match limit(oracle, x, &start) {
+        Ok(limit) => limit,
+        Err(e) => {
+            warnings.push(format!("ψ cannot be had: {e}"));
+            let (error_bound, why) = ([f64::NAN; 2], e.to_string());
+            return Ok(Check { gradients, products, error_bound, limit: Err(why.clone()), explicit: Err(why), warnings });
+        }
+    };
+    warnings.extend(self::warnings(&limit));
+    let solution = Solution { x: x.to_vec(), y: limit.y.clone(), z: limit.y.clone() };
+    let bound = |oracle: &mut Oracle<'_>, sigma| error_bound(oracle, &solution, sigma, seed).unwrap_or(f64::NAN);
+    let error_bound = [bound(oracle, 0.0), bound(oracle, 0.01)];
     if error_bound[0] < 1e-6 * curvature(oracle, (x, &limit.y))? {
         warnings.push(format!(
             "the lower level is nearly flat beside its solutions (error bound {:.1e}): y and z, and with them the \
@@ -130,6 +151,8 @@ pub fn check(oracle: &mut Oracle<'_>, x: &[f64], seed: Seed) -> Result<Check, Bi
             error_bound[0]
         ));
     }
+    let explicit =
+        optimistic(oracle, x, &start).and_then(|y| hypergradient(oracle, x, &y)).map_err(|e| e.to_string());
     match &explicit {
         Err(e) => warnings.push(format!("there is no explicit gradient: {e}")),
         Ok(explicit) => {
@@ -140,7 +163,23 @@ pub fn check(oracle: &mut Oracle<'_>, x: &[f64], seed: Seed) -> Result<Check, Bi
             }
         }
     }
-    Ok(Check { gradients, products, error_bound, limit, explicit, warnings })
+    Ok(Check { gradients, products, error_bound, limit: Ok(limit), explicit, warnings })
+}
+
+/// Refuses a point outside X.
+fn inside(oracle: &Oracle<'_>, x: &[f64]) -> Result<(), BilevelError> {
+    let needed = oracle.problem().dims().0;
+    if x.len() != needed || x.iter().any(|v| !v.is_finite()) {
+        return Err(BilevelError::Start { level: "X", found: x.len(), needed });
+    }
+    let mut near = x.to_vec();
+    oracle.problem().x_set().project(&mut near);
+    let off = near.iter().zip(x).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
+    if off > 1e-9 * norm2(x).sqrt().max(1.0) {
+        let cause = format!("does not have this point: it is {off:.1e} away; the nearest one is {near:?}");
+        return Err(BilevelError::Set { level: "X", cause });
+    }
+    Ok(())
 }
 
 /// Derivatives along random directions against central differences, near the start.

@@ -4,7 +4,7 @@ use faer::Mat;
 use thalweg_linalg::dense::Eigen;
 
 use crate::penalty::limit;
-use crate::set::{Active, dot, norm2};
+use crate::set::{AT, Active, dot, norm2};
 use crate::{Batch, BilevelError, Grad, Oracle, Solution};
 
 /// KKT matrices up to this size are decomposed, larger ones solved by MINRES.
@@ -13,8 +13,9 @@ const DENSE: usize = 2_000;
 const CUT: [f64; 2] = [1e-12, 1e-8];
 /// A residual above this says that the right-hand side is outside the range.
 const RANGE: f64 = 1e-6;
-/// Multipliers below this share of the gradient, or of what the curvature makes of |y|, are none.
+/// Multipliers below this share of the gradient are none.
 const STRICT: f64 = 1e-7;
+/// Or below this share of what the curvature makes of |y|.
 const NEAR: f64 = 1e-8;
 
 /// `∇ψ = ∇_x f − [0 ∇²_xy g] K† [0; ∇_y f]`, `K = [[0, A], [Aᵀ, L_yy]]` at the optimistic solution y of the
@@ -33,7 +34,8 @@ pub fn hypergradient(oracle: &mut Oracle<'_>, x: &[f64], y: &[f64]) -> Result<Ve
     let (mut gradient, mut of_f) = (vec![0.0; x.len()], vec![0.0; m]);
     oracle.upper(x, y, Batch::Full, Grad::both(&mut gradient, &mut of_f))?;
     let curvature = curvature(oracle, (x, y))?;
-    let force = multipliers(&active, &of_g, curvature * norm2(y).sqrt())?;
+    // Constraints are active within AT.
+    let force = multipliers(&active, &of_g, curvature * norm2(y).sqrt().max(10.0 * AT / NEAR))?;
 
     let rows = active.len();
     let cut = CUT[usize::from(!oracle.is_exact((x, y)))];
@@ -124,7 +126,7 @@ fn kkt_times(
     Ok(out)
 }
 
-/// Multipliers of the active constraints: least squares of `∇_y g + Aᵀλ = 0`. `size` is what a gradient may be within |y|.
+/// Multipliers of the active constraints: least squares of `∇_y g + Aᵀλ = 0`. `size` is the curvature times |y|.
 fn multipliers(active: &[Active], of_g: &[f64], size: f64) -> Result<Vec<f64>, BilevelError> {
     if active.is_empty() {
         return Ok(Vec::new());

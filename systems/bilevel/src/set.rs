@@ -81,7 +81,7 @@ pub struct Active {
 }
 
 /// How near to a bound counts as at it.
-const AT: f64 = 1e-9;
+pub(crate) const AT: f64 = 1e-9;
 /// Cycles of Dykstra's method at most.
 const CYCLES: usize = 100_000;
 

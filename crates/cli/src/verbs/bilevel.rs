@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use thalweg::core::StopReason;
 use thalweg::tasks::bilevel::{check, hyperclean, regularization, toy};
 
 use crate::args::{Common, RunFlags};
@@ -38,10 +39,11 @@ clean_label, given_label. Without a split: the embedded digits, some training la
         after_help = "Examples:
   thalweg bilevel regularisation --time 10s
   thalweg bilevel regularisation --method implicit --box -8:2 --out r/ --json
-  thalweg bilevel regularisation --train ijcnn1.train.svm.bz2 --test ijcnn1.test.svm.bz2 --box -10:2 --json
+  thalweg bilevel regularisation --train a.svm.bz2 --validation b.svm.bz2 --test c.svm.bz2 --box -10:2 --json
 
 The lower level minimises mean log-loss on the training file plus ½Σ exp(x_j)·y_j²; the upper level is the loss on
-the test file. It is not convex in x: where x starts matters. Without files, the embedded digits."
+the validation file. The test file has no part in the choice: the score on it is what to expect of new rows. The
+problem is not convex in x: where x starts matters. Without files, the embedded digits."
     )]
     Regularization {
         #[command(flatten)]
@@ -89,6 +91,7 @@ impl Bilevel {
                     let (steps, calls, seconds) = (s.steps, s.gradient_calls, s.seconds);
                     print(&format!("{table}{steps} steps, {calls} gradients, {seconds:.2} s\n"))?;
                 }
+                return Ok(status(cleaned.summary.stopped_because));
             }
             Task::Regularization { settings, run } => {
                 let opened = run.open(&settings, None)?;
@@ -99,6 +102,7 @@ impl Bilevel {
                 } else {
                     print(&summary.table().text())?;
                 }
+                return Ok(status(summary.stopped_because));
             }
             Task::Toy { settings, run } => {
                 let opened = run.open(&settings, None)?;
@@ -109,6 +113,7 @@ impl Bilevel {
                     let table = summary.table().text();
                     print(&format!("{}: {}\n{table}", summary.toy, summary.about))?;
                 }
+                return Ok(status(summary.stopped_because));
             }
             Task::Check { settings, common } => {
                 let found = check::check(&settings, &common.start()?)?;
@@ -121,4 +126,9 @@ impl Bilevel {
         }
         Ok(Status::Done)
     }
+}
+
+/// A method that ended itself has made no progress.
+fn status(stopped_because: StopReason) -> Status {
+    if stopped_because == StopReason::Method { Status::Unproved } else { Status::Done }
 }

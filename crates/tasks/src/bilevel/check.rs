@@ -42,7 +42,7 @@ pub struct Found {
 /// explicit gradient with the pseudo-inverse of the lower level's KKT matrix.
 ///
 /// # Errors
-/// No such toy, a point of another size.
+/// No such toy, a point of another size or outside X.
 pub fn check(settings: &Settings, _host: &Host) -> Result<Found> {
     let toy = named(settings.name.as_deref().unwrap_or_default())?;
     let x = settings.at.clone().unwrap_or(toy.start().0);
@@ -59,7 +59,8 @@ impl Found {
     pub fn json(&self) -> Value {
         let (found, truth) = (&self.check, &self.truth);
         let row = |(sigma, value, gradient): &(f64, f64, Vec<f64>)| json!({ "sigma": sigma, "psi_sigma": value, "gradient": gradient });
-        let table: Vec<_> = found.limit.table.iter().map(row).collect();
+        let limit = found.limit.as_ref();
+        let table: Option<Vec<_>> = limit.ok().map(|limit| limit.table.iter().map(row).collect());
         json!({
             "problem": self.toy.name,
             "x": self.x,
@@ -67,9 +68,11 @@ impl Found {
             "product_error": found.products,
             "error_bound": found.error_bound,
             "sigma": table,
-            "psi": found.limit.value,
-            "psi_error": found.limit.error,
-            "gradient": found.limit.gradient,
+            "psi": limit.ok().map(|l| l.value),
+            "psi_error": limit.ok().map(|l| l.error),
+            "gradient": limit.ok().map(|l| &l.gradient),
+            "gradient_error": limit.ok().map(|l| l.gradient_error),
+            "limit_error": limit.err(),
             "explicit": found.explicit.as_ref().ok(),
             "explicit_error": found.explicit.as_ref().err(),
             "truth": truth.0,
@@ -83,10 +86,12 @@ impl Found {
         let (found, truth) = (&self.check, &self.truth);
         let list = |v: &[f64]| v.iter().map(|v| format!("{v:.8}")).collect::<Vec<_>>().join(", ");
         let mut table = Table::new(["σ", "ψ_σ", "∇ψ_σ"]);
-        for (sigma, value, gradient) in &found.limit.table {
-            table.row([format!("{sigma:.6}"), format!("{value:.10}"), list(gradient)]);
+        if let Ok(limit) = &found.limit {
+            for (sigma, value, gradient) in &limit.table {
+                table.row([format!("{sigma:.3e}"), format!("{value:.10}"), list(gradient)]);
+            }
+            table.row(["limit".into(), format!("{:.10}", limit.value), list(&limit.gradient)]);
         }
-        table.row(["limit".into(), format!("{:.10}", found.limit.value), list(&found.limit.gradient)]);
         if let Ok(explicit) = &found.explicit {
             table.row(["explicit".into(), String::new(), list(explicit)]);
         }

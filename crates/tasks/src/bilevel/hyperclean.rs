@@ -146,18 +146,31 @@ impl Judged {
         Ok([fit(&[train])?, fit(&[val])?, fit(&[train, val])?, fit(&[&right, val])?])
     }
 
+    /// The classifier that the weights alone train, without the validation part: the method's y has seen that. A
+    /// network is as far as the method's own z has come.
+    ///
+    /// # Errors
+    /// A lower level that cannot be solved.
+    pub fn trained(&self, at: &Solution) -> Result<Vec<f64>> {
+        let mut z = at.z.clone();
+        if self.problem.classifier().hidden == 0 {
+            lower(&mut Oracle::new(&self.problem)?, &at.x, &mut z, 1e-6)?;
+        }
+        Ok(z)
+    }
+
     /// Numbers of a solution that no method sees, and the loss on what was held out.
-    fn look(&self, at: &Solution) -> Vec<(&'static str, f64)> {
-        let classifier = self.problem.classifier();
+    fn look(&self, at: &Solution) -> Result<Vec<(&'static str, f64)>> {
+        let (classifier, z) = (self.problem.classifier(), self.trained(at)?);
         let mut numbers = vec![
-            ("upper", classifier.loss(&at.y, self.problem.val())),
-            ("test_accuracy", self.test_accuracy(&at.y)),
+            ("upper", classifier.loss(&z, self.problem.val())),
+            ("test_accuracy", self.test_accuracy(&z)),
             ("f1", self.f1(&at.x)),
         ];
         if let Some(held) = self.problem.held() {
-            numbers.push(("held_out_accuracy", classifier.accuracy(&at.y, held)));
+            numbers.push(("held_out_accuracy", classifier.accuracy(&z, held)));
         }
-        numbers
+        Ok(numbers)
     }
 
     /// A whole run: what was seen on the way, and the solution: the last one, or the best on what was held out.
@@ -169,7 +182,7 @@ impl Judged {
         let algorithm = algorithm(name, set, &usual(name, n))?;
         let mut best: Option<(f64, Solution)> = None;
         let mut watch = |at: &Solution| {
-            let numbers = self.look(at);
+            let numbers = self.look(at)?;
             if let Some((_, held)) = numbers.iter().find(|n| n.0 == "held_out_accuracy")
                 && best.as_ref().is_none_or(|b| *held > b.0)
             {
@@ -180,10 +193,12 @@ impl Judged {
         let mut oracle = Oracle::new(&self.problem)?;
         let outcome = job.run(&algorithm, &mut oracle, &mut watch)?;
         let seen = job.seen;
+        let why = outcome.why();
         let solution = best.map_or(outcome.solution, |b| b.1);
         let seconds = seen.last().map_or(outcome.elapsed.as_secs_f64(), |s| s.seconds);
         let (calls, steps) = (oracle.calls().total(), outcome.steps);
-        Ok(Solved { solution, seen, calls, steps, stopped_because: outcome.stopped_because, seconds })
+        let trained = self.trained(&solution)?;
+        Ok(Solved { solution, trained, seen, calls, steps, stopped_because: outcome.stopped_because, why, seconds })
     }
 }
 
@@ -191,6 +206,8 @@ impl Judged {
 pub struct Solved {
     /// The solution.
     pub solution: Solution,
+    /// The classifier that its weights alone train.
+    pub trained: Vec<f64>,
     /// What was seen on the way.
     pub seen: Vec<Trace>,
     /// Gradients of both levels.
@@ -199,6 +216,8 @@ pub struct Solved {
     pub steps: u64,
     /// Why they ended.
     pub stopped_because: StopReason,
+    /// The same in words.
+    pub why: String,
     /// Time of the method.
     pub seconds: f64,
 }
@@ -235,11 +254,11 @@ fn usual(method: &str, n: f64) -> Vec<(&'static str, Value)> {
 pub struct Summary {
     /// Method.
     pub method: String,
-    /// Share of right classes on the test part.
+    /// Share of right classes on the test part, of the classifier that the weights alone train.
     pub test_accuracy: f64,
     /// F1 of kept = rightly labelled.
     pub f1: f64,
-    /// Loss on the validation part.
+    /// Its loss on the validation part.
     pub upper: f64,
     /// g(x, y) − min g(x, ·).
     pub lower_gap: f64,
@@ -251,6 +270,10 @@ pub struct Summary {
     pub gradient_calls: u64,
     /// Steps made.
     pub steps: u64,
+    /// Why they ended.
+    pub stopped_because: StopReason,
+    /// The same in words.
+    pub why: String,
     /// Time of the method.
     pub seconds: f64,
 }
@@ -289,24 +312,26 @@ pub fn hyperclean(settings: &Settings, folder: Option<&Folder>, host: &Host) -> 
         spacing: if few { 1.0 } else { 1.1 },
         ..Job::plain(steps, seed, host.clone())
     };
-    let Solved { solution, seen, calls, steps, stopped_because, seconds } =
+    let Solved { solution, trained, seen, calls, steps, stopped_because, why, seconds } =
         judged.solve(job, name, &settings.set)?;
 
     let problem = &judged.problem;
     let mut judge = Oracle::new(problem)?;
     let mut z = solution.z.clone();
-    let tolerance = if hidden > 0 { 1e-4 } else { 1e-7 };
+    let tolerance = if hidden > 0 { 1e-4 } else { 1e-7 }; // of the gradients' size
     let least = lower(&mut judge, &solution.x, &mut z, tolerance)?;
     let summary = Summary {
         method: name.into(),
-        test_accuracy: judged.test_accuracy(&solution.y),
+        test_accuracy: judged.test_accuracy(&trained),
         f1: judged.f1(&solution.x),
-        upper: problem.classifier().loss(&solution.y, problem.val()),
+        upper: problem.classifier().loss(&trained, problem.val()),
         lower_gap: judge.lower(&solution.x, &solution.y, Batch::Full, Grad::NONE)? - least,
         kept: solution.x.iter().filter(|x| **x > 0.0).count(),
         examples: solution.x.len(),
         gradient_calls: calls,
         steps,
+        stopped_because,
+        why,
         seconds,
     };
     if let Some(folder) = folder {

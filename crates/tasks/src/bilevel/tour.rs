@@ -16,7 +16,7 @@ pub fn cleaning(host: &Host) -> Result<Finding> {
     let task = Judged::of_digits(0.5, 1e-3, Seed(1))?;
     let job = Job { spacing: 1.0, ..Job::plain(50, 1, host.quiet()) };
     let solved = task.solve(job, "pbo-double", &[])?;
-    let (accuracy, f1) = (task.test_accuracy(&solved.solution.y), task.f1(&solved.solution.x));
+    let (accuracy, f1) = (task.test_accuracy(&solved.trained), task.f1(&solved.solution.x));
     let [noisy, val, both, right] = task.baselines()?;
     let mut table = Table::new(["trained on", "test accuracy"]);
     let rows = [

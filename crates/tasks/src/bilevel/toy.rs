@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use thalweg_bilevel::diagnose::report;
+use thalweg_bilevel::diagnose::{self, report};
 use thalweg_bilevel::tasks::toys;
 use thalweg_bilevel::{Bilevel, Oracle, Solution};
 use thalweg_core::{Invalid, StopReason};
@@ -70,18 +70,20 @@ pub struct Summary {
     pub psi: f64,
     /// The least ψ.
     pub minimum: f64,
-    /// ψ_σ(x).
-    pub psi_sigma: f64,
-    /// Norm of the projected gradient of ψ_σ.
-    pub stationarity: f64,
-    /// g(x, y) − min g(x, ·).
-    pub lower_gap: f64,
+    /// ψ_σ(x); none where it could not be measured, as a warning says.
+    pub psi_sigma: Option<f64>,
+    /// Norm of the projected gradient of ψ_σ, likewise.
+    pub stationarity: Option<f64>,
+    /// g(x, y) − min g(x, ·), likewise.
+    pub lower_gap: Option<f64>,
     /// Gradients of both levels.
     pub gradient_calls: u64,
     /// Steps made.
     pub steps: u64,
     /// Why they ended.
     pub stopped_because: StopReason,
+    /// The same in words.
+    pub why: String,
     /// What may be wrong.
     pub warnings: Vec<String>,
     /// Time of the run.
@@ -100,7 +102,9 @@ impl Summary {
         table.row(["y", &numbers(&self.y)]);
         table.row(["ψ", &format!("{:.9}", self.psi)]);
         table.row(["min ψ", &format!("{:.9}", self.minimum)]);
+        table.row(["stationarity", &self.stationarity.map_or("unknown".into(), |s| format!("{s:.2e}"))]);
         table.row(["gradients", &self.gradient_calls.to_string()]);
+        table.row(["ended because", &self.why]);
         table
     }
 }
@@ -168,10 +172,20 @@ pub fn solve(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Resul
         write_file(file, picture.svg().as_bytes())?;
     }
     let noiseless = toy.clone().noisy(0.0);
-    let told = report(&mut Oracle::new(&noiseless)?, &outcome.solution, algorithm.sigma())?;
-    for warning in &told.warnings {
+    // A good run is not lost by a report that cannot be made.
+    let (told, mut warnings) = match report(&mut Oracle::new(&noiseless)?, &outcome.solution, algorithm.sigma()) {
+        Ok(told) => (Some((told.psi_sigma, told.stationarity, told.gap)), told.warnings),
+        Err(e) => (None, vec![format!("ψ_σ could not be measured at the solution: {e}")]),
+    };
+    if algorithm.is_implicit()
+        && let Err(e) = diagnose::implicit(&mut Oracle::new(&noiseless)?, &outcome.solution)
+    {
+        warnings.push(format!("{method} is not made for this: {e}"));
+    }
+    for warning in &warnings {
         host.note(format!("warning: {warning}"));
     }
+    let why = outcome.why();
     let summary = Summary {
         toy: name.into(),
         method: method.into(),
@@ -179,13 +193,14 @@ pub fn solve(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Resul
         x: outcome.solution.x,
         y: outcome.solution.y,
         minimum,
-        psi_sigma: told.psi_sigma,
-        stationarity: told.stationarity,
-        lower_gap: told.gap,
+        psi_sigma: told.map(|t| t.0),
+        stationarity: told.map(|t| t.1),
+        lower_gap: told.map(|t| t.2),
         gradient_calls: oracle.calls().total(),
         steps: outcome.steps,
         stopped_because: outcome.stopped_because,
-        warnings: told.warnings,
+        why,
+        warnings,
         seconds: outcome.elapsed.as_secs_f64(),
         about: toy.about.into(),
     };

@@ -2,7 +2,7 @@
 
 mod bome;
 mod f2sa;
-mod implicit;
+pub(crate) mod implicit;
 mod lbfgs;
 mod pbgd;
 mod search;

@@ -7,7 +7,7 @@ use crate::{Batch, Bilevel, BilevelError, Grad, Set, Sparse};
 /// `x_j` is the logarithm of the penalty on feature j:
 ///
 /// `g(x,y) = mean over training of loss(y; d_i, a_i) + ½ Σ_j e^{x_j} ‖y_j‖²`,
-/// `f(x,y) = mean over test of loss(y; d_i, a_i)`,
+/// `f(x,y) = mean over validation of loss(y; d_i, a_i)`,
 ///
 /// with the logistic loss for two classes and the cross entropy of the softmax for more, without intercept.
 /// `x [features]` starts at 0; `y [features, scores]`, one score for two classes.
@@ -31,7 +31,7 @@ use crate::{Batch, Bilevel, BilevelError, Grad, Set, Sparse};
 #[derive(Clone, Debug)]
 pub struct Regularization {
     train: Examples,
-    test: Examples,
+    validation: Examples,
     labels: Vec<f64>,
     classifier: Classifier,
     x_set: Set,
@@ -41,14 +41,14 @@ pub struct Regularization {
 }
 
 impl Regularization {
-    /// Training and test rows with their labels, whatever numbers stand for the classes, and the bounds of
+    /// Training and validation rows with their labels, whatever numbers stand for the classes, and the bounds of
     /// all x. Of two classes the larger label is the positive one.
     ///
     /// # Errors
-    /// Rows and labels that do not fit, fewer than two classes, labels in the test part alone.
+    /// Rows and labels that do not fit, fewer than two classes, labels in the validation part alone.
     pub fn new(
         train: (Sparse, &[f64]),
-        test: (Sparse, &[f64]),
+        validation: (Sparse, &[f64]),
         lo: f64,
         hi: f64,
     ) -> Result<Self, BilevelError> {
@@ -59,31 +59,19 @@ impl Regularization {
             let cause = format!("{} class(es) in the training labels; two are needed", labels.len());
             return Err(BilevelError::Data(cause));
         }
-        if train.0.columns() != test.0.columns() {
-            let (a, b) = (train.0.columns(), test.0.columns());
+        if train.0.columns() != validation.0.columns() {
+            let (a, b) = (train.0.columns(), validation.0.columns());
             return Err(BilevelError::Data(format!(
-                "{a} features to train on, {b} to test on; give the same"
+                "{a} features to train on, {b} to validate on; give the same"
             )));
         }
-        let class = |l: &f64| {
-            let known = labels.iter().position(|k| k == l);
-            let unknown = || {
-                BilevelError::Data(format!(
-                    "the label {l} is not among the training labels; correct or drop it"
-                ))
-            };
-            known.map(|c| c as u32).ok_or_else(unknown)
-        };
-        let examples = |(rows, labels): (Sparse, &[f64])| {
-            Examples::new(rows, labels.iter().map(class).collect::<Result<_, _>>()?)
-        };
-        let (train, test) = (examples(train)?, examples(test)?);
+        let (train, validation) = (examples(train, &labels)?, examples(validation, &labels)?);
         let columns = train.rows().columns();
         let scores = if labels.len() == 2 { 1 } else { labels.len() };
         let classifier = Classifier { columns, hidden: 0, scores };
         let curvature = train.squares(|_| 0.25 / train.len() as f64);
         let x_set = Set::cube(columns, lo, hi);
-        Ok(Self { train, test, labels, classifier, x_set, start: vec![0.0; columns], curvature })
+        Ok(Self { train, validation, labels, classifier, x_set, start: vec![0.0; columns], curvature })
     }
 
     /// With another start of x, `[features]`.
@@ -93,9 +81,22 @@ impl Regularization {
         self
     }
 
-    /// Share of the test examples that y classifies as they are labelled.
+    /// Share of the validation examples that y classifies as they are labelled.
     pub fn accuracy(&self, y: &[f64]) -> f64 {
-        self.classifier.accuracy(y, &self.test)
+        self.classifier.accuracy(y, &self.validation)
+    }
+
+    /// Mean loss and share of right classes of y on rows that have no part in the problem.
+    ///
+    /// # Errors
+    /// Labels that are not among the training labels.
+    pub fn score(&self, y: &[f64], (rows, labels): (Sparse, &[f64])) -> Result<(f64, f64), BilevelError> {
+        if rows.columns() != self.classifier.columns {
+            let (a, b) = (self.classifier.columns, rows.columns());
+            return Err(BilevelError::Data(format!("{a} features to train on, {b} to test on; give the same")));
+        }
+        let test = examples((rows, labels), &self.labels)?;
+        Ok((self.classifier.loss(y, &test), self.classifier.accuracy(y, &test)))
     }
 
     /// The labels, ascending: that of each class.
@@ -108,6 +109,16 @@ impl Regularization {
         let on = Weighted { examples, batch, weight: |_| share };
         total(&self.classifier.losses(y, &on, grad)) * share
     }
+}
+
+/// Rows with the number of each label among the known ones.
+fn examples((rows, labels): (Sparse, &[f64]), known: &[f64]) -> Result<Examples, BilevelError> {
+    let class = |l: &f64| {
+        let unknown =
+            || BilevelError::Data(format!("the label {l} is not among the training labels; correct or drop it"));
+        known.iter().position(|k| k == l).map(|c| c as u32).ok_or_else(unknown)
+    };
+    Examples::new(rows, labels.iter().map(class).collect::<Result<_, _>>()?)
 }
 
 /// What one of the terms of a batch counts.
@@ -124,7 +135,7 @@ impl Bilevel for Regularization {
     }
 
     fn terms(&self) -> (u64, u64) {
-        (self.test.len() as u64, self.train.len() as u64)
+        (self.validation.len() as u64, self.train.len() as u64)
     }
 
     fn start(&self) -> (Vec<f64>, Vec<f64>) {
@@ -139,7 +150,7 @@ impl Bilevel for Regularization {
         if let Some(by_x) = grad.x {
             by_x.fill(0.0);
         }
-        self.mean(&self.test, y, batch, grad.y)
+        self.mean(&self.validation, y, batch, grad.y)
     }
 
     fn lower(&self, x: &[f64], y: &[f64], batch: Batch<'_>, mut grad: Grad<'_>) -> f64 {

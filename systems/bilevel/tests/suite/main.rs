@@ -2,4 +2,5 @@
 
 mod baselines;
 mod oracles;
+mod scales;
 mod tasks;

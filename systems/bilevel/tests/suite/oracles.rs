@@ -150,7 +150,8 @@ fn three_local_minima() {
         assert!(minimum || end, "from {start:?} to {x} of slope {slope}");
     }
     for &(x, value) in problem.minima {
-        near(&[problem.psi(x).0], &[value], 1e-5);
+        near(&[problem.psi(x).0], &[value], 1e-15);
+        near(&problem.psi(x).1.unwrap(), &[0.0], 1e-14);
     }
 }
 
