@@ -17,6 +17,7 @@ use thalweg::plot::{Figure, Table};
 use thalweg::tasks::bilevel::hyperclean::{self, Judged};
 use thalweg::tasks::bilevel::job::{Job, Trace, algorithm, no_observer, trace};
 use thalweg::tasks::bilevel::regularization::{self, Evaluator, Task, precise};
+use thalweg::tasks::source::DataSource;
 use thalweg::tasks::{Finding, Host, TaskError};
 use thalweg::train::compare::moments;
 
@@ -418,7 +419,8 @@ fn regularized(options: &Options, chosen: &Chosen) -> Result<Finding> {
 fn mnist(split: &str, ridge: f64) -> Result<Judged> {
     let images = shared_file("bilevel/mnist10k-images-idx3-ubyte.gz")?;
     let split = shared_file(format!("bilevel/{split}"))?;
-    Ok(Judged::of_split(&images.display().to_string(), &split, ridge)?)
+    let images = DataSource { data: images.display().to_string(), ..DataSource::default() };
+    Ok(Judged::of_split(&images, &split, ridge)?)
 }
 
 fn clean(

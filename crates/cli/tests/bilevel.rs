@@ -106,8 +106,13 @@ fn regularisation_of_files() {
             })
             .collect()
     };
-    let f = folder(&[("a.svm", rows(80, 0.0).as_bytes()), ("b.svm", rows(60, 0.5).as_bytes()), ("c.svm", rows(50, 0.25).as_bytes())]);
-    let line = "bilevel regularisation --train a.svm --validation b.svm --test c.svm --box -8:4 --json --quiet";
+    let f = folder(&[
+        ("a.svm", rows(80, 0.0).as_bytes()),
+        ("b.svm", rows(60, 0.5).as_bytes()),
+        ("c.svm", rows(50, 0.25).as_bytes()),
+    ]);
+    let line =
+        "bilevel regularisation --train a.svm --validation b.svm --test c.svm --box -8:4 --json --quiet";
     let ours = json(f.path(), &format!("{line} --out r/"));
     let exact = json(f.path(), &format!("{line} --method implicit"));
     let grid = json(f.path(), &format!("{line} --method grid"));
@@ -137,6 +142,27 @@ fn regularisation_of_files() {
     let (ends, noise) = (ours["at_bounds"].as_array().unwrap(), table.lines().nth(3).unwrap());
     assert_eq!(ends.len(), 2);
     assert!(!noise.contains("NaN"), "{noise}");
+}
+
+/// A table of one's own, its classes in a named column.
+#[test]
+fn tables_are_cleaned() {
+    let rows: String = (0..150)
+        .map(|i| {
+            let t = f64::from(i);
+            let class = ["red", "green", "blue"][i as usize * 7 % 3];
+            let of = |c: &str| if c == class { 200.0 } else { 0.0 };
+            format!(
+                "{class},{},{},{}\n",
+                of("red") + 30.0 * t.sin(),
+                of("green") + 30.0 * (2.0 * t).cos(),
+                1e-3 * (3.0 * t).sin()
+            )
+        })
+        .collect();
+    let f = folder(&[("t.csv", format!("colour,a,b,c\n{rows}").as_bytes())]);
+    let got = json(f.path(), "bilevel hyperclean --data t.csv --label colour --corrupt 0.4 --json --quiet");
+    assert!(number(&got, "test_accuracy") > 0.9 && number(&got, "f1") > 0.8, "{got}");
 }
 
 /// What no gradient can better is no solution: exit status 3, in the words of the method.
@@ -197,7 +223,7 @@ fn bad_input_is_refused() {
         ("bilevel check simplex --at 2", "nearest"),
         ("bilevel regularisation --box 2:-10", "LO:HI"),
         ("bilevel regularisation --start 5", "outside the box"),
-        ("bilevel hyperclean --data a.svm", "--split"),
+        ("bilevel hyperclean --label class", "--label"),
         ("bilevel hyperclean --corrupt 1.5", "corrupt = 1.5"),
         ("bilevel hyperclean --reg -1", "ridge"),
         ("bilevel hyperclean --resume nowhere", "config.toml"),

@@ -57,7 +57,12 @@ impl Algorithm {
     pub fn is_implicit(&self) -> bool {
         matches!(
             self,
-            Self::Aid(_) | Self::Stocbio(_) | Self::Soba(_) | Self::Saba(_) | Self::Amigo(_) | Self::Implicit(_)
+            Self::Aid(_)
+                | Self::Stocbio(_)
+                | Self::Soba(_)
+                | Self::Saba(_)
+                | Self::Amigo(_)
+                | Self::Implicit(_)
         )
     }
 

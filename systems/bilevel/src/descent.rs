@@ -147,7 +147,10 @@ pub(crate) fn step(
             };
             let ahead = match length {
                 None => dot(&grad, &s),
-                Some(_) => slope + s.iter().zip(grad.iter().zip(&at.grad)).map(|(s, (a, b))| s * (a - b)).sum::<f64>(),
+                Some(_) => {
+                    slope
+                        + s.iter().zip(grad.iter().zip(&at.grad)).map(|(s, (a, b))| s * (a - b)).sum::<f64>()
+                }
             };
             // Where the values' digits run out, the slope tells (Hager and Zhang 2005).
             let flat = value <= at.value + noise && ahead.abs() <= 0.9 * slope.abs();
@@ -241,7 +244,9 @@ impl Memory {
     fn spectral(&self, at: &Point, set: &Set) -> (Vec<f64>, f64) {
         let fresh = || match self.curvature > 0.0 {
             true => 1.0 / self.curvature,
-            false => self.reach * norm2(&at.v).sqrt().max(1.0) / norm2(&at.grad).sqrt().max(f64::MIN_POSITIVE),
+            false => {
+                self.reach * norm2(&at.v).sqrt().max(1.0) / norm2(&at.grad).sqrt().max(f64::MIN_POSITIVE)
+            }
         };
         let length = self.pairs.newest().map_or_else(fresh, |Pair { s, y, sy }| match self.pairs.len() % 2 {
             0 => norm2(s) / sy,

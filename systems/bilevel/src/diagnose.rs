@@ -37,13 +37,7 @@ pub fn report(oracle: &mut Oracle<'_>, at: &Solution, sigma: f64) -> Result<Repo
     let t = reach(&at.x, &psi.gradient);
     let stationarity = stationarity(&at.x, &psi.gradient, oracle.problem().x_set(), t);
     let mut warnings = warnings(&limit);
-    let bias = (limit.value - psi.value).abs();
-    if bias > (1e-2 * limit.value.abs()).max(10.0 * limit.error).max(10.0 * psi.noise) {
-        warnings.push(format!(
-            "σ = {sigma:.1e} is not small beside the lower level's curvature: ψ_σ is {bias:.1e} below ψ, and its gradient \
-             another one; use a smaller σ, or multiply g by a number"
-        ));
-    }
+    warnings.extend(bias(psi.value, sigma, &limit, psi.noise));
     if psi.swapped {
         warnings.push("the lower level has several basins: y was found in a better one than z".into());
     }
@@ -86,6 +80,17 @@ fn warnings(limit: &Limit) -> Vec<String> {
         ));
     }
     all
+}
+
+/// Warns of a σ at which the penalty is far from its limit.
+fn bias(psi_sigma: f64, sigma: f64, limit: &Limit, noise: f64) -> Option<String> {
+    let bias = (limit.value - psi_sigma).abs();
+    (bias > (1e-2 * limit.value.abs()).max(10.0 * limit.error).max(10.0 * noise)).then(|| {
+        format!(
+            "σ = {sigma:.1e} is not small beside the lower level's curvature: ψ_σ is {bias:.1e} from ψ, and its gradient \
+             another one; use a smaller σ, or multiply g by a number"
+        )
+    })
 }
 
 /// How far the values of a table are from each other.
@@ -137,12 +142,23 @@ pub fn check(oracle: &mut Oracle<'_>, x: &[f64], seed: Seed) -> Result<Check, Bi
         Err(e) => {
             warnings.push(format!("ψ cannot be had: {e}"));
             let (error_bound, why) = ([f64::NAN; 2], e.to_string());
-            return Ok(Check { gradients, products, error_bound, limit: Err(why.clone()), explicit: Err(why), warnings });
+            return Ok(Check {
+                gradients,
+                products,
+                error_bound,
+                limit: Err(why.clone()),
+                explicit: Err(why),
+                warnings,
+            });
         }
     };
     warnings.extend(self::warnings(&limit));
+    // Near the σ that methods end with.
+    let (sigma, value, _) = &limit.table[3];
+    warnings.extend(bias(*value, *sigma, &limit, 0.0));
     let solution = Solution { x: x.to_vec(), y: limit.y.clone(), z: limit.y.clone() };
-    let bound = |oracle: &mut Oracle<'_>, sigma| error_bound(oracle, &solution, sigma, seed).unwrap_or(f64::NAN);
+    let bound =
+        |oracle: &mut Oracle<'_>, sigma| error_bound(oracle, &solution, sigma, seed).unwrap_or(f64::NAN);
     let error_bound = [bound(oracle, 0.0), bound(oracle, 0.01)];
     if error_bound[0] < 1e-6 * curvature(oracle, (x, &limit.y))? {
         warnings.push(format!(
@@ -216,7 +232,12 @@ fn gradient_errors(oracle: &Oracle<'_>, at: &Solution, seed: Seed) -> [f64; 4] {
             // Rounding of the values limits what the difference can show.
             let rounding = 1e-15 * ahead.abs().max(behind.abs()) / t;
             let slope = crate::set::dot(&grad, &d);
-            let scale = slope.abs().max(difference.abs()).max(1e-3 * norm2(&grad).sqrt()).max(1e-8 * ahead.abs()).max(f64::MIN_POSITIVE);
+            let scale = slope
+                .abs()
+                .max(difference.abs())
+                .max(1e-3 * norm2(&grad).sqrt())
+                .max(1e-8 * ahead.abs())
+                .max(f64::MIN_POSITIVE);
             worst[i] = worst[i].max(((slope - difference).abs() - rounding).max(0.0) / scale);
         }
     }

@@ -138,7 +138,9 @@ pub(crate) fn evaluate(
         Accuracy::Relative(share) => share * slope,
     };
     // Where f is nearly stationary in y, σ times its slope elsewhere is the measure.
-    if residual > asked.max(VISIBLE * slope) && residual > 1e-2 * VISIBLE * sigma * oracle.slope(&at.x, &at.y)? {
+    if residual > asked.max(VISIBLE * slope)
+        && residual > 1e-2 * VISIBLE * sigma * oracle.slope(&at.x, &at.y)?
+    {
         return Err(BilevelError::Imprecise { residual, sigma });
     }
     let apart = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
@@ -153,7 +155,17 @@ pub(crate) fn evaluate(
     let gap = g_y - of_z.value;
     let noise = f64::EPSILON * upper.abs() + 1e-2 * (of_y.noise + of_z.noise) / sigma;
     let residuals = (of_y.residual, of_z.residual);
-    Ok(Penalty { value: upper + gap / sigma, gradient, price: gap / sigma, upper, gap, residuals, noise, error, swapped })
+    Ok(Penalty {
+        value: upper + gap / sigma,
+        gradient,
+        price: gap / sigma,
+        upper,
+        gap,
+        residuals,
+        noise,
+        error,
+        swapped,
+    })
 }
 
 /// Whether z, with that value of g, cannot be the lower level's minimiser, y having the other; values may be wrong by

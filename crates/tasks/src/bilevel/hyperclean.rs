@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use thalweg_bilevel::penalty::lower;
 use thalweg_bilevel::tasks::classify::Examples;
 use thalweg_bilevel::tasks::cleaning::{Cleaning, corrupt, f1};
-use thalweg_bilevel::{Batch, Bilevel, Grad, Oracle, Solution};
+use thalweg_bilevel::{Batch, Bilevel, Grad, Oracle, Solution, Sparse};
 use thalweg_core::{Seed, StopReason};
-use thalweg_data::{Dataset, Part, Source, digits, read_split};
+use thalweg_data::{Dataset, Part, Source, Values, digits, read_split};
 use thalweg_plot::{Figure, Report, Table};
 
 use super::job::{Job, Trace, algorithm};
@@ -19,16 +19,22 @@ use super::regularization::precise;
 use super::{DIGITS_WHITE, classes, inputs};
 use crate::error::bail;
 use crate::folder::REPORT;
+use crate::source::DataSource;
+use crate::train::standardize;
 use crate::{Folder, Host, Result};
 
 /// What decides the result.
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Settings {
-    /// Images: a file or folder as of `train --data` [default: digits]
+    /// Images or a table: a file or folder as of `train --data` [default: digits]
     #[arg(long)]
     pub data: Option<String>,
-    /// CSV that divides them and has the labels
+    /// Column of the classes in a table [default: the last]
+    #[arg(long, value_name = "NAME")]
+    pub label: Option<String>,
+    /// CSV that divides them and has the labels [default: every fifth training example to validate on, wrong labels as
+    /// of `corrupt`]
     #[arg(long, value_name = "FILE", conflicts_with = "corrupt")]
     pub split: Option<PathBuf>,
     /// Share of the training labels to replace by wrong ones [default: 0.5]
@@ -79,14 +85,11 @@ impl Judged {
     ///
     /// # Errors
     /// Files that cannot be read or do not belong together.
-    pub fn of_split(data: &str, split: &Path, ridge: f64) -> Result<Self> {
-        let loaded = thalweg_data::load(data, &thalweg_data::Options::default())?;
-        let Source::Examples { train, test } = loaded.source else {
-            bail!("{data} is text; hyper-cleaning needs examples with classes")
-        };
+    pub fn of_split(data: &DataSource, split: &Path, ridge: f64) -> Result<Self> {
+        let (train, test) = examples(data)?;
         // In the order of the file, or training file before test file.
         let images = train.concat(&test)?;
-        let white = if data == "digits" { DIGITS_WHITE } else { 255.0 };
+        let white = if data.data == "digits" { DIGITS_WHITE } else { 255.0 };
         let split = read_split(split)?;
         if let Some(index) = split.index.iter().find(|i| **i >= images.len()) {
             bail!(
@@ -104,6 +107,38 @@ impl Judged {
         };
         let classes = split.clean.iter().chain(&split.given).max().map_or(0, |&c| c as usize + 1);
         Self::new([part(Part::Train)?, part(Part::Val)?, part(Part::Test)?], classes, ridge)
+    }
+
+    /// Data with a test part: every fifth training example for validation, wrong labels among the others. Real values
+    /// are standardised by the training examples.
+    ///
+    /// # Errors
+    /// Data that cannot be read, or have no classes.
+    pub fn of_data(data: &DataSource, corrupted: f64, ridge: f64, seed: Seed) -> Result<Self> {
+        let (train, test) = examples(data)?;
+        let Some(count) = train.classes() else {
+            bail!("{} has numbers for targets; hyper-cleaning needs classes", data.data)
+        };
+        let (val, rest): (Vec<usize>, Vec<usize>) = (0..train.len()).partition(|i| i % 5 == 4);
+        let (val, train) = (train.select(&val), train.select(&rest));
+        let preprocess = standardize(&train);
+        let part = |d: &Dataset, given: &[u32]| -> Result<(Examples, Vec<u32>)> {
+            let rows = match &d.x {
+                Values::Bytes(_) => inputs(d, 255.0)?,
+                Values::Floats(x) => {
+                    let columns = d.example_len();
+                    let scaled = |(i, v): (usize, &f32)| {
+                        let c = i % preprocess.mean.len();
+                        f64::from(*v - preprocess.mean[c]) / f64::from(preprocess.std[c])
+                    };
+                    Sparse::dense(&x.iter().enumerate().map(scaled).collect::<Vec<f64>>(), columns)?
+                }
+            };
+            Ok((Examples::new(rows, given.to_vec())?, classes(d).to_vec()))
+        };
+        let given = corrupt(classes(&train), count as u32, corrupted, seed);
+        let clean = |d: &Dataset| part(d, classes(d));
+        Self::new([part(&train, &given)?, clean(&val)?, clean(&test)?], count, ridge)
     }
 
     /// The embedded digits: a fifth of the training images for validation, wrong labels among the others.
@@ -198,7 +233,24 @@ impl Judged {
         let seconds = seen.last().map_or(outcome.elapsed.as_secs_f64(), |s| s.seconds);
         let (calls, steps) = (oracle.calls().total(), outcome.steps);
         let trained = self.trained(&solution)?;
-        Ok(Solved { solution, trained, seen, calls, steps, stopped_because: outcome.stopped_because, why, seconds })
+        Ok(Solved {
+            solution,
+            trained,
+            seen,
+            calls,
+            steps,
+            stopped_because: outcome.stopped_because,
+            why,
+            seconds,
+        })
+    }
+}
+
+/// Training and test part of data with examples.
+fn examples(data: &DataSource) -> Result<(Dataset, Dataset)> {
+    match data.load()?.source {
+        Source::Examples { train, test } => Ok((train, test)),
+        _ => bail!("{} is text; hyper-cleaning needs examples with classes", data.data),
     }
 }
 
@@ -362,11 +414,15 @@ impl Settings {
         if !(0.0..1.0).contains(&corrupted) {
             bail!("corrupt = {corrupted} is not allowed; use a number in [0, 1)");
         }
-        let data = self.data.as_deref().unwrap_or("digits");
+        let data = self.data.clone().unwrap_or_else(|| "digits".into());
+        if data == "digits" && self.label.is_some() {
+            bail!("`label` names a column of a table; the digits have none");
+        }
+        let source = DataSource { data, label: self.label.clone(), ..DataSource::default() };
         let mut judged = match &self.split {
-            None if data == "digits" => Judged::of_digits(corrupted, ridge, Seed(seed))?,
-            None => bail!("`data` {data} needs `split`: a CSV of index, part, clean_label, given_label"),
-            Some(split) => Judged::of_split(data, split, ridge)?,
+            None if source.data == "digits" => Judged::of_digits(corrupted, ridge, Seed(seed))?,
+            None => Judged::of_data(&source, corrupted, ridge, Seed(seed))?,
+            Some(split) => Judged::of_split(&source, split, ridge)?,
         };
         judged.problem = judged.problem.hidden(hidden, Seed(seed));
         if self.hold_out == Some(true) {

@@ -11,7 +11,7 @@ use thalweg_bilevel::tasks::regularization::Regularization as Problem;
 use thalweg_bilevel::{Batch, Bilevel, Grad, Oracle, Solution, Sparse};
 use thalweg_core::StopReason;
 use thalweg_data::{Dataset, Svmlight, digits, read_svmlight};
-use thalweg_net::Model;
+use thalweg_net::{Model, Preprocess};
 use thalweg_plot::{Figure, Report, Table};
 
 use super::job::{Job, Snapshot, Trace, algorithm};
@@ -65,6 +65,8 @@ pub struct Task {
     pub problem: Problem,
     /// The third set.
     pub test: Option<Rows>,
+    /// What raw values are divided by.
+    white: f64,
 }
 
 impl Task {
@@ -72,7 +74,12 @@ impl Task {
     ///
     /// # Errors
     /// Files that cannot be read, an empty box.
-    pub fn of_files(train: &Path, validation: &Path, test: Option<&Path>, bounds: (f64, f64)) -> Result<Self> {
+    pub fn of_files(
+        train: &Path,
+        validation: &Path,
+        test: Option<&Path>,
+        bounds: (f64, f64),
+    ) -> Result<Self> {
         let rows = |s: Svmlight| -> Result<Rows> {
             Ok((Sparse::new(s.indptr, s.indices, s.values, s.columns)?, s.labels))
         };
@@ -86,7 +93,7 @@ impl Task {
                 (rows(a)?, rows(b)?, None)
             }
         };
-        Self::new(train, validation, test, bounds)
+        Self::new(train, validation, test, bounds, 1.0)
     }
 
     /// The embedded digits: ten classes, a weight per pixel; the last fifth of the training images to choose by.
@@ -100,12 +107,18 @@ impl Task {
             Ok((inputs(d, DIGITS_WHITE)?, classes(d).iter().map(|&l| f64::from(l)).collect()))
         };
         let (validation, train) = (rows(&train.slice(cut..train.len()))?, rows(&train.slice(0..cut))?);
-        Self::new(train, validation, Some(rows(&test)?), bounds)
+        Self::new(train, validation, Some(rows(&test)?), bounds, DIGITS_WHITE)
     }
 
-    fn new(train: Rows, validation: Rows, test: Option<Rows>, bounds: (f64, f64)) -> Result<Self> {
+    fn new(
+        train: Rows,
+        validation: Rows,
+        test: Option<Rows>,
+        bounds: (f64, f64),
+        white: f64,
+    ) -> Result<Self> {
         let problem = Problem::new((train.0, &train.1), (validation.0, &validation.1), bounds.0, bounds.1)?;
-        Ok(Self { problem, test })
+        Ok(Self { problem, test, white })
     }
 
     /// ψ(x) by a precise lower solve from y, which moves to the classifier, with accuracies.
@@ -239,7 +252,11 @@ impl Summary {
         };
         let [low, high] = self.at_bounds;
         let free = self.x.len() - low - high;
-        row("x", format!("{low} at the lower end, {high} at the upper, {free} between"), format!("{:.2}", self.common.x));
+        row(
+            "x",
+            format!("{low} at the lower end, {high} at the upper, {free} between"),
+            format!("{:.2}", self.common.x),
+        );
         row("gradients", self.gradient_calls.to_string(), String::new());
         row("steps", self.steps.to_string(), String::new());
         row("ended because", self.why.clone(), String::new());
@@ -256,7 +273,9 @@ impl Summary {
 pub fn regularization(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Result<Summary> {
     let bounds = parse_range(settings.bounds.as_deref().unwrap_or("-10:2"))?;
     let mut task = match (&settings.train, &settings.validation) {
-        (Some(train), Some(validation)) => Task::of_files(train, validation, settings.test.as_deref(), bounds)?,
+        (Some(train), Some(validation)) => {
+            Task::of_files(train, validation, settings.test.as_deref(), bounds)?
+        }
         (None, None) if settings.test.is_none() => Task::of_digits(bounds)?,
         _ => bail!("`train` and `validation` belong together; `test` is a third set for the final score"),
     };
@@ -303,7 +322,7 @@ pub fn regularization(settings: &Settings, folder: Option<&Folder>, host: &Host)
     };
     if let Some(folder) = folder {
         folder.write(WEIGHTS, weights(&summary.x, &y, bounds).as_bytes())?;
-        model(&task.problem, &y)?.save(folder.file(MODEL))?;
+        model(&task, &y)?.save(folder.file(MODEL))?;
         write_report(folder, name, &seen, &summary.x, &summary)?;
         folder.end(&summary, Some(summary.stopped_because))?;
     }
@@ -322,7 +341,13 @@ fn at_bound(x: f64, bound: f64) -> bool {
 fn weights(x: &[f64], y: &[f64], (lo, hi): (f64, f64)) -> String {
     let scores = y.len() / x.len();
     let row = |(j, (x, y)): (usize, (&f64, &[f64]))| {
-        let held = if at_bound(*x, lo) { "lower" } else if at_bound(*x, hi) { "upper" } else { "" };
+        let held = if at_bound(*x, lo) {
+            "lower"
+        } else if at_bound(*x, hi) {
+            "upper"
+        } else {
+            ""
+        };
         let size = y.iter().map(|y| y * y).sum::<f64>().sqrt();
         format!("{},{x},{},{held},{size}\n", j + 1, x.exp())
     };
@@ -331,8 +356,8 @@ fn weights(x: &[f64], y: &[f64], (lo, hi): (f64, f64)) -> String {
 }
 
 /// The classifier as a network of one layer, its bias 0; of two classes the first one's score is 0.
-fn model(problem: &Problem, y: &[f64]) -> Result<Model> {
-    let (labels, features) = (problem.labels(), problem.dims().0);
+fn model(task: &Task, y: &[f64]) -> Result<Model> {
+    let (labels, features) = (task.problem.labels(), task.problem.dims().0);
     let (classes, scores) = (labels.len(), y.len() / features);
     let graph = thalweg_net::named(&format!("mlp:{features}-{classes}"), &[features], classes)?;
     let mut theta = vec![0.0; graph.layout()?.len()];
@@ -342,7 +367,8 @@ fn model(problem: &Problem, y: &[f64]) -> Result<Model> {
         }
     }
     let classes = labels.iter().map(f64::to_string).collect();
-    Ok(Model { graph, theta, classes, ..Model::default() })
+    let preprocess = Preprocess { scale: 1.0 / task.white as f32, ..Preprocess::default() };
+    Ok(Model { graph, theta, preprocess, classes, ..Model::default() })
 }
 
 /// Evaluates ψ by precise lower solves of its own, warm from one to the next.
@@ -390,7 +416,8 @@ fn write_report(folder: &Folder, name: &str, seen: &[Trace], x: &[f64], summary:
         ),
         (
             "upper_time.svg",
-            figure("Validation loss by time", "seconds", "validation loss").line(name, &curve(|s| s.seconds, "upper")),
+            figure("Validation loss by time", "seconds", "validation loss")
+                .line(name, &curve(|s| s.seconds, "upper")),
         ),
         (
             "weights.svg",
@@ -405,7 +432,10 @@ fn write_report(folder: &Folder, name: &str, seen: &[Trace], x: &[f64], summary:
     }
     let mut report = Report::new("Regularisation by bilevel optimisation");
     let section = report.section(format!("Method {name}"));
-    section.text(&format!("Validation loss {} after {} gradients.", summary.score.upper, summary.gradient_calls));
+    section.text(&format!(
+        "Validation loss {} after {} gradients.",
+        summary.score.upper, summary.gradient_calls
+    ));
     section.table(&summary.table());
     for (file, picture) in &figures {
         picture.save(&folder.file(file))?;

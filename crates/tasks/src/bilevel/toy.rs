@@ -173,10 +173,11 @@ pub fn solve(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Resul
     }
     let noiseless = toy.clone().noisy(0.0);
     // A good run is not lost by a report that cannot be made.
-    let (told, mut warnings) = match report(&mut Oracle::new(&noiseless)?, &outcome.solution, algorithm.sigma()) {
-        Ok(told) => (Some((told.psi_sigma, told.stationarity, told.gap)), told.warnings),
-        Err(e) => (None, vec![format!("ψ_σ could not be measured at the solution: {e}")]),
-    };
+    let (told, mut warnings) =
+        match report(&mut Oracle::new(&noiseless)?, &outcome.solution, algorithm.sigma()) {
+            Ok(told) => (Some((told.psi_sigma, told.stationarity, told.gap)), told.warnings),
+            Err(e) => (None, vec![format!("ψ_σ could not be measured at the solution: {e}")]),
+        };
     if algorithm.is_implicit()
         && let Err(e) = diagnose::implicit(&mut Oracle::new(&noiseless)?, &outcome.solution)
     {

@@ -294,7 +294,8 @@ pub(crate) fn unheld(oracle: &mut Oracle<'_>, at: (&[f64], &[f64]), left: f64) -
     let slope = oracle.g_y(at, Batch::Full)?;
     let gradient = norm2(&slope).sqrt();
     // What pushes y into the boundary is the same however long a step is; the rest of a solve's residual is not.
-    let curvature = norm2(&oracle.hessian(at, &slope, Batch::Full)?.1).sqrt() / gradient.max(f64::MIN_POSITIVE);
+    let curvature =
+        norm2(&oracle.hessian(at, &slope, Batch::Full)?.1).sqrt() / gradient.max(f64::MIN_POSITIVE);
     let size = 1e-6 * curvature * norm2(at.1).sqrt();
     if gradient > (10.0 * left).max(size) { Err(BilevelError::Held { gradient }) } else { Ok(()) }
 }

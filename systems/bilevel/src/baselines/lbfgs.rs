@@ -1,3 +1,5 @@
+use std::cell::Cell;
+
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Iterate, Method, MethodError, Progress, Seed};
 use thalweg_linalg::vector::max_abs;
@@ -6,6 +8,7 @@ use super::implicit::{unheld, unique};
 use crate::descent::{self, Goal, Memory, Point, contradiction, no_progress, reach};
 use crate::method::sampled::add;
 use crate::penalty::relaxed;
+use crate::set::norm2;
 use crate::{Batch, BilevelError, Grad, Oracle, Solution};
 
 /// A precise lower solve, the exact implicit gradient by conjugate gradients, and projected L-BFGS on x: what wins
@@ -48,13 +51,14 @@ impl Iterate<f64> for ImplicitState {
 }
 
 impl ImplicitLbfgs {
-    /// ψ and its gradient at `at.x`; y and v move to their solutions.
+    /// ψ and its gradient at `at.x`; y and v move to their solutions, `noise` to the error that y's residual makes.
     fn evaluate(
         &self,
         oracle: &mut Oracle<'_>,
         at: &mut Solution,
         v: &mut [f64],
         gradient: &mut [f64],
+        noise: &Cell<f64>,
     ) -> Result<f64, BilevelError> {
         let goal = Goal::Relative(self.inner);
         let left = relaxed(oracle, &at.x, &mut at.y, 0.0, goal)?.residual;
@@ -64,6 +68,7 @@ impl ImplicitLbfgs {
         let mut r = vec![0.0; at.y.len()];
         let value = oracle.upper(&at.x, &at.y, Batch::Full, Grad::both(gradient, &mut r))?;
         unique(oracle, here, &r, v, self.inner)?;
+        noise.set(left * norm2(v).sqrt());
         add(gradient, -1.0, &oracle.hessian(here, v, Batch::Full)?.0);
         Ok(value)
     }
@@ -85,16 +90,24 @@ impl<'p> Method<Oracle<'p>> for ImplicitLbfgs {
     fn init(&self, oracle: &mut Oracle<'p>, _seed: Seed) -> Result<Self::State, MethodError> {
         let at = oracle.start();
         let point = Point { value: f64::NAN, grad: vec![0.0; at.x.len()], v: at.x.clone() };
-        Ok(ImplicitState { v: vec![0.0; at.y.len()], at, point, memory: Memory::default(), first: 0.0, reach: 1.0 })
+        Ok(ImplicitState {
+            v: vec![0.0; at.y.len()],
+            at,
+            point,
+            memory: Memory::default(),
+            first: 0.0,
+            reach: 1.0,
+        })
     }
 
     fn step(&self, oracle: &mut Oracle<'p>, state: &mut Self::State) -> Result<Progress, MethodError> {
         let before = oracle.calls().total();
         let set = oracle.problem().x_set();
         let ImplicitState { at, v, point, memory, first, reach: t } = state;
+        let noise = Cell::new(0.0);
         let mut psi = |x: &[f64], grad: &mut [f64]| {
             at.x.copy_from_slice(x);
-            self.evaluate(oracle, at, v, grad)
+            self.evaluate(oracle, at, v, grad, &noise)
         };
         if point.value.is_nan() {
             *point = Point::at(point.v.clone(), &mut psi)?;
@@ -110,15 +123,18 @@ impl<'p> Method<Oracle<'p>> for ImplicitLbfgs {
             if now > target {
                 ended = Some(no_progress(now, target));
             } else if let Some((found, told)) =
-                contradiction(&mut psi, set, point, 10.0 * target + 1e-2 * *first, &|| 0.0)?
+                contradiction(&mut psi, set, point, 10.0 * target + 1e-2 * *first, &|| noise.get())?
             {
                 ended = Some(format!(
                     "of no progress: beside the solution ψ changes by {found:.3e} where its gradient says {told:.3e}; the \
                      derivatives of f and g may be wrong, or the lower level have several solutions"
                 ));
             }
-            let x = point.v.clone();
-            psi(&x, &mut point.grad)?; // the last trial was elsewhere
+        }
+        if at.x != point.v {
+            // The last trial was another one.
+            at.x.copy_from_slice(&point.v);
+            self.evaluate(oracle, at, v, &mut point.grad, &noise)?;
         }
         Ok(Progress {
             value: point.value,

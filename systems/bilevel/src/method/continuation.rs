@@ -1,4 +1,4 @@
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Iterate, Method, MethodError, Progress, Seed};
@@ -170,14 +170,14 @@ impl Continuation {
             (state.first, state.reach) = self.at_start(oracle, state.sigma)?;
         }
         let ContinuationState { at, point, memory, sigma, first, now, reach: t, swaps, .. } = &mut *state;
-        let mut told: Option<Evaluated> = None;
+        let told: RefCell<Option<(Vec<f64>, Evaluated)>> = RefCell::new(None);
         let mut psi = |x: &[f64], grad: &mut [f64]| {
             at.x.copy_from_slice(x);
             let here = self.evaluate(oracle, at, *sigma, tolerance)?;
             grad.copy_from_slice(&here.here.gradient);
             let value = here.here.value;
             *swaps += u64::from(here.here.swapped);
-            told = Some(here);
+            *told.borrow_mut() = Some((x.to_vec(), here));
             Ok(value)
         };
         if began {
@@ -197,8 +197,9 @@ impl Continuation {
             Err(e) if e.is_of_the_point() && !last_sigma => (false, true),
             stepped => (stepped?, false),
         };
-        if !moved && !lost {
-            // The last trial was elsewhere.
+        let elsewhere = told.borrow().as_ref().is_none_or(|(x, _)| *x != point.v);
+        if !lost && elsewhere {
+            // The last trial was another one.
             let x = point.v.clone();
             point.value = psi(&x, &mut point.grad)?;
         }
@@ -211,7 +212,7 @@ impl Continuation {
             ("swaps".into(), *swaps as f64),
         ];
         let (mut settled, mut target) = (true, *first * share);
-        if let Some(Evaluated { here, settled: falls }) = told {
+        if let Some((_, Evaluated { here, settled: falls })) = told.into_inner() {
             settled = falls;
             memory.noise = here.noise;
             // A start at which the gradient is rounding cannot be bettered.
@@ -374,14 +375,24 @@ impl<'p> Method<Oracle<'p>> for Continuation {
             Err(e) if e.is_of_the_point() && used < 0.99 * self.sigma_min => {
                 state.at = state.anchor.clone();
                 let value = oracle.upper(&state.at.x, &state.at.y, Batch::Full, Grad::NONE)?;
-                Progress { value, ended: Some(format!("of no progress: at σ = {used:.1e}, {e}")), ..Progress::default() }
+                Progress {
+                    value,
+                    ended: Some(format!("of no progress: at σ = {used:.1e}, {e}")),
+                    ..Progress::default()
+                }
             }
             searched => {
                 let searched = searched?;
                 let ended = self.next(oracle, state, &searched)?;
                 let last = self.last(used) && searched.done && searched.settled;
                 let (value, converged) = (state.point.value, last && ended.is_none());
-                Progress { value: if value.is_nan() { searched.value } else { value }, metrics: searched.metrics, converged, ended, ..Progress::default() }
+                Progress {
+                    value: if value.is_nan() { searched.value } else { value },
+                    metrics: searched.metrics,
+                    converged,
+                    ended,
+                    ..Progress::default()
+                }
             }
         };
         progress.evaluations = oracle.calls().total() - before;

@@ -131,7 +131,8 @@ impl<'p> Method<Oracle<'p>> for DoubleLoop {
         let (upper, mut d) = oracle.f_x((x, y), xi.batch())?;
         let (g_y, of_y) = oracle.g_x((x, y), zeta.batch())?;
         let (g_z, of_z) = oracle.g_x((x, z), zeta.batch())?;
-        if zeta.batch() == Batch::Full && worse_basin(g_z, g_y, f64::EPSILON * largest * crate::set::norm2(z)) {
+        if zeta.batch() == Batch::Full && worse_basin(g_z, g_y, f64::EPSILON * largest * crate::set::norm2(z))
+        {
             z.copy_from_slice(y); // z was in a worse basin
             state.swaps += 1;
         } else {

@@ -4,7 +4,8 @@ use thalweg_core::{Invalid, Method, MethodError, Progress, Seed};
 use crate::method::sampled::{
     Curvature, Sampled, add, decayed, descend, descend_within, exponents, positive, report,
 };
-use crate::penalty::check_sigma;
+use crate::penalty::{check_sigma, worse_basin};
+use crate::set::norm2;
 use crate::{Batch, BilevelError, Oracle, Solution};
 
 /// Algorithm 2 of arXiv:2309.01753: one step on z, y and x each per iteration, along recursive estimators
@@ -173,7 +174,8 @@ impl<'p> Method<Oracle<'p>> for SingleLoop {
         // Estimators at the current point; the correction takes the same terms at the point before.
         let (xi, zeta) = state.draw(oracle, self.batch);
         let now = six(oracle, &state.at, xi.batch(), zeta.batch())?;
-        let Sampled { at, memory, k, .. } = &mut *state;
+        let whole = zeta.batch() == Batch::Full;
+        let Sampled { at, memory, k, swaps, .. } = &mut *state;
         let memory = match memory {
             Some(memory) => {
                 let old = match eta < 1.0 {
@@ -221,6 +223,8 @@ impl<'p> Method<Oracle<'p>> for SingleLoop {
                 memory.curvature.largest
             }
         };
+        // z is in a worse basin than y; it stays there, but is counted.
+        *swaps += u64::from(whole && worse_basin(0.0, now.gap, f64::EPSILON * largest * norm2(z)));
         let gamma = gamma / (largest + self.moreau);
         let mut d_h = memory.d_y.clone();
         add(&mut d_h, sigma, &memory.f_y);
@@ -240,12 +244,13 @@ impl<'p> Method<Oracle<'p>> for SingleLoop {
         add(&mut d, 1.0 / sigma, &memory.g_y);
         add(&mut d, -1.0 / sigma, &memory.g_z);
         descend_within(x, x_set, alpha, &d, self.trust);
-        state.k += 1;
+        *k += 1;
         let more = [
             ("sigma", sigma),
             ("gap", now.gap),
             ("eta", eta),
             ("lipschitz", largest),
+            ("swaps", *swaps as f64),
             ("inner_residual/sigma", left / sigma),
         ];
         Ok(report(oracle, calls, now.f + now.gap / sigma, &d, &more))

@@ -93,7 +93,9 @@ impl Regularization {
     pub fn score(&self, y: &[f64], (rows, labels): (Sparse, &[f64])) -> Result<(f64, f64), BilevelError> {
         if rows.columns() != self.classifier.columns {
             let (a, b) = (self.classifier.columns, rows.columns());
-            return Err(BilevelError::Data(format!("{a} features to train on, {b} to test on; give the same")));
+            return Err(BilevelError::Data(format!(
+                "{a} features to train on, {b} to test on; give the same"
+            )));
         }
         let test = examples((rows, labels), &self.labels)?;
         Ok((self.classifier.loss(y, &test), self.classifier.accuracy(y, &test)))
@@ -114,8 +116,9 @@ impl Regularization {
 /// Rows with the number of each label among the known ones.
 fn examples((rows, labels): (Sparse, &[f64]), known: &[f64]) -> Result<Examples, BilevelError> {
     let class = |l: &f64| {
-        let unknown =
-            || BilevelError::Data(format!("the label {l} is not among the training labels; correct or drop it"));
+        let unknown = || {
+            BilevelError::Data(format!("the label {l} is not among the training labels; correct or drop it"))
+        };
         known.iter().position(|k| k == l).map(|c| c as u32).ok_or_else(unknown)
     };
     Examples::new(rows, labels.iter().map(class).collect::<Result<_, _>>()?)

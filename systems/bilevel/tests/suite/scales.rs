@@ -207,7 +207,11 @@ fn judge(problem: &dyn Known, what: &str, count: &mut Count) {
                 let end = &outcome.solution.x;
                 let steep = steep.max(steepness(problem, end));
                 let mut bounds = problem.x_set().bounds(end.len()).unwrap();
-                bounds.0.iter_mut().zip(&mut bounds.1).for_each(|(lo, hi)| (*lo, *hi) = (*lo + 1e-9, *hi - 1e-9));
+                bounds
+                    .0
+                    .iter_mut()
+                    .zip(&mut bounds.1)
+                    .for_each(|(lo, hi)| (*lo, *hi) = (*lo + 1e-9, *hi - 1e-9));
                 for (i, [ahead, behind]) in slopes(problem, end).into_iter().enumerate() {
                     let descends = (end[i] < bounds.1[i] && ahead < -2e-3 * steep)
                         || (end[i] > bounds.0[i] && behind > 2e-3 * steep);
@@ -236,7 +240,12 @@ fn judge(problem: &dyn Known, what: &str, count: &mut Count) {
         count.limits += 1;
         let truth = problem.psi(&x);
         let allowed = 10.0 * found.error + 1e-6 * (size + steep);
-        assert!((found.value - truth).abs() <= allowed, "{what}: ψ {} ± {:e}, not {truth}", found.value, found.error);
+        assert!(
+            (found.value - truth).abs() <= allowed,
+            "{what}: ψ {} ± {:e}, not {truth}",
+            found.value,
+            found.error
+        );
         if !slopes.iter().any(kink) {
             let (told, error) = (&found.gradient, found.gradient_error);
             assert!(near(told, 10.0 * error), "{what}: ∇ψ {told:?} ± {error:e}, not {slopes:?}");
@@ -289,7 +298,8 @@ fn five_hundred_scaled_toys_are_solved_or_refused() {
             };
             let (train, val) = (rows(8), rows(8));
             let start = uniform(rng, 2, 0.5);
-            let ridge = Ridge { train, val, x_set: Set::cube(2, -6.0, 4.0), start, scale: 1.0, told: [1.0; 2] };
+            let ridge =
+                Ridge { train, val, x_set: Set::cube(2, -6.0, 4.0), start, scale: 1.0, told: [1.0; 2] };
             for scale in scales {
                 let what = ["g", "features", "targets"][(k / 3 % 3) as usize];
                 // Features in other units move the best weights by twice the logarithm.
@@ -337,7 +347,10 @@ fn five_hundred_scaled_toys_are_solved_or_refused() {
     eprintln!("{unit:?}\n{scaled:?}");
     assert!(unit.converged * 100 >= unit.cases * 95, "{unit:?}");
     assert!(scaled.converged * 100 >= scaled.cases * 90, "{scaled:?}");
-    assert!(scaled.limits * 100 >= scaled.cases * 98 && scaled.explicit * 100 >= scaled.cases * 90, "{scaled:?}");
+    assert!(
+        scaled.limits * 100 >= scaled.cases * 98 && scaled.explicit * 100 >= scaled.cases * 90,
+        "{scaled:?}"
+    );
 }
 
 /// A user's problem: two features, eight rows each.
@@ -350,7 +363,14 @@ fn ridge(told: [f64; 2]) -> Ridge {
         };
         (0..8).map(row).collect()
     };
-    Ridge { train: rows(0.0), val: rows(0.5), x_set: Set::cube(2, -6.0, 4.0), start: vec![0.0; 2], scale: 1.0, told }
+    Ridge {
+        train: rows(0.0),
+        val: rows(0.5),
+        x_set: Set::cube(2, -6.0, 4.0),
+        start: vec![0.0; 2],
+        scale: 1.0,
+        told,
+    }
 }
 
 fn run<M>(problem: &dyn Bilevel, method: &M) -> Result<Outcome<Solution>, RunError>
@@ -368,7 +388,8 @@ fn a_wrong_gradient_does_not_converge() {
     let right = run(&ridge([1.0, 1.0]), &ImplicitLbfgs::default()).unwrap();
     assert_eq!(right.stopped_because, StopReason::Converged);
     for told in [[-1.0, 1.0], [0.0, 1.0]] {
-        for end in [run(&ridge(told), &Continuation::default()), run(&ridge(told), &ImplicitLbfgs::default())] {
+        for end in [run(&ridge(told), &Continuation::default()), run(&ridge(told), &ImplicitLbfgs::default())]
+        {
             let Ok(end) = end else { continue };
             assert_eq!(end.stopped_because, StopReason::Method, "{told:?}: {:?}", end.progress);
             assert!(end.why().contains("no progress"), "{told:?}: {}", end.why());
@@ -395,7 +416,10 @@ fn implicit_differentiation_is_refused_where_it_is_wrong() {
     }
     let error = run(&Toy::named("simplex").unwrap(), &ImplicitLbfgs::default()).unwrap_err();
     assert!(error.to_string().contains("constraint of Y"), "{error}");
-    assert_eq!(run(&Toy::named("pl").unwrap(), &ImplicitLbfgs::default()).unwrap().stopped_because, StopReason::Converged);
+    assert_eq!(
+        run(&Toy::named("pl").unwrap(), &ImplicitLbfgs::default()).unwrap().stopped_because,
+        StopReason::Converged
+    );
 }
 
 /// At a solution ∇ψ_σ is rounding, and its growth as 1/σ says nothing.
@@ -412,7 +436,11 @@ fn a_perfect_solution_raises_no_alarm() {
             assert!(told.psi.abs() < 1e-12 && told.stationarity < 1e-6, "{name}: {told:?}");
         }
         let start = Toy::named(name).unwrap().from(toy.minima[0].0.to_vec(), y);
-        assert_eq!(run(&start, &Continuation::default()).unwrap().stopped_because, StopReason::Converged, "{name}");
+        assert_eq!(
+            run(&start, &Continuation::default()).unwrap().stopped_because,
+            StopReason::Converged,
+            "{name}"
+        );
     }
 }
 
