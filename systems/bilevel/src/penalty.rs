@@ -248,9 +248,9 @@ fn level(k: usize) -> f64 {
     1e-2 * 0.5f64.powi(k as i32)
 }
 
-/// Whether a penalty that was `before` at 2σ has begun to fall with σ, or is nothing beside its rounding.
-pub(crate) fn settled(before: &Penalty, now: &Penalty) -> bool {
-    now.price <= 0.7 * before.price || now.price <= 10.0 * (before.noise + now.noise)
+/// Whether a penalty that was `before` at 2σ has fallen to that share with σ, or is nothing beside its rounding.
+pub(crate) fn settled(before: &Penalty, now: &Penalty, share: f64) -> bool {
+    now.price <= share * before.price + 10.0 * (before.noise + now.noise)
 }
 
 /// What the last levels of a table say.
@@ -278,7 +278,7 @@ impl Extrapolated {
         let (gradient, old): (Vec<f64>, Vec<f64>) =
             (0..seen[0].0.gradient.len()).map(|i| two(&|k| seen[k].0.gradient[i])).unzip();
         let y = (0..seen[0].1.len()).map(|i| romberg(last, &|k| seen[k].1[i])).collect();
-        let settled = (last - 2..last).all(|k| settled(&seen[k].0, &seen[k + 1].0));
+        let settled = (last - 2..last).all(|k| settled(&seen[k].0, &seen[k + 1].0, 0.7));
         let now = &seen[last].0;
         // What is left of the penalty is how far ψ_σ may be from ψ.
         let (off, off_gradient) = match settled {

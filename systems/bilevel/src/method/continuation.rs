@@ -30,8 +30,8 @@ pub enum Difference {
 /// One step is one line search at one σ. It converges when the projected gradient at the last σ is below
 /// `tolerance`, relative to the one at the start, and the values of ψ_σ around the solution agree with its gradient.
 /// Where no better point is found before that, it ends with no progress, and says so. With Richardson's difference σ
-/// goes on below `sigma_min` until the price of the lower level falls with it: a lower level of small curvature needs
-/// a smaller σ.
+/// goes on below `sigma_min` until the price of the lower level falls in proportion to it: a lower level of small
+/// curvature needs a smaller σ.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Continuation {
@@ -80,6 +80,9 @@ pub struct ContinuationState {
     swaps: u64,
 }
 
+/// A price that falls to this share with half of σ is linear in σ, so that Richardson's difference removes its error: what
+/// is left is the square of twice what is beyond ½.
+const LINEAR: f64 = 0.505;
 /// The least σ.
 const LEAST: f64 = 1e-16;
 const TOO_LARGE: &str = "of no progress: the penalty does not fall with σ, however small; the lower level's curvature is nothing \
@@ -144,7 +147,7 @@ impl Continuation {
                 let mut fine = evaluate(oracle, at, 0.5 * sigma, half)?;
                 // A price that is nothing beside what the values are made of is no bias either.
                 let small = fine.price <= 1e-10 * fine.upper.abs();
-                let settled = small || settled(&coarse, &fine);
+                let settled = small || settled(&coarse, &fine, LINEAR);
                 fine.value = 2.0 * fine.value - coarse.value;
                 fine.gradient.iter_mut().zip(&coarse.gradient).for_each(|(f, c)| *f = 2.0 * *f - c);
                 fine.swapped |= coarse.swapped;
