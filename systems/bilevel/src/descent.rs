@@ -18,7 +18,7 @@ const ROUNDING: f64 = 1e-14;
 /// A residual below this share of the gradients' own size (curvature times |v|) may be rounding.
 const DIGITS: f64 = 1e-11;
 /// Steps without a smaller value or half of the residual after which the digits have run out.
-const PATIENCE: u64 = 20;
+pub(crate) const PATIENCE: u64 = 20;
 /// Trials of one line search at which the function may fail.
 const FAILURES: usize = 3;
 
@@ -339,8 +339,18 @@ pub(crate) fn minimize(
                 false => Err(BilevelError::Inner { residual, iterations, tolerance }),
             };
         }
+        // Steps within rounding tell nothing of the curvature, and so nothing of the digits.
+        if memory.curvature == 0.0 && iterations >= 3 {
+            memory.curvature = probe(f, set, &at)?;
+        }
         let before = at.value;
         if !step(f, set, scale, &mut memory, &mut at)? {
+            if memory.curvature == 0.0 {
+                memory.curvature = probe(f, set, &at)?;
+                if memory.curvature > 0.0 {
+                    continue;
+                }
+            }
             return match rounding {
                 true => Ok(Solved::at(&best.0, best.1, &memory, v)),
                 false => Err(BilevelError::Stuck { residual: best.1, iterations }),
@@ -357,6 +367,25 @@ pub(crate) fn no_progress(now: f64, target: f64) -> String {
         "of no progress: no point along the gradient is better, and the stationarity is {now:.2e} where {target:.2e} was \
          asked for; the gradient may be wrong, the objective have a kink here, or the digits have run out"
     )
+}
+
+/// The curvature around a point, by the gradients' difference to a neighbour in the set.
+fn probe(f: Fun<'_>, set: &Set, at: &Point) -> Result<f64, BilevelError> {
+    let length = norm2(&at.v).sqrt();
+    let length = 1e-4 * if length > 0.0 { length } else { 1.0 };
+    let near = |sign: f64| {
+        let mut v: Vec<f64> =
+            at.v.iter().enumerate().map(|(i, v)| v + sign * length * (1.7 * i as f64 + 0.4).sin()).collect();
+        set.project(&mut v);
+        v
+    };
+    let far = |v: &[f64]| v.iter().zip(&at.v).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
+    let (ahead, behind) = (near(1.0), near(-1.0));
+    let v = if far(&ahead) >= far(&behind) { ahead } else { behind };
+    let moved = far(&v);
+    let point = Point::at(v, f)?;
+    let change: f64 = point.grad.iter().zip(&at.grad).map(|(a, b)| (a - b).powi(2)).sum();
+    Ok(if moved > 0.0 { change.sqrt() / moved } else { 0.0 })
 }
 
 /// Whether the gradients of `f` are those of its values around `at`: the difference of the values at two points of the

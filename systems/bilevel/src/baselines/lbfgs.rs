@@ -5,7 +5,7 @@ use thalweg_core::{Invalid, Iterate, Method, MethodError, Progress, Seed};
 use thalweg_linalg::vector::max_abs;
 
 use super::implicit::{unheld, unique};
-use crate::descent::{self, Goal, Memory, Point, contradiction, no_progress, reach};
+use crate::descent::{self, Goal, Memory, PATIENCE, Point, contradiction, no_progress, reach};
 use crate::method::sampled::add;
 use crate::penalty::relaxed;
 use crate::set::norm2;
@@ -42,6 +42,8 @@ pub struct ImplicitState {
     first: f64,
     /// The t that projected gradients are measured with.
     reach: f64,
+    /// Steps since ψ has fallen by more than rounding.
+    still: u64,
 }
 
 impl Iterate<f64> for ImplicitState {
@@ -97,13 +99,14 @@ impl<'p> Method<Oracle<'p>> for ImplicitLbfgs {
             memory: Memory::default(),
             first: 0.0,
             reach: 1.0,
+            still: 0,
         })
     }
 
     fn step(&self, oracle: &mut Oracle<'p>, state: &mut Self::State) -> Result<Progress, MethodError> {
         let before = oracle.calls().total();
         let set = oracle.problem().x_set();
-        let ImplicitState { at, v, point, memory, first, reach: t } = state;
+        let ImplicitState { at, v, point, memory, first, reach: t, still } = state;
         let noise = Cell::new(0.0);
         let mut psi = |x: &[f64], grad: &mut [f64]| {
             at.x.copy_from_slice(x);
@@ -115,8 +118,11 @@ impl<'p> Method<Oracle<'p>> for ImplicitLbfgs {
             *first = point.stationarity(set, *t);
         }
         let target = self.tolerance * *first;
-        let moved =
+        let value = point.value;
+        let stepped =
             point.stationarity(set, *t) > target && descent::step(&mut psi, set, None, memory, point)?;
+        *still = if value - point.value > memory.noise(point) { 0 } else { *still + 1 };
+        let moved = stepped && *still < PATIENCE;
         let now = point.stationarity(set, *t);
         let mut ended = None;
         if !moved || now <= target {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Iterate, Method, MethodError, Progress, Seed};
 use thalweg_linalg::vector::max_abs;
 
-use crate::descent::{self, Goal, Memory, Point, contradiction, reach};
+use crate::descent::{self, Goal, Memory, PATIENCE, Point, contradiction, reach};
 use crate::penalty::{Accuracy, Penalty, check_sigma, evaluate, relaxed, settled};
 use crate::set::norm2;
 use crate::{Batch, BilevelError, Grad, Oracle, Solution};
@@ -77,12 +77,16 @@ pub struct ContinuationState {
     now: f64,
     /// The t that they are measured with.
     reach: f64,
+    /// Steps since ψ_σ has fallen by more than rounding.
+    still: u64,
     swaps: u64,
 }
 
 /// A price that falls to this share with half of σ is linear in σ, so that Richardson's difference removes its error: what
 /// is left is the square of twice what is beyond ½.
 const LINEAR: f64 = 0.505;
+/// How far the gradients of σ and half of it may be from each other, relative to the one at the start.
+const BIAS: f64 = 3e-4;
 /// The least σ.
 const LEAST: f64 = 1e-16;
 const TOO_LARGE: &str = "of no progress: the penalty does not fall with σ, however small; the lower level's curvature is nothing \
@@ -102,6 +106,7 @@ impl ContinuationState {
         self.sigma = sigma;
         self.point.value = f64::NAN;
         self.memory.noise = 0.0;
+        self.still = 0;
     }
 
     /// Whether x has gone far from where this σ began.
@@ -172,7 +177,8 @@ impl Continuation {
         if began && last_sigma {
             (state.first, state.reach) = self.at_start(oracle, state.sigma)?;
         }
-        let ContinuationState { at, point, memory, sigma, first, now, reach: t, swaps, .. } = &mut *state;
+        let ContinuationState { at, point, memory, sigma, first, now, reach: t, still, swaps, .. } =
+            &mut *state;
         let told: RefCell<Option<(Vec<f64>, Evaluated)>> = RefCell::new(None);
         let mut psi = |x: &[f64], grad: &mut [f64]| {
             at.x.copy_from_slice(x);
@@ -191,6 +197,7 @@ impl Continuation {
             }
             *now = point.stationarity(set, *t);
         }
+        let before = point.value;
         let stepped = match *now > self.tolerance * *first {
             true => descent::step(&mut psi, set, None, memory, point),
             false => Ok(false),
@@ -200,6 +207,8 @@ impl Continuation {
             Err(e) if e.is_of_the_point() && !last_sigma => (false, true),
             stepped => (stepped?, false),
         };
+        *still = if before - point.value > memory.noise(point) { 0 } else { *still + 1 };
+        let moved = moved && *still < PATIENCE;
         let elsewhere = told.borrow().as_ref().is_none_or(|(x, _)| *x != point.v);
         if !lost && elsewhere {
             // The last trial was another one.
@@ -237,24 +246,24 @@ impl Continuation {
         oracle: &mut Oracle<'_>,
         state: &mut ContinuationState,
         searched: &Searched,
-    ) -> Result<Option<String>, BilevelError> {
+    ) -> Result<Next, BilevelError> {
         let &Searched { met, done, lost, settled, target, .. } = searched;
         let (used, last) = (state.sigma, self.last(state.sigma));
         let away = lost || (!last && state.ran_away());
         if away || (done && !last) {
             state.next((used * self.shrink).max(self.sigma_min), away);
-        } else if done && !settled {
+        } else if done && !(settled && self.agrees(oracle, state)?) {
             // The lower level's curvature is small beside σ.
             if used * self.shrink < LEAST {
-                return Ok(Some(TOO_LARGE.into()));
+                return Ok(Next::Ended(TOO_LARGE.into()));
             }
             state.next(used * self.shrink, false);
         } else if done && !met {
-            return Ok(Some(descent::no_progress(state.now, target)));
+            return Ok(Next::Ended(descent::no_progress(state.now, target)));
         } else if done {
-            return self.contradicted(oracle, state);
+            return Ok(self.contradicted(oracle, state)?.map_or(Next::Converged, Next::Ended));
         }
-        Ok(None)
+        Ok(Next::Step)
     }
 
     /// The projected gradient at the start of the run, at that σ, with the t that all are measured with.
@@ -263,6 +272,21 @@ impl Continuation {
         let gradient = self.evaluate(oracle, &mut at, sigma, 0.0)?.here.gradient;
         let t = reach(&at.x, &gradient);
         Ok((descent::stationarity(&at.x, &gradient, oracle.problem().x_set(), t), t))
+    }
+
+    /// Whether the gradient is that of half of σ too: Richardson's difference is then the limit's.
+    fn agrees(&self, oracle: &mut Oracle<'_>, state: &ContinuationState) -> Result<bool, BilevelError> {
+        if self.difference != Difference::Richardson {
+            return Ok(true); // the error is of the σ that was asked for
+        }
+        let mut at = state.at.clone();
+        let half = match self.evaluate(oracle, &mut at, 0.5 * state.sigma, 0.5 * self.lower_tolerance(state))
+        {
+            Err(e) if e.is_of_the_point() => return Ok(true), // no smaller σ can be had
+            half => half?.here,
+        };
+        let off: Vec<f64> = half.gradient.iter().zip(&state.point.grad).map(|(a, b)| a - b).collect();
+        Ok(norm2(&off).sqrt() <= BIAS * state.first + 4.0 * half.error)
     }
 
     /// Whether values around the solution contradict the gradient, in words.
@@ -285,7 +309,7 @@ impl Continuation {
         Ok(contradiction(&mut psi, set, &state.point, slope, &|| noise.get())?.map(|(found, told)| {
             format!(
                 "of no progress: beside the solution ψ_σ changes by {found:.3e} where its gradient says {told:.3e}; ∇_x f \
-                 and ∇_x g may not be the derivatives of f and g"
+                 and ∇_x g may not be the derivatives of f and g, or ψ have a kink here"
             )
         }))
     }
@@ -308,6 +332,16 @@ struct Searched {
     lost: bool,
     settled: bool,
     target: f64,
+}
+
+/// What comes after a line search.
+enum Next {
+    /// Another one.
+    Step,
+    /// Nothing: this is the solution.
+    Converged,
+    /// Nothing, and why.
+    Ended(String),
 }
 
 /// ψ_σ with what it says of σ.
@@ -366,8 +400,9 @@ impl<'p> Method<Oracle<'p>> for Continuation {
         let at = oracle.start();
         let point = Point { value: f64::NAN, grad: vec![0.0; at.x.len()], v: at.x.clone() };
         let (memory, anchor) = (Memory::default(), at.clone());
-        let (sigma, first, now, reach, swaps) = (self.sigma, 0.0, 0.0, 1.0, 0);
-        Ok(ContinuationState { at, point, memory, sigma, anchor, first, now, reach, swaps })
+        let (sigma, first, now, reach) = (self.sigma, 0.0, 0.0, 1.0);
+        let (still, swaps) = (0, 0);
+        Ok(ContinuationState { at, point, memory, sigma, anchor, first, now, reach, still, swaps })
     }
 
     fn step(&self, oracle: &mut Oracle<'p>, state: &mut Self::State) -> Result<Progress, MethodError> {
@@ -386,9 +421,13 @@ impl<'p> Method<Oracle<'p>> for Continuation {
             }
             searched => {
                 let searched = searched?;
-                let ended = self.next(oracle, state, &searched)?;
-                let last = self.last(used) && searched.done && searched.settled;
-                let (value, converged) = (state.point.value, last && ended.is_none());
+                let next = self.next(oracle, state, &searched)?;
+                let (ended, converged) = match next {
+                    Next::Step => (None, false),
+                    Next::Converged => (None, true),
+                    Next::Ended(why) => (Some(why), false),
+                };
+                let value = state.point.value;
                 Progress {
                     value: if value.is_nan() { searched.value } else { value },
                     metrics: searched.metrics,
