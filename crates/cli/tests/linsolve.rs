@@ -123,7 +123,14 @@ fn a_folder_of_the_run_and_going_on() {
     }
     let log = fs::read_to_string(f.path().join("whole/metrics.jsonl")).expect("a log");
     assert_eq!(log.lines().count(), 150);
-    for key in ["omega\":", "context\":", "probability\":", "predicted\":", "method\":\"ssor-cg", "reason\":\"converged"] {
+    for key in [
+        "omega\":",
+        "context\":",
+        "probability\":",
+        "predicted\":",
+        "method\":\"ssor-cg",
+        "reason\":\"converged",
+    ] {
         assert!(log.contains(key), "{key}");
     }
     // A finished run that goes on has nothing left to do and says the same.
@@ -161,7 +168,8 @@ fn what_is_refused() {
     let wild = "%%MatrixMarket matrix coordinate real general\n2 2 4\n1 1 1\n1 2 9\n2 1 9\n2 2 1\n";
     let broken = "%%MatrixMarket matrix coordinate real general\n2 2 2\n1 1 1\n1 two 0.5\n";
     let huge = "%%MatrixMarket matrix coordinate real symmetric\n3000000000 3000000000 1\n1 1 2\n";
-    let singular = "%%MatrixMarket matrix coordinate real symmetric\n3 3 5\n1 1 1\n2 1 -1\n2 2 2\n3 2 -1\n3 3 1\n";
+    let singular =
+        "%%MatrixMarket matrix coordinate real symmetric\n3 3 5\n1 1 1\n2 1 -1\n2 2 2\n3 2 -1\n3 3 1\n";
     let f = folder(&[
         ("A.mtx", laplacian(3, 0.0).as_bytes()),
         ("skew.mtx", skew.as_bytes()),
@@ -232,7 +240,8 @@ fn what_is_refused() {
 #[test]
 fn unsolved_systems_are_counted_and_change_the_exit_status() {
     let f = folder(&[]);
-    let line = "linsolve sequence --problem shift-high --steps 40 --policy fixed:1 --max-iters 100 --json --quiet";
+    let line =
+        "linsolve sequence --problem shift-high --steps 40 --policy fixed:1 --max-iters 100 --json --quiet";
     let output = run(f.path(), line);
     assert_eq!(output.status.code(), Some(3), "{}", errors(&output));
     let got: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");

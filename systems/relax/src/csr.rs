@@ -90,7 +90,12 @@ impl Csr {
             }
         }
         let ordered = starts.first() == Some(&0) && starts.is_sorted();
-        Invalid::check(ordered, "starts", format!("{starts:.60?}"), "numbers that begin with 0 and never fall")?;
+        Invalid::check(
+            ordered,
+            "starts",
+            format!("{starts:.60?}"),
+            "numbers that begin with 0 and never fall",
+        )?;
         let row = |i: usize| (starts[i]..starts[i + 1]).map(move |k| (i, columns[k], values[k]));
         Self::from_triplets(rows, rows, (0..rows).flat_map(row))
     }

@@ -288,7 +288,8 @@ impl Solver {
         if !self.method.is_stationary() {
             a.check_symmetric()?;
         }
-        let extreme = |size: f64| Some(size.log2()).filter(|e| e.is_finite() && e.abs() > 100.0).unwrap_or(0.0) as i32;
+        let extreme =
+            |size: f64| Some(size.log2()).filter(|e| e.is_finite() && e.abs() > 100.0).unwrap_or(0.0) as i32;
         let diagonal = match a.diagonal() {
             Diagonal::Constant(d) => d,
             Diagonal::Entries(d) => largest(d),
@@ -388,7 +389,7 @@ impl Solver {
                 return;
             }
             match &best {
-                Some((least, _)) if !(truth <= 0.5 * least) => {
+                Some((least, _)) if truth.is_nan() || truth > 0.5 * least => {
                     watch.ended = Some(Reason::Stalled);
                     break;
                 }
@@ -397,7 +398,7 @@ impl Solver {
         }
         if let Some((least, kept)) = best {
             let truth = length(a.residual(b, x, &mut work.r), &work.r);
-            if !(truth <= least) {
+            if truth.is_nan() || truth > least {
                 x.copy_from_slice(&kept);
             }
         }
@@ -405,7 +406,13 @@ impl Solver {
 
     /// Preconditioned conjugate gradients in the usual form; `work.r` is the residual of x at the beginning. False if
     /// rounding broke them down.
-    fn conjugate_gradients(&self, a: &dyn Matrix, x: &mut [f64], work: &mut Workspace, watch: &mut Watch<'_>) -> bool {
+    fn conjugate_gradients(
+        &self,
+        a: &dyn Matrix,
+        x: &mut [f64],
+        work: &mut Workspace,
+        watch: &mut Watch<'_>,
+    ) -> bool {
         let Workspace { r, p, y: w, z, s } = work;
         let (mut rho, mut begun) = (1.0, false);
         p.fill(0.0);
@@ -545,7 +552,15 @@ struct Watch<'a> {
 impl<'a> Watch<'a> {
     fn new(solver: &Solver, first: f64, go_on: GoOn<'a>) -> Self {
         let max_iterations = solver.max_iterations;
-        Self { residuals: vec![first], target: 0.0, strict: false, truth: None, ended: None, max_iterations, go_on }
+        Self {
+            residuals: vec![first],
+            target: 0.0,
+            strict: false,
+            truth: None,
+            ended: None,
+            max_iterations,
+            go_on,
+        }
     }
 
     fn iterations(&self) -> usize {
@@ -565,7 +580,7 @@ impl<'a> Watch<'a> {
     }
 
     fn small(&self, norm: f64) -> bool {
-        norm < self.target || (norm == self.target && !self.strict)
+        norm.is_finite() && (norm < self.target || (norm == self.target && !self.strict))
     }
 
     /// Whether the residual that is carried along is small enough.
@@ -574,7 +589,10 @@ impl<'a> Watch<'a> {
     }
 
     fn goes_on(&self) -> bool {
-        self.ended.is_none() && !self.claims() && self.last().is_finite() && self.iterations() < self.max_iterations
+        self.ended.is_none()
+            && !self.claims()
+            && self.last().is_finite()
+            && self.iterations() < self.max_iterations
     }
 
     /// Puts the residual of x itself in the place of the last one, if it is not small enough; true if the solve has

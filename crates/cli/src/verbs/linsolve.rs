@@ -84,7 +84,11 @@ impl Linsolve {
                 } else {
                     print(&format!("{}{}\n", scan.table().text(), scan.verdict()))?;
                 }
-                Ok(if scan.complete && scan.best.iterations.is_some() { Status::Done } else { Status::Unproved })
+                Ok(if scan.complete && scan.best.iterations.is_some() {
+                    Status::Done
+                } else {
+                    Status::Unproved
+                })
             }
             Task::Sequence { settings, run } => {
                 let opened = run.open(&settings, None)?;

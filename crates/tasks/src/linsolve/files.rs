@@ -111,7 +111,8 @@ pub fn systems(folder: &Path, contexts: Option<&Path>) -> Result<Given> {
     let mut names = Vec::with_capacity(count);
     for (t, context) in contexts.into_iter().enumerate() {
         let (matrix, a) = &matrices[t.min(matrices.len() - 1)];
-        let (file, b) = right.get(t).map_or_else(|| (matrix, vec![1.0; a.rows()]), |(file, b)| (file, b.clone()));
+        let (file, b) =
+            right.get(t).map_or_else(|| (matrix, vec![1.0; a.rows()]), |(file, b)| (file, b.clone()));
         check_rows(file, b.len(), a.rows())?;
         systems.push((a.clone(), b, context));
         let whole = file.file_name().unwrap_or_default().to_string_lossy();

@@ -67,7 +67,8 @@ pub fn regret(name: &str, unit: Cost, steps: &[Step], comparison: &Comparison) -
 
 /// The ω chosen, on the ground of what every ω costs.
 pub fn omegas(name: &str, steps: &[Step], tuned: &TunedSolver, comparison: Option<&Comparison>) -> Figure {
-    let mut figure = Figure::new("ω over time").x_label("system").y_label("ω");
+    // The first colour is the ground's own blue: the dots take the second.
+    let mut figure = Figure::new("ω over time").names(&["ground", name]).x_label("system").y_label("ω");
     let omegas: Vec<f64> = tuned.arms.iter().map(|a| a.omega).collect();
     let even = omegas.windows(3).all(|w| ((w[1] - w[0]) - (w[2] - w[1])).abs() < 1e-9 && w[1] > w[0]);
     if let Some(c) = comparison.filter(|_| even && omegas.len() > 2) {
@@ -142,7 +143,10 @@ pub fn report(
     let mut report = Report::new("A sequence of linear systems");
     let solved = match summary.unsolved {
         0 => "all solved to the tolerance".into(),
-        n => format!("{n} not solved to the tolerance, each of which counts as {} iterations", tuned.max_iterations),
+        n => format!(
+            "{n} not solved to the tolerance, each of which counts as {} iterations",
+            tuned.max_iterations
+        ),
     };
     report.lead(&format!("{} systems, {solved}; ω chosen by {name}.", steps.len()));
     report.section("Totals").table(&totals(summary, tuned, comparison));
@@ -156,8 +160,10 @@ pub fn report(
         ("iterations", costs(name, tuned.cost, steps, comparison), "Neighbouring systems averaged."),
     ];
     if let Some(c) = comparison {
-        figures
-            .insert(0, ("regret", regret(name, tuned.cost, steps, c), "A flat curve has learnt all there is to learn."));
+        figures.insert(
+            0,
+            ("regret", regret(name, tuned.cost, steps, c), "A flat curve has learnt all there is to learn."),
+        );
     }
     let by_context: Vec<_> = steps.iter().map(|s| (s.context, s.omega)).collect();
     let figure = Figure::new("ω by context").x_label("context").y_label("ω").scatter(name, &thin(by_context));

@@ -136,9 +136,11 @@ pub fn scan(settings: &ScanSettings, folder: Option<&Folder>, host: &Host) -> Re
     }
     let costs: Vec<f64> = solved.iter().map(|s| s.cost()).collect();
     let best = (0..costs.len()).min_by(|&a, &b| costs[a].total_cmp(&costs[b])).unwrap_or(0);
+    let iterations: Vec<Option<usize>> =
+        solved.iter().map(|s| s.converged().then_some(s.iterations)).collect();
     let (mut bounds, mut young_omega) = (BTreeMap::new(), None);
     if a.rows() <= Surrogates::MOST && a.check_symmetric().is_ok() {
-        match surrogates(&a, method, &omegas, &costs, settings.tol.unwrap_or(1e-8)) {
+        match surrogates(&a, method, &omegas, &iterations, settings.tol.unwrap_or(1e-8)) {
             Ok((beta, all)) => {
                 let young = beta < 1.0 && a.consistently_ordered();
                 (young_omega, bounds) = (young.then(|| theory::optimal_omega(beta)), all);
@@ -146,8 +148,6 @@ pub fn scan(settings: &ScanSettings, folder: Option<&Folder>, host: &Host) -> Re
             Err(e) => host.note(format!("no bounds: {e}")),
         }
     }
-    let iterations: Vec<Option<usize>> =
-        solved.iter().map(|s| (s.reason == Reason::Converged).then_some(s.iterations)).collect();
     let best = Best { omega: omegas[best], iterations: iterations[best] };
     let scan = Scan { method, rows: a.rows(), omegas, iterations, best, young_omega, complete, bounds };
     note_excess(&scan, host);
@@ -162,14 +162,14 @@ fn surrogates(
     a: &Csr,
     method: Scheme,
     omegas: &[f64],
-    costs: &[f64],
+    counts: &[Option<usize>],
     tol: f64,
 ) -> Result<(f64, BTreeMap<&'static str, Vec<f64>>)> {
     let s = Surrogates::new(a)?;
     let each = |f: &dyn Fn(f64) -> f64| omegas.iter().map(|o| f(*o)).collect::<Vec<_>>();
     let bounds = match method {
         Scheme::Sor => {
-            let transient = omegas.iter().zip(costs).map(|(o, k)| s.transient(*o, *k as usize));
+            let transient = omegas.iter().zip(counts).filter_map(|(o, k)| Some(s.transient(*o, (*k)?)));
             let tau = transient.collect::<Result<Vec<_>, _>>()?.into_iter().fold(0.0, f64::max);
             let near = omegas.iter().map(|o| s.near_asymptotic(*o, tau, tol));
             let near = near.collect::<Result<Vec<_>, _>>()?;

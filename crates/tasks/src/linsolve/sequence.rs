@@ -111,7 +111,9 @@ impl SequenceSettings {
         let mut policy: Policy = self.policy.as_deref().unwrap_or("joint").parse()?;
         for (field, value) in fields(&self.set)? {
             let Some(name) = field.strip_prefix("joint.") else {
-                bail!("`set` {field}: there is no such field; the joint model has joint.memory, joint.bonus and others")
+                bail!(
+                    "`set` {field}: there is no such field; the joint model has joint.memory, joint.bonus and others"
+                )
             };
             let Policy::Joint(model) = &mut policy else {
                 bail!("`set` {field}: the policy {policy} has no such field; set `policy` to joint")
@@ -272,7 +274,9 @@ pub fn sequence(
     };
     if tuned.policy == Policy::BestFixed {
         let Some(best) = &early else {
-            return Err(TaskError::Failed("the time was up before the best fixed ω was known; allow more".into()));
+            return Err(TaskError::Failed(
+                "the time was up before the best fixed ω was known; allow more".into(),
+            ));
         };
         let arm = tuned.arms[best.best_arm()];
         (tuned.policy, tuned.arms) = (Policy::Fixed(arm.omega), vec![arm]);

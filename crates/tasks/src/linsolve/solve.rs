@@ -129,7 +129,10 @@ pub fn solve(settings: &SolveSettings, folder: Option<&Folder>, host: &Host) -> 
     let (x, solved) = system::watched(&solver, &a, &b, host, clock)?;
     let seconds = clock.elapsed().as_secs_f64();
     if solved.reason == Reason::Stopped {
-        host.note(format!("the time was up after {} iterations; the solution is the best so far", solved.iterations));
+        host.note(format!(
+            "the time was up after {} iterations; the solution is the best so far",
+            solved.iterations
+        ));
     }
     let summary = SolveSummary {
         method,
@@ -153,7 +156,8 @@ pub fn solve(settings: &SolveSettings, folder: Option<&Folder>, host: &Host) -> 
         let mut report = Report::new("A linear system");
         let (reason, omega) = (solution.summary.reason.name(), solution.summary.omega);
         let omega = omega.map_or_else(String::new, |omega| format!(", ω = {omega}"));
-        report.lead(&format!("{} rows, {}{omega}: {reason}.", solution.summary.rows, solution.summary.method));
+        report
+            .lead(&format!("{} rows, {}{omega}: {reason}.", solution.summary.rows, solution.summary.method));
         report.section("Solution").table(&solution.table());
         report.section("Residual").figure(&figure, "Norm of the residual after each iteration.");
         report.save(&folder.file(REPORT))?;

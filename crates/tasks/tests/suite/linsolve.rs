@@ -88,7 +88,8 @@ fn the_host_bounds_and_interrupts_a_solve() {
     assert!(solution.summary.seconds < 10.0 && solution.x.iter().any(|x| *x > 0.0));
     host.interrupt.request();
     assert_eq!(solve(&settings, None, &host).unwrap_err().fault(), Fault::Interrupted);
-    let settings = ScanSettings { matrix: settings.matrix, max_iters: settings.max_iters, ..ScanSettings::default() };
+    let settings =
+        ScanSettings { matrix: settings.matrix, max_iters: settings.max_iters, ..ScanSettings::default() };
     assert_eq!(scan(&settings, None, &host).unwrap_err().fault(), Fault::Interrupted);
 }
 
@@ -121,11 +122,8 @@ fn files_are_told_by_their_shape_not_by_their_name() {
 }
 
 fn contexts(file: &str, text: &str) -> thalweg_tasks::Result<Vec<f64>> {
-    let f = folder(&[
-        ("d/A0.mtx", line(6, 1.0, 0.1)),
-        ("d/A1.mtx", line(6, 1.0, 0.2)),
-        (file, text.to_owned()),
-    ]);
+    let f =
+        folder(&[("d/A0.mtx", line(6, 1.0, 0.1)), ("d/A1.mtx", line(6, 1.0, 0.2)), (file, text.to_owned())]);
     let settings = SequenceSettings {
         files: Some(f.path().join("d")),
         context: Some(f.path().join(file)),
@@ -183,9 +181,16 @@ fn failed_solves_cost_alike_in_all_totals() {
             assert!((1..8).contains(&s.unsolved), "{what}");
             // There is one arm: whoever chooses, totals are the same.
             assert_eq!(Some(s.total_iterations), s.best_fixed_iterations, "{what}");
-            assert_eq!((Some(s.total_iterations), Some(s.unsolved)), (s.oracle_iterations, s.best_fixed_unsolved));
+            assert_eq!(
+                (Some(s.total_iterations), Some(s.unsolved)),
+                (s.oracle_iterations, s.best_fixed_unsolved)
+            );
             if cost != Cost::Time {
-                assert_eq!((Some(s.total_cost), s.oracle_cost), (s.best_fixed_cost, s.best_fixed_cost), "{what}");
+                assert_eq!(
+                    (Some(s.total_cost), s.oracle_cost),
+                    (s.best_fixed_cost, s.best_fixed_cost),
+                    "{what}"
+                );
             }
             let log = fs::read_to_string(run.metrics()).unwrap();
             let log: Vec<Value> = log.lines().map(|l| serde_json::from_str(l).unwrap()).collect();

@@ -27,7 +27,11 @@ fn importance_weights_are_unbiased() {
             for i in 0..4 {
                 let loss = costs[i] - 1.0;
                 let rounding = 1e-10 * (before[i].abs() + 1.0) / p[i].min(1.0);
-                assert!((mean[i] - loss).abs() < rounding, "{reduced}, round {round}: {} not {loss}", mean[i]);
+                assert!(
+                    (mean[i] - loss).abs() < rounding,
+                    "{reduced}, round {round}: {} not {loss}",
+                    mean[i]
+                );
             }
             let drawn = (round * 7 + round / 3) % 4;
             learner.learn(drawn, p[drawn], costs[drawn]);
@@ -76,7 +80,8 @@ fn costs_below_one_teach_too() {
     for policy in policies {
         // Seconds, also where the first is above 1.
         for costs in [[0.5, 0.05], [1.5, 0.15], [4e-5, 4e-6]] {
-            let mut learner = Learner::new(&policy, &[0.0, 1.0], Interval::new(0.0, 1.0), Seed(3)).expect("legal");
+            let mut learner =
+                Learner::new(&policy, &[0.0, 1.0], Interval::new(0.0, 1.0), Seed(3)).expect("legal");
             let mut plays = [0; 2];
             for t in 0..3000 {
                 let choice = learner.choose((t as f64 * 0.37).fract()).expect("a context");

@@ -133,27 +133,33 @@ fn a_tolerance_below_rounding_is_not_met() {
 #[test]
 fn growth_of_the_residual_is_not_divergence() {
     let (a, s) = badly_scaled(8, 3.0, 5);
-    let y: Vec<f64> = normals(&mut Seed(6).stream("solution", 0), 64);
-    let x: Vec<f64> = y.iter().zip(&s).map(|(y, s)| y / s).collect();
-    let mut b = vec![0.0; 64];
-    a.triplets().for_each(|(i, j, v)| b[i] += v * x[j]);
-    for (method, most) in [(Scheme::JacobiCg, 80), (Scheme::SsorCg, 80), (Scheme::SsorCgPlain, 80), (Scheme::Sor, 2000)] {
-        let solver = Solver { method, omega: 1.5, tol: 1e-12, ..Solver::default() };
+    // S A S x = 1, so that S x = A⁻¹ S⁻¹ 1.
+    let laplacian = Stencil::laplacian(8, 8).expect("legal");
+    let right: Vec<f64> = s.iter().map(|s| 1.0 / s).collect();
+    let (y, _) = Solver { method: Scheme::Cg, tol: 1e-14, ..Solver::default() }
+        .solve(&laplacian, &right)
+        .expect("a solve");
+    let (b, largest) = ([1.0; 64], y.iter().fold(0.0, |most: f64, y| most.max(y.abs())));
+    for (method, most) in
+        [(Scheme::JacobiCg, 80), (Scheme::SsorCg, 80), (Scheme::SsorCgPlain, 80), (Scheme::Sor, 2000)]
+    {
+        let solver = Solver { method, omega: 1.5, ..Solver::default() };
         let (got, solved) = solver.solve(&a, &b).expect("a solve");
         assert_eq!(solved.reason, Reason::Converged, "{method} after {}", solved.iterations);
         assert!(solved.iterations <= most, "{method}: {}", solved.iterations);
         if method == Scheme::JacobiCg {
             let highest = solved.residuals.iter().copied().fold(0.0, f64::max);
-            assert!(highest > 10.0 * solved.residuals[0], "the test wants a residual that grows");
+            assert!(highest > 1e4 * solved.residuals[0], "the test wants a residual that grows");
         }
         for ((got, s), y) in got.iter().zip(&s).zip(&y) {
-            assert!((got * s - y).abs() < 1e-2, "{method}: {} instead of {y}", got * s);
+            assert!((got * s - y).abs() < 1e-6 * largest, "{method}: {} instead of {y}", got * s);
         }
     }
     // The same line of equations, read from either end.
     for method in [Scheme::Sor, Scheme::SorBackward, Scheme::Ssor] {
         let steep = |i: usize| 10f64.powf(0.2 * i as f64);
-        let entries = line(40, 1.0).triplets().map(|(i, j, v)| (i, j, steep(i) * v * steep(j))).collect::<Vec<_>>();
+        let entries =
+            line(40, 1.0).triplets().map(|(i, j, v)| (i, j, steep(i) * v * steep(j))).collect::<Vec<_>>();
         let a = Csr::from_triplets(40, 40, entries).expect("legal");
         let solver = Solver { method, omega: 1.8, ..Solver::default() };
         let (_, solved) = solver.solve(&a, &[1.0; 40]).expect("a solve");
@@ -264,14 +270,14 @@ fn failures_count_alike_in_totals_and_yardsticks() {
 fn the_best_fixed_arm_is_the_best_by_the_chosen_cost() {
     let run = |cost| {
         let arms = [Scheme::Ssor, Scheme::Sor].map(|method| Arm { method, omega: 1.5 });
-        let tuned = TunedSolver { policy: Policy::TsallisInf, arms: arms.into(), cost, ..TunedSolver::default() };
+        let tuned =
+            TunedSolver { policy: Policy::TsallisInf, arms: arms.into(), cost, ..TunedSolver::default() };
         let mut shifts = Shifted::new(Shift::High, 8, 20, Seed(1)).expect("legal");
         compare(&mut shifts, &tuned, |_| true).expect("a comparison")
     };
     let (by_count, by_flops) = (run(Cost::Iterations), run(Cost::Flops));
-    let least = |c: &thalweg_relax::oracle::Comparison| {
-        c.fixed.iter().map(|t| t.cost).fold(f64::INFINITY, f64::min)
-    };
+    let least =
+        |c: &thalweg_relax::oracle::Comparison| c.fixed.iter().map(|t| t.cost).fold(f64::INFINITY, f64::min);
     for c in [&by_count, &by_flops] {
         assert_eq!(c.best_fixed().cost, least(c));
         assert!(c.oracle.cost <= c.best_fixed().cost);
