@@ -39,7 +39,16 @@ fn descend_along(alpha: f64, p: &[f64], w: impl Fn(usize) -> f64, x: &mut [f64],
 
 /// The largest magnitude; 0 of nothing.
 pub fn largest(v: &[f64]) -> f64 {
-    v.iter().fold(0.0, |most, v| v.abs().max(most))
+    wide(
+        #[inline(always)]
+        || {
+            let larger = |most: f64, v: f64| if v.abs() > most { v.abs() } else { most };
+            let (whole, rest) = v.as_chunks::<LANES>();
+            let mut most = [0.0; LANES];
+            whole.iter().for_each(|v| (0..LANES).for_each(|l| most[l] = larger(most[l], v[l])));
+            rest.iter().chain(&most).fold(0.0, |most, v| larger(most, *v))
+        },
+    )
 }
 
 /// ‖v‖ from its square as a loop has summed it; where that has over- or underflowed, from v again, in units of its

@@ -195,7 +195,8 @@ impl<P: Sequence + ?Sized> Method<P> for TunedSolver {
         ]);
         if let (Some(learner), Some(choice)) = (&mut state.learner, choice) {
             let clock = Instant::now();
-            let cost = cost.max(f64::from(self.cost != Cost::Time)); // a start may have been the solution
+            // A start may have been the solution, and a clock is coarse.
+            let cost = cost.max(if self.cost == Cost::Time { 1e-3 } else { 1.0 });
             let learnt = learner.feedback_solved(&choice, cost, (method, self.tol), &solved)?;
             state.seconds += clock.elapsed().as_secs_f64();
             metrics.push(("probability".into(), choice.probability));
