@@ -89,7 +89,7 @@ impl Csr {
                 return Err(RelaxError::Length { what, found, expected });
             }
         }
-        let ordered = starts.first() == Some(&0) && starts.is_sorted();
+        let ordered = starts.first().is_none_or(|first| *first == 0) && starts.is_sorted();
         Invalid::check(
             ordered,
             "starts",

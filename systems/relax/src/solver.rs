@@ -16,8 +16,8 @@ use crate::{Matrix, RelaxError};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scheme {
-    /// Successive over-relaxation, forward sweeps. Stops at ‖r‖ < tol ‖r₀‖, or where ‖r‖ is 4 ε ‖b‖: a start may be
-    /// so good that rounding forbids less.
+    /// Successive over-relaxation, forward sweeps. Stops at ‖r‖ < tol ‖r₀‖; from a start so good that rounding forbids
+    /// this, at rounding, if that is below tol ‖b‖.
     #[default]
     Sor,
     /// Successive over-relaxation, backward sweeps.
@@ -323,7 +323,9 @@ impl Solver {
         let first = length(a.residual(b, x, &mut work.r), &work.r);
         let mut watch = Watch::new(self, first, go_on);
         if self.method.is_stationary() {
-            watch.target = (self.tol * first).max(4.0 * f64::EPSILON * right);
+            // Of a start at the solution, tol ‖r₀‖ is below what rounding leaves of a residual.
+            let rounding = 4.0 * f64::EPSILON * (right + scaled_length(a.diagonal(), x));
+            watch.target = (self.tol * first).max(rounding.min(self.tol * right));
             watch.strict = watch.target > 0.0;
             self.relax(a, b, x, work, &mut watch);
         } else {
@@ -507,6 +509,14 @@ impl Solver {
 fn scale(diagonal: Diagonal<'_>, v: &mut [f64]) {
     if let Diagonal::Entries(d) = diagonal {
         v.iter_mut().zip(d).for_each(|(v, d)| *v *= d);
+    }
+}
+
+/// ‖D x‖.
+fn scaled_length(diagonal: Diagonal<'_>, x: &[f64]) -> f64 {
+    match diagonal {
+        Diagonal::Constant(d) => d * dot(x, x).sqrt(),
+        Diagonal::Entries(d) => x.iter().zip(d).map(|(x, d)| (x * d).powi(2)).sum::<f64>().sqrt(),
     }
 }
 

@@ -65,11 +65,12 @@ fn late_regret(policy: &Policy, rounds: u64) -> f64 {
 
 #[test]
 fn forgetting_follows_a_change_and_stays_bounded() {
-    for memory in [0.9, 0.99] {
-        let late = late_regret(&joint(memory), 20_000);
-        assert!(late < 8.0, "memory {memory}: {late} per round");
+    for (memory, most) in [(0.9, 30.0), (0.99, 8.0)] {
+        let late = late_regret(&joint(memory), 10_000);
+        assert!(late < most, "memory {memory}: {late} per round");
     }
-    assert!(late_regret(&joint(0.99), 2000) < late_regret(&joint(1.0), 2000) + 1.0);
+    let (forgetful, stubborn) = (late_regret(&joint(0.99), 2000), late_regret(&joint(1.0), 2000));
+    assert!(forgetful < 0.2 * stubborn, "{forgetful} beside {stubborn}");
 }
 
 #[test]

