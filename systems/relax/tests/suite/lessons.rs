@@ -11,7 +11,7 @@ fn importance_weights_are_unbiased() {
     let costs = [3.0, 11.0, 4.5, 40.0];
     for reduced in [false, true] {
         let mut learner = Tsallis::new(4, reduced);
-        let mut baselines = 0;
+        let (mut baselines, mut rng) = (0, Seed(5).stream("arm", 0));
         for round in 0..400 {
             let p = learner.probabilities();
             let before = learner.estimates().to_vec();
@@ -33,8 +33,8 @@ fn importance_weights_are_unbiased() {
                     mean[i]
                 );
             }
-            let drawn = (round * 7 + round / 3) % 4;
-            learner.learn(drawn, p[drawn], costs[drawn]);
+            let (drawn, probability) = learner.choose(&mut rng);
+            learner.learn(drawn, probability, costs[drawn]);
         }
         assert_eq!(baselines > 0, reduced, "the baseline counts for arms that are not drawn");
     }
