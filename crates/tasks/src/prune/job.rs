@@ -79,6 +79,8 @@ pub fn prune(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Resul
     let job = Job::load(settings, host)?;
     if let Some(folder) = folder {
         folder.begin(settings, &[])?;
+        // Models of an older run in this folder are none of this one.
+        job.places(folder)?.iter().try_for_each(|place| place.clear(&[MODEL, MASK]))?;
     }
     let dense = job.dense()?;
     host.note(describe("dense", 0.0, dense.accuracy, dense.loss));
@@ -177,7 +179,7 @@ impl<'a> Job<'a> {
                     self.host.note(format!("the time was up after {made} of {all} models; `resume` goes on"));
                     return Ok(rows);
                 }
-                let place = folder.map(|f| f.inner(&format!("{}-{sparsity}", name_of(*method))));
+                let place = folder.map(|f| place(f, *method, sparsity));
                 let done = place.as_ref().and_then(|p| self.finished(p));
                 let (row, model) = match done {
                     Some(done) => done,
@@ -194,6 +196,13 @@ impl<'a> Job<'a> {
             }
         }
         Ok(rows)
+    }
+
+    /// The folders of all models.
+    fn places(&self, folder: &Folder) -> Result<Vec<Folder>> {
+        let (methods, targets) = (self.settings.methods(), self.settings.targets()?);
+        let of = |method: Saliency| targets.iter().map(move |sparsity| place(folder, method, *sparsity));
+        Ok(methods.into_iter().flat_map(of).collect())
     }
 
     fn seed(&self) -> Seed {
@@ -300,7 +309,6 @@ impl<'a> Job<'a> {
 
     /// Writes a folder, the summary last.
     fn save(&self, place: &Folder, pruner: &ObsPruner, row: &Row, pruned: &Pruned) -> Result<()> {
-        place.clear(&[MODEL, MASK])?;
         let model = Model {
             theta: pruned.theta.clone(),
             buffers: pruned.buffers.clone(),
@@ -340,6 +348,10 @@ impl<'a> Job<'a> {
         }
         Ok((theta, buffers))
     }
+}
+
+fn place(folder: &Folder, method: Saliency, sparsity: f64) -> Folder {
+    folder.inner(&format!("{}-{sparsity}", name_of(method)))
 }
 
 const MODEL: &str = "model.safetensors";

@@ -248,13 +248,14 @@ impl<'a> Job<'a> {
             }
             methods.insert(trainer.name().to_string(), fields);
         }
-        let Sampling { batch, seed, augment } = self.sampling.clone();
+        let Sampling { batch, seed, augment, accumulate } = self.sampling.clone();
         let keep = settings.clone();
         Ok(Settings {
             method: keep.compare.is_none().then(|| trainers[0].name().to_string()),
             batch: Some(batch),
             seed: Some(seed.0),
             augment: Some(augment),
+            accumulate: Some(accumulate).filter(|parts| *parts > 1),
             steps: Some(self.steps),
             epochs: None,
             normalize: Some(self.data.preprocess.clone()).filter(|_| !self.data.train.is_text()),
