@@ -259,7 +259,7 @@ fn note_classes(train: &Dataset, test: &Dataset, notes: &mut Vec<String>) {
             let shown = lacking[..lacking.len().min(6)].join(", ");
             let of = format!("{} of {} classes: {shown}", lacking.len(), names.len());
             notes.push(format!(
-                "the {part} part lacks {of}{}; cut the parts otherwise if that is not meant",
+                "warning: the {part} part lacks {of}{}; cut the parts otherwise if that is not meant",
                 if lacking.len() > 6 { ", …" } else { "" }
             ));
         }

@@ -12,6 +12,7 @@ use thalweg_plot::Report;
 
 use crate::Result;
 use crate::error::bail;
+use crate::model::NO_NUMBERS;
 use crate::train::{Examples, standardize};
 
 /// Data and architecture, brought together.
@@ -288,6 +289,7 @@ impl Prepared {
                 }
                 Self::of_sets(loaded.description, train, test, arch, normalize)
             }
+            Source::Text { .. } if normalize.is_some() => bail!("{NO_NUMBERS}"),
             Source::Text { mut train, test } => {
                 if let Some(limit) = from.limit {
                     train.tokens.truncate(limit);

@@ -257,7 +257,7 @@ fn c_sorted_stratified() {
     assert_eq!(loaded("c_sorted.csv", &options(1)).unwrap(), data);
     assert!((2..20).any(|seed| loaded("c_sorted.csv", &options(seed)).unwrap() != data));
     let all = Options { test_fraction: Some(1.0), ..options(1) };
-    refused(loaded("c_sorted.csv", &all), &["test_fraction = 1", "(0, 1)"]);
+    refused(loaded("c_sorted.csv", &all), &["`test_fraction` = 1", "(0, 1)"]);
 }
 
 /// Train on `train`, test on `test`, by species.

@@ -151,7 +151,7 @@ fn cases() -> Vec<Case> {
         // text
         case(&text(b"ab\nc\xc3("), "t.txt", &["t.txt", "line 2", "byte 4", "UTF-8"]),
         case(&text(b"a"), "t.txt", &["t.txt", "only one example"]),
-        Case { label: Some("y"), ..case(&text(b"abc"), "t.txt", &["t.txt", "option label", "text"]) },
+        Case { label: Some("y"), ..case(&text(b"abc"), "t.txt", &["t.txt", "option `label`", "text"]) },
         // npz, npy
         case(&[("a.npz", archive)], "a.npz", &["a.npz", "damaged npz"]),
         arrays(&[("y", y())], &["a.npz", "no array x/X", "holds: y"]),
@@ -255,5 +255,5 @@ fn malformed_splits_are_refused_by_line_and_fault() {
 #[test]
 fn digits_take_no_options() {
     let options = Options { label: Some("y".into()), ..Options::default() };
-    assert!(load("digits", &options).unwrap_err().to_string().contains("option label"));
+    assert!(load("digits", &options).unwrap_err().to_string().contains("option `label`"));
 }
