@@ -234,6 +234,8 @@ fn malformed_svmlight_is_refused_by_line_and_fault() {
         ("1 9999999999:2\n", &["\"9999999999:2\""]),
         ("1 1:2\n-1 3:1 2:1\n", &["line 2", "index 2 after 3", "sort the row"]),
         ("1 3:1 3:1\n", &["line 1", "index 3 after 3", "once"]),
+        ("1 1:1\n2 1:1 4294967295:1\n", &["line 2", "index 4294967295", "3 entries"]),
+        ("1 0:1 4294967295:1\n", &["line 1", "index 4294967295", "2 entries"]),
     ];
     refused(|file| read_svmlight([file]), cases);
 }
