@@ -375,7 +375,14 @@ fn models_that_do_not_fit() {
                 "evaluate --quiet --data left.csv --model c/model.safetensors",
                 &["class \"left\"", "never saw", "2 classes"],
             ),
-            ("evaluate --quiet --data numbers.csv --model c/model.safetensors", &["numbers"]),
+            (
+                "evaluate --quiet --data numbers.csv --model c/model.safetensors",
+                &["class \"0.5\"", "never saw"],
+            ),
+            (
+                "evaluate --quiet --data numbers.csv --model c/model.safetensors --task regression",
+                &["numbers to predict"],
+            ),
             (
                 "evaluate --quiet --data b.txt --model t/model.safetensors",
                 &["character \"x\"", "never saw", "5 characters"],

@@ -141,6 +141,8 @@ pub struct DataSource {
     pub seed: u64,
     /// The columns of tables that are inputs, in this order. Default: all.
     pub features: Vec<String>,
+    /// What labels are for the model that the data are for, unless `reading` says it. Default: found out.
+    pub expected: Task,
     /// The cut of the model that the data are for, unless `reading` asks for another.
     pub parted: Option<Parted>,
 }
@@ -179,9 +181,10 @@ impl DataSource {
         Self { limit, seed: seed.unwrap_or(0), ..self }
     }
 
-    /// The same as a saved model knows it: its columns by name, and its test part.
+    /// The same as a saved model knows it: its columns by name, its kind of labels, and its test part.
     pub fn for_model(mut self, model: &Model) -> Self {
         self.features.clone_from(&model.features);
+        self.expected = if model.classes.is_empty() { Task::Regression } else { Task::Classification };
         self.parted = Parted::of(model);
         self
     }
@@ -235,6 +238,7 @@ impl DataSource {
             test: self.test.clone(),
             label: self.label.clone(),
             task: reading.task.unwrap_or_default(),
+            expected: self.expected,
             layout: reading.layout.unwrap_or_default(),
             table: data::TableOptions {
                 separator: reading.separator,

@@ -211,6 +211,72 @@ fn a_scale_left_open_is_that_of_the_data() {
     noted(&fitted.trained[0].0.notes, "divided by 255");
 }
 
+/// Of a network of PyTorch's, compiled (`_orig_mod.`) or in double precision, with the preprocessing of `pre.json`.
+#[test]
+fn foreign_weights_are_scored_as_their_own_program_does() {
+    let case = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(name);
+    let pre: Value = serde_json::from_str(&fs::read_to_string(case("pre.json")).unwrap()).unwrap();
+    let normalize = format!("mean={},std={}", pre["mean"][0], pre["std"][0]);
+    let score = |name| {
+        let told = evaluate::Settings {
+            arch: Some("mlp:64-32-10".into()),
+            normalize: Some(normalize.parse().unwrap()),
+            ..on(&case(name), Path::new("digits"))
+        };
+        scored(&told)
+    };
+    let compiled = score("pre__orig_mod.safetensors");
+    assert_eq!((compiled.score.accuracy, compiled.score.n), (Some(0.925), 360));
+    noted(&compiled.notes, "`_orig_mod.…`; that prefix is dropped");
+    let double = score("f64.safetensors");
+    assert_eq!((double.score.accuracy, double.notes.len()), (Some(0.925), 1), "{:?}", double.notes);
+}
+
+#[test]
+fn digits_sorted_by_class_are_learnt() {
+    let (train_part, test) = thalweg_data::digits();
+    let all = train_part.concat(&test).unwrap();
+    let (thalweg_data::Values::Bytes(x), thalweg_data::Targets::Classes { labels, .. }) =
+        (&all.x, &all.targets)
+    else {
+        panic!("digits are bytes with classes")
+    };
+    let mut rows: Vec<(u32, &[u8])> = labels.iter().copied().zip(x.chunks(64)).collect();
+    rows.sort_by_key(|row| row.0);
+    let mut text: String = (0..64).map(|j| format!("p{j},")).collect::<String>() + "label\n";
+    for (label, pixels) in rows {
+        pixels.iter().for_each(|p| write!(text, "{p},").unwrap());
+        writeln!(text, "{label}").unwrap();
+    }
+    let place = folder(&[("t.csv", &text)]);
+    let told = Settings {
+        model: Some("mlp:64-32-10".into()),
+        lr: Some(0.01.into()),
+        epochs: Some(8),
+        seed: Some(1),
+        ..settings(&place.path().join("t.csv"))
+    };
+    let accuracy = |reading| train(&Settings { reading, ..told.clone() }).unwrap().0.test_accuracy;
+    assert!(accuracy(Reading::default()) > Some(0.9));
+    assert!(accuracy(Reading { split: Some(Split::Tail), ..Reading::default() }) < Some(0.6));
+}
+
+/// Whole numbers can be quantities or classes; the model says which they were.
+#[test]
+fn a_saved_model_knows_what_its_labels_were() {
+    let rows: String = (0..60).map(|i| format!("{},{},{}\n", i % 7, i % 5, i % 3 + 1)).collect();
+    let place = folder(&[("t.csv", &format!("a,b,label\n{rows}"))]);
+    let data = place.path().join("t.csv");
+    for (task, arch) in [(Task::Regression, "mlp:2-4-1"), (Task::Classification, "mlp:2-4-3")] {
+        let reading = Reading { task: Some(task), ..Reading::default() };
+        let told = Settings { model: Some(arch.into()), reading, epochs: Some(2), ..settings(&data) };
+        let (summary, model) = train(&told).unwrap();
+        let again = scored(&on(&model, &data));
+        assert_eq!((again.part, again.score.loss), (Part::Test, summary.test_loss), "{task}");
+        assert_eq!(again.score.rmse.is_some(), task == Task::Regression);
+    }
+}
+
 /// A model file with its tensors alone, their names behind `prefix`.
 fn without_metadata(file: &[u8], prefix: &str) -> Vec<u8> {
     let length = u64::from_le_bytes(*file.first_chunk().unwrap()) as usize;
