@@ -329,6 +329,27 @@ impl Prepared {
         Ok(Self { description, graph, preprocess, classes, train, test, features, parted, notes })
     }
 
+    /// The training part alone: its last sixth takes the place of the test part, so that what is chosen by it
+    /// (learning rates) has not seen the test part.
+    ///
+    /// # Errors
+    /// Too few examples.
+    pub fn held_out(&self) -> Result<Self> {
+        let size = self.train.size();
+        let (train, test) = self.train.split(size - size / 6)?;
+        Ok(Self {
+            description: self.description.clone(),
+            graph: self.graph.clone(),
+            preprocess: self.preprocess.clone(),
+            classes: self.classes.clone(),
+            train,
+            test,
+            features: self.features.clone(),
+            parted: self.parted.clone(),
+            notes: self.notes.clone(),
+        })
+    }
+
     /// [`Prepared::load`] for texts at hand.
     ///
     /// # Errors
