@@ -1,5 +1,6 @@
 //! Data by name or file, its parts, and the network that they are for.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -251,7 +252,7 @@ impl DataSource {
             cut: if split == Split::Tail { Cut::Tail } else { Cut::Stratified { seed } },
             test_fraction,
         };
-        let loaded = data::load(&self.data, &options)?;
+        let mut loaded = data::load(&self.data, &options)?;
         let text = matches!(loaded.source, Source::Text { .. });
         match self.asked_cut() {
             Some(field) if loaded.origin == Origin::Given => {
@@ -260,8 +261,43 @@ impl DataSource {
             Some(_) if text && (reading.split == Some(Split::Stratified) || reading.split_seed.is_some()) => {
                 bail!("the test part of a text is its tail; set `split` to tail, or leave it out")
             }
-            _ => Ok(loaded),
+            _ => {}
         }
+        if let Some(limit) = self.limit {
+            keep_first(&mut loaded, limit);
+        }
+        Ok(loaded)
+    }
+}
+
+/// Only the first `limit` training examples or characters; a note says which classes that leaves out.
+fn keep_first(loaded: &mut data::Loaded, limit: usize) {
+    let all = match &mut loaded.source {
+        Source::Text { train, .. } => {
+            let all = train.tokens.len();
+            train.tokens.truncate(limit);
+            all
+        }
+        Source::Examples { train, .. } => {
+            let all = train.len();
+            let classes = |part: &Dataset| match &part.targets {
+                Targets::Classes { labels, .. } => labels.iter().collect::<BTreeSet<_>>().len(),
+                Targets::Values { .. } => 0,
+            };
+            let before = classes(train);
+            *train = train.slice(0..limit.min(all));
+            let after = classes(train);
+            if after < before {
+                loaded.notes.push(format!(
+                    "warning: the first {limit} training examples hold {after} of {before} classes; a file sorted by \
+                     class wants a higher `limit`"
+                ));
+            }
+            all
+        }
+    };
+    if limit < all {
+        loaded.description += &format!("; the first {limit} for training are used");
     }
 }
 
@@ -287,19 +323,11 @@ impl Prepared {
         let loaded = from.load()?;
         let parted = from.cut_of(&loaded);
         let prepared = match loaded.source {
-            Source::Examples { mut train, test } => {
-                if let Some(limit) = from.limit {
-                    train = train.slice(0..limit.min(train.len()));
-                }
+            Source::Examples { train, test } => {
                 Self::of_sets(loaded.description, train, test, arch, normalize)
             }
             Source::Text { .. } if normalize.is_some() => bail!("{NO_NUMBERS}"),
-            Source::Text { mut train, test } => {
-                if let Some(limit) = from.limit {
-                    train.tokens.truncate(limit);
-                }
-                Self::of_texts(loaded.description, train, test, arch)
-            }
+            Source::Text { train, test } => Self::of_texts(loaded.description, train, test, arch),
         }?;
         let notes = loaded.notes.into_iter().chain(prepared.notes).collect();
         Ok(Self { features: loaded.features, parted, notes, ..prepared })

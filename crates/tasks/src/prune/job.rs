@@ -134,8 +134,7 @@ impl<'a> Job<'a> {
         loaded.notes.extend(cut_anew(&model, source.for_model(&model).cut_of(&loaded).as_ref()));
         loaded.notes.iter().for_each(|note| host.note(note));
         let (train, test) = DataPart::both(loaded.source);
-        let train = train.first(settings.limit.unwrap_or(usize::MAX)).for_model(&model)?;
-        let test = test.for_model(&model)?;
+        let (train, test) = (train.for_model(&model)?, test.for_model(&model)?);
         let job = Self::new(settings, host, loaded.description, model, train, test)?;
         Ok(Self { notes: loaded.notes, ..job })
     }
