@@ -13,7 +13,7 @@ use thalweg_plot::Report;
 
 use crate::Result;
 use crate::error::bail;
-use crate::model::NO_NUMBERS;
+use crate::model::{DataPart, NO_NUMBERS, load_with_data};
 use crate::train::{Examples, standardize};
 
 /// Data and architecture, brought together.
@@ -355,6 +355,29 @@ impl Prepared {
         let (train, test) = (Examples::set(train, &preprocess)?, Examples::set(test, &preprocess)?);
         let (features, parted) = Default::default();
         Ok(Self { description, graph, preprocess, classes, train, test, features, parted, notes })
+    }
+
+    /// Data as a saved model reads them, which gives architecture, preprocessing and classes; with the model, which
+    /// may go on training.
+    ///
+    /// # Errors
+    /// As [`load_with_data`]; data that the model does not know.
+    pub fn of_model(from: DataSource, file: &Path) -> Result<(Self, Model)> {
+        let (model, loaded) = load_with_data(file, None, None, from.clone())?;
+        let parted = from.for_model(&model).cut_of(&loaded);
+        let (train, test) = DataPart::both(loaded.source);
+        let prepared = Self {
+            description: loaded.description,
+            graph: model.graph.clone(),
+            preprocess: model.preprocess.clone(),
+            classes: model.classes.clone(),
+            train: train.for_model(&model)?,
+            test: test.for_model(&model)?,
+            features: model.features.clone(),
+            parted,
+            notes: loaded.notes,
+        };
+        Ok((prepared, model))
     }
 
     /// The training part alone: its last sixth takes the place of the test part, so that what is chosen by it

@@ -2,10 +2,11 @@
 #![allow(dead_code)] // no test uses all of it
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
+#[allow(unused_imports)] // no test uses all of it
 pub use thalweg_testing::shared_data;
 
 /// The program, about to be started in `folder` with the arguments of `line`, split at blanks.

@@ -35,6 +35,9 @@ pub struct Settings {
     /// Architecture: a name or a TOML file
     #[arg(long, value_name = "NAME|FILE")]
     pub model: Option<String>,
+    /// A trained model to go on from: its architecture, preprocessing, classes and weights
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "normalize", "init"])]
+    pub from: Option<PathBuf>,
     /// Preprocessing, e.g. mean=0.5,std=0.5 [default: standardised by channel]
     #[arg(long, value_name = "mean=…,std=…")]
     pub normalize: Option<Normalize>,
