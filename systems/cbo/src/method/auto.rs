@@ -163,7 +163,7 @@ impl Arm {
             self.best_x.copy_from_slice(&points[i * dim..(i + 1) * dim]);
         }
         self.phase.swarm_mut().tell(values);
-        let width = space.widths().into_iter().fold(0.0, f64::max);
+        let width = space.width();
         let patience = 50 + 30 * dim as u64 / (values.len() as u64).max(1);
         let swarm = self.phase.swarm();
         match self.phase {
@@ -244,6 +244,11 @@ impl Swarm for AutoSwarm {
 
     fn diagnostics(&self) -> Diagnostics {
         self.arms[self.turn].phase.swarm().diagnostics()
+    }
+
+    /// Each arm has come to its end once.
+    fn settled(&self) -> bool {
+        self.arms.iter().all(|arm| arm.restarts > 0)
     }
 
     fn restarts(&self) -> u64 {

@@ -9,7 +9,7 @@ use super::Diagnostics;
 use crate::alpha::Alpha;
 use crate::consensus::consensus;
 use crate::search::State;
-use crate::space::Start;
+use crate::space::{NARROW, Start};
 use crate::{Answer, CboError, SearchProblem, Space, Swarm};
 
 /// Consensus hopping (CH) of *Gradient is All You Need?*, arXiv:2306.09778.
@@ -155,6 +155,11 @@ impl Swarm for HoppingSwarm {
 
     fn spread(&self) -> f64 {
         self.width
+    }
+
+    fn settled(&self) -> bool {
+        let s = &self.settings;
+        s.width_factor == 1.0 || self.width <= s.width_min.max(NARROW * self.space.width())
     }
 
     fn diagnostics(&self) -> Diagnostics {

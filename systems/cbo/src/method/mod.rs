@@ -9,6 +9,7 @@ mod scheduled;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Drive, Outcome, RunError, Seed};
 
+use crate::error::STEPS;
 use crate::search::{Answer, Ended, SearchProblem};
 use crate::{Adaptive, Auto, Cbo, CboError, Hopping, Space};
 
@@ -54,6 +55,11 @@ pub trait Swarm {
     /// Numbers worth recording: effective sample size, α, noise.
     fn diagnostics(&self) -> Diagnostics {
         Diagnostics::default()
+    }
+
+    /// Whether it has had its chance: a cloud that is still wide may find better without having improved for long.
+    fn settled(&self) -> bool {
+        true
     }
 
     /// Why the swarm can do no more, if so.
@@ -107,15 +113,25 @@ impl Algorithm {
         each_algorithm!(self, method => method.check(space))
     }
 
-    /// Whether a budget pays for the first cloud in this space and the final consensus.
+    /// Whether a budget pays for the first cloud in this space and the final consensus, and for some steps where
+    /// gradients are differences.
     ///
     /// # Errors
-    /// [`CboError::Budget`].
+    /// [`CboError::Budget`], [`CboError::Differences`].
     pub fn check_budget(&self, space: &Space, max_evaluations: u64) -> Result<(), CboError> {
         let needed = each_algorithm!(self, method => method.swarm(space, Seed(0)).upcoming()) as u64;
-        match needed < max_evaluations {
-            true => Ok(()),
-            false => Err(CboError::Budget { budget: max_evaluations, needed }),
+        if needed >= max_evaluations {
+            return Err(CboError::Budget { budget: max_evaluations, needed });
+        }
+        match self {
+            Self::Cbo(cbo) if cbo.gradient.is_some_and(|g| g.difference.is_some()) => {
+                let differences = 2 * (cbo.count(space.dim) * space.dim) as u64;
+                match needed.saturating_mul(STEPS) >= max_evaluations {
+                    true => Err(CboError::Differences { differences, needed, budget: max_evaluations }),
+                    false => Ok(()),
+                }
+            }
+            _ => Ok(()),
         }
     }
 
