@@ -40,6 +40,9 @@ pub enum Call {
 /// Failures in the same words, before any answer, after which a program is given up.
 const ALIKE: u64 = 20;
 
+/// Attempts to hear a value again from a program that may fail.
+const ATTEMPTS: u32 = 10;
+
 /// What is known of a program's failures.
 #[derive(Default)]
 struct Log {
@@ -204,7 +207,7 @@ impl External {
 
     /// The value of a point, asked for anew: what was told before may have belonged to another point. A process is asked
     /// twice, and the second answer counts, which is the point's own also where it lags by a line. Past the deadline a
-    /// second is left. `None` where three attempts give no value.
+    /// second is left. `None` where ten attempts give no value.
     pub fn again(&self, x: &[f64]) -> Option<Incumbent> {
         let mut said = vec![f64::NAN; 1 + self.constraints.map_or(0, |c| c.count())];
         let deadline = self.deadline.map(|d| d.max(Instant::now() + Duration::from_secs(1)));
@@ -221,7 +224,7 @@ impl External {
                 Ok(())
             }
         };
-        (0..3).find_map(|_| self.counted(|| ask(&mut said)))?;
+        (0..ATTEMPTS).find_map(|_| self.counted(|| ask(&mut said)))?;
         let violation = self.constraints.map_or(0.0, |c| c.beyond(c.violation(&said[1..], 0, 1).1));
         Some(Incumbent { x: x.to_vec(), violation, f: said[0] })
     }

@@ -258,8 +258,12 @@ impl Worker {
         // spent on hearing it.
         let settle = if self.known { (began.elapsed() / 50).min(SETTLE) } else { SETTLE };
         self.known = true;
-        self.silent(settle)?;
-        Ok(answer)
+        match self.silent(settle) {
+            Err(Failure::Said(what)) => {
+                Err(Failure::Said(format!("it answered {}, then {what}", quoted(&answer))))
+            }
+            other => other.map(|()| answer),
+        }
     }
 
     /// Refuses output that nobody has asked for, now or within this time.

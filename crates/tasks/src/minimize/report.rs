@@ -25,11 +25,18 @@ pub(super) fn search(
     save(folder, &report, host)
 }
 
+/// How methods are compared.
+pub(super) const TUNED: &str = "Each method at its best rate: the usual one times powers of two, searched with the same \
+                                number of steps as is shown.";
+
 /// Writes the picture and the report of paths.
 pub(super) fn descents(folder: &Folder, f: &TestFunction, all: &[Trajectory], host: &Host) -> Result<()> {
     let mut report = Report::new("Minimization with gradients");
     let section = report.section(format!("{}, {} unknowns", f.name(), f.minimizer().len()));
     section.table(&table(all));
+    if all.iter().any(|t| !t.tried.is_empty()) {
+        section.text(TUNED);
+    }
     if f.minimizer().len() == 2 {
         let figure = picture(f, all);
         figure.save(&folder.file(PICTURE))?;
@@ -87,10 +94,11 @@ pub(super) fn picture(f: &TestFunction, all: &[Trajectory]) -> Figure {
 
 /// Paths, a line each.
 pub(super) fn table(all: &[Trajectory]) -> Table {
-    let mut table = Table::new(["method", "f", "x", "steps", "evaluations", "stopped by"]);
+    let mut table = Table::new(["method", "rate", "f", "x", "steps", "evaluations", "stopped by"]);
     for t in all {
         let (f, steps, evals) = (format!("{:.3e}", t.best_f), t.steps.to_string(), t.evals.to_string());
-        table.row([t.method.clone(), f, numbers(&t.best_x), steps, evals, word(t.stop)]);
+        let rate = t.lr.map_or_else(|| "line search".into(), |lr| format!("{lr:.3e}"));
+        table.row([t.method.clone(), rate, f, numbers(&t.best_x), steps, evals, word(t.stop)]);
     }
     table
 }
