@@ -4,7 +4,7 @@
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use thalweg_core::{Invalid, Method, MethodError, Progress, Seed, normal};
+use thalweg_core::{Invalid, Seed, normal};
 use thalweg_linalg::vector::dot_in_turn as dot;
 use thalweg_optim::Schedule;
 
@@ -12,9 +12,9 @@ use super::Diagnostics;
 use crate::alpha::Alpha;
 use crate::consensus::consensus;
 use crate::frame::Frame;
-use crate::search::{Ended, State};
+use crate::search::Ended;
 use crate::space::{NARROW, Start, Surface};
-use crate::{Answer, CboError, SearchProblem, Space, Swarm};
+use crate::{CboError, Space, Swarm};
 
 /// How the noise depends on the offset D = X − c from the consensus.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,7 +197,7 @@ impl Cbo {
     /// A field outside its range; a start without spread that nothing widens.
     pub fn check(&self, space: &Space) -> Result<(), CboError> {
         space.validate()?;
-        self.validate()?;
+        self.ranges()?;
         if let Some(b) = self.batches {
             let n = self.count(space.dim);
             let whole = b.size > 0 && b.size <= n && n.is_multiple_of(b.size);
@@ -247,15 +247,11 @@ impl Cbo {
     }
 }
 
-impl Method<SearchProblem<'_>> for Cbo {
-    type State = State<CboSwarm>;
-    type Solution = Answer;
+search!(Cbo, "cbo", CboSwarm);
 
-    fn name(&self) -> &'static str {
-        "cbo"
-    }
-
-    fn validate(&self) -> Result<(), Invalid> {
+impl Cbo {
+    /// Names the first field outside its range.
+    pub(super) fn ranges(&self) -> Result<(), Invalid> {
         Invalid::check(
             self.particles != 1,
             "particles",
@@ -293,28 +289,6 @@ impl Method<SearchProblem<'_>> for Cbo {
             Invalid::check(alone, "batches", b.size, "batches without memory and gradient drift")?;
         }
         Ok(())
-    }
-
-    fn init(&self, problem: &mut SearchProblem<'_>, seed: Seed) -> Result<Self::State, MethodError> {
-        self.check(problem.space())?;
-        let swarm = self.swarm(problem.space(), seed);
-        Ok(State::new(problem, swarm))
-    }
-
-    fn step(
-        &self,
-        problem: &mut SearchProblem<'_>,
-        state: &mut Self::State,
-    ) -> Result<Progress, MethodError> {
-        state.step(problem)
-    }
-
-    fn upcoming(&self, state: &Self::State) -> u64 {
-        state.upcoming()
-    }
-
-    fn finish(&self, problem: &mut SearchProblem<'_>, state: Self::State) -> Result<Answer, MethodError> {
-        state.finish(problem)
     }
 }
 

@@ -1,5 +1,54 @@
 //! The methods: each is its hyper-parameters, from which swarms start. By name: [`Algorithm`].
 
+/// Makes a [`thalweg_core::Method`] of a search: all of them loop alike ([`crate::search::State`]), and only their
+/// swarms differ. Its `ranges` names a bad field, its `check` what does not fit the space, its `swarm` starts.
+macro_rules! search {
+    ($method:ty, $name:literal, $swarm:ty) => {
+        impl thalweg_core::Method<crate::SearchProblem<'_>> for $method {
+            type State = crate::search::State<$swarm>;
+            type Solution = crate::Answer;
+
+            fn name(&self) -> &'static str {
+                $name
+            }
+
+            fn validate(&self) -> Result<(), thalweg_core::Invalid> {
+                self.ranges()
+            }
+
+            fn init(
+                &self,
+                problem: &mut crate::SearchProblem<'_>,
+                seed: thalweg_core::Seed,
+            ) -> Result<Self::State, thalweg_core::MethodError> {
+                self.check(problem.space())?;
+                let swarm = self.swarm(problem.space(), seed);
+                Ok(crate::search::State::new(problem, swarm))
+            }
+
+            fn step(
+                &self,
+                problem: &mut crate::SearchProblem<'_>,
+                state: &mut Self::State,
+            ) -> Result<thalweg_core::Progress, thalweg_core::MethodError> {
+                state.step(problem)
+            }
+
+            fn upcoming(&self, state: &Self::State) -> u64 {
+                state.upcoming()
+            }
+
+            fn finish(
+                &self,
+                problem: &mut crate::SearchProblem<'_>,
+                state: Self::State,
+            ) -> Result<crate::Answer, thalweg_core::MethodError> {
+                state.finish(problem)
+            }
+        }
+    };
+}
+
 pub mod adaptive;
 pub mod auto;
 pub mod cbo;
