@@ -222,7 +222,8 @@ fn schedules_and_settings_come_from_files_too() {
 #[test]
 fn a_time_limit_leaves_the_best_so_far_and_a_folder_is_replaced_only_when_asked() {
     let place = folder(&[]);
-    let line = "minimize --function rastrigin --dim 10 --method auto --max-evals 2000000 --seed 1";
+    let line =
+        "minimize --function rastrigin --dim 10 --method auto --max-evals 2000000 --patience 1e9 --seed 1";
     let cut = run(place.path(), &format!("{line} --time 100ms --out r --json"));
     assert!(cut.status.success() && errors(&cut).contains("--resume"), "{}", errors(&cut));
     let found: serde_json::Value = serde_json::from_slice(&cut.stdout).expect("JSON");

@@ -252,6 +252,8 @@ impl All<'_> {
         let (best, answers) = (&outcome.solution, made.outcomes.iter().map(|o| &o.solution));
         let finite = |x: f64| Some(x).filter(|x| x.is_finite());
         let elapsed = made.outcomes.iter().map(|o| o.elapsed.as_secs_f64());
+        let aimed = self.settings.target.is_some();
+        let ert_interval = made.ert_interval(self.settings.seed());
         Ok(Summary {
             method: self.algorithm.name().into(),
             best_f: finite(best.best_f),
@@ -264,16 +266,10 @@ impl All<'_> {
             evals: answers.clone().map(|a| a.evaluations).sum(),
             stop: reason(outcome, self.settings),
             runs: made.outcomes.len() as u64,
-            successes: self.settings.target.map(|_| made.successes),
-            success_interval: self
-                .settings
-                .target
-                .map(|_| rate_interval(made.successes, made.outcomes.len())),
-            ert: made.ert.filter(|_| self.settings.target.is_some()),
-            ert_interval: made
-                .ert_interval(self.settings.seed())
-                .filter(|_| self.settings.target.is_some())
-                .map(|(l, h)| (l, finite(h))),
+            successes: aimed.then_some(made.successes),
+            success_interval: aimed.then(|| rate_interval(made.successes, made.outcomes.len())),
+            ert: made.ert.filter(|_| aimed),
+            ert_interval: ert_interval.filter(|_| aimed).map(|(l, h)| (l, finite(h))),
             failures: answers.clone().map(|a| a.failures).sum(),
             timeouts: program.map_or(0, |p| p.timeouts()),
             complaint: program.and_then(|p| p.complaint()),
@@ -287,28 +283,27 @@ impl All<'_> {
         let (Objective::Program(program), Some(f)) = (&self.objective, summary.best_f) else {
             return Ok(summary);
         };
-        let over = self.host.interrupt.requested() || program.stopped().is_some();
+        if self.host.interrupt.requested() {
+            return Ok(summary); // nothing is reported yet
+        }
+        let over = program.stopped().is_some();
         let Some(again) = program.again(&summary.best_x) else {
             if over {
                 self.host.note("the time was up before the best point could be asked again");
                 return Ok(summary);
             }
-            bail_failed(format!(
-                "the best value {f} at {:?} was not said again: {}",
-                summary.best_x,
-                program.complaint().unwrap_or_default()
-            ))?
+            let (x, why) = (&summary.best_x, program.complaint().unwrap_or_default());
+            return Err(TaskError::Failed(format!("the value {f} at {x:?} was not said again: {why}")));
         };
         let equal = (again.f - f).abs() <= SAME * f.abs().max(again.f.abs());
         let as_feasible = again.feasible() == summary.best_feasible;
         if !(equal && as_feasible) && self.settings.noisy != Some(true) {
-            bail_failed(format!(
-                "the program says {}{} at {:?} where it said {f} before; print one line per point and nothing else \
+            let other = if as_feasible { "" } else { " and other constraints" };
+            return Err(TaskError::Failed(format!(
+                "the program says {}{other} at {:?} where it said {f} before; print one line per point and nothing else \
                  on standard output, or set `noisy` where its values are random",
-                again.f,
-                if as_feasible { "" } else { " and other constraints" },
-                summary.best_x
-            ))?;
+                again.f, summary.best_x
+            )));
         }
         Ok(Summary { best_f_again: Some(again.f).filter(|f| f.is_finite()), ..summary })
     }
@@ -329,11 +324,6 @@ impl All<'_> {
 
 /// Relative difference of two values of a program that counts as rounding, of threads that add in another order.
 const SAME: f64 = 1e-9;
-
-/// Numbers contradict each other.
-fn bail_failed<T>(what: String) -> Result<T> {
-    Err(TaskError::Failed(what))
-}
 
 /// Why a run ended, in the words of the summary.
 fn reason(outcome: &Outcome<Answer>, settings: &Settings) -> String {

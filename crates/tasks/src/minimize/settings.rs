@@ -226,7 +226,11 @@ impl Settings {
             ("shift", !function && self.shift.is_some(), program),
             ("rotate", !function && self.rotate.is_some(), program),
             ("penalty", self.constraints.is_none() && self.penalty.is_some(), "alone; set `constraints`"),
-            ("boundary", open && self.boundary.is_some(), "without a box; set `box`"),
+            (
+                "boundary",
+                open && self.boundary.is_some_and(|b| b != Boundary::Open),
+                "without a box; set `box`",
+            ),
             (
                 "patience",
                 self.target.is_some() && self.patience.is_some(),
