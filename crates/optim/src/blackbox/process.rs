@@ -27,7 +27,7 @@ const SLICE: Duration = Duration::from_millis(50);
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// How long output that nobody asked for is waited for after a worker's first answer, at most.
-const SETTLE: Duration = Duration::from_millis(20);
+const SETTLE: Duration = Duration::from_millis(50);
 
 /// Why a call gave no answer.
 pub(super) enum Failure {

@@ -48,7 +48,7 @@ fn no_value_belongs_to_another_point_however_much_a_process_prints() {
         assert!(answered >= least && said.contains(words), "{text}: {answered}, {said}");
     }
     // A line more that comes late: the values lag behind, and who asks again finds it out.
-    let late = process("echo 0; while read x; do sleep 0.1; echo $((x * x)); done");
+    let late = process("echo 0; while read x; do sleep 0.3; echo $((x * x)); done");
     let (values, _) = squares(&late, 5);
     assert_eq!(values[1], 0.0, "too late to be heard");
     assert_eq!(late.again(&[3.0]).unwrap().f, 9.0);

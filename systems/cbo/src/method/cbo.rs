@@ -1,6 +1,8 @@
 //! Consensus-based optimisation: particles drift to their consensus and diffuse the more, the
 //! farther they are from it.
 
+use std::fmt;
+
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -214,31 +216,39 @@ impl Cbo {
     /// Refuses what would change nothing beside the other settings.
     fn used(&self, space: &Space) -> Result<(), Invalid> {
         let plain = Self::default();
-        let sphere = space.surface == Surface::Sphere;
-        let refuse = |set: bool, field: &str, legal: &str| Invalid::check(!set, field, "what is set", legal);
-        let frozen = "left alone with freezing, which moves by delta alone";
-        let own = "left alone on the sphere, whose tangential scheme has a noise of its own";
-        for (idle, why) in [(self.freezing, frozen), (sphere && !self.freezing, own)] {
-            refuse(idle && self.noise != plain.noise, "noise", why)?;
-            refuse(idle && self.noise_after_drift, "noise_after_drift", why)?;
-            refuse(idle && self.memory.is_some(), "memory", why)?;
-            refuse(idle && self.gradient.is_some(), "gradient", why)?;
+        let refuse = |idle: bool, field: &str, value: &dyn fmt::Debug, legal: &str| {
+            Invalid::check(!idle, field, format!("{value:?}"), legal)
+        };
+        let frozen = "the default with freezing, which moves by delta alone";
+        let own = "the default on the sphere, whose tangential scheme has a noise of its own";
+        let sphere = space.surface == Surface::Sphere && !self.freezing;
+        for (idle, why) in [(self.freezing, frozen), (sphere, own)] {
+            refuse(idle && self.noise != plain.noise, "noise", &self.noise, why)?;
+            refuse(idle && self.noise_after_drift, "noise_after_drift", &true, why)?;
+            refuse(idle && self.memory.is_some(), "memory", &self.memory, why)?;
+            refuse(idle && self.gradient.is_some(), "gradient", &self.gradient, why)?;
         }
-        let kicked = self.batches.is_some();
-        let noise = self.noise_ratio != plain.noise_ratio || self.sigma.is_some();
-        refuse(self.freezing && !kicked && noise, "noise_ratio", frozen)?;
-        refuse(self.freezing && self.cap.is_some(), "cap", frozen)?;
+        let still = self.freezing && self.batches.is_none(); // a kick has this noise
+        refuse(still && self.ratio() != plain.ratio(), "noise_ratio", &self.ratio(), frozen)?;
+        refuse(self.freezing && self.cap.is_some(), "cap", &self.cap, frozen)?;
         let off = space.surface != Surface::None && self.gradient.is_some_and(|g| g.difference.is_some());
         let legal = "null (the function's own gradient) on a surface, which differences would leave";
-        refuse(off, "gradient.difference", legal)?;
-        if self.alpha == Alpha::INFINITE {
-            let legal = "left alone at α = ∞, which no factor changes";
-            refuse(self.alpha_factor != plain.alpha_factor, "alpha_factor", legal)?;
-            refuse(self.alpha_schedule != plain.alpha_schedule, "alpha_schedule", legal)?;
-        }
-        refuse(self.reduction > 0.0 && self.cool_every.is_none(), "reduction", "0 without cool_every")?;
-        let strict = self.memory.is_some_and(|m| m.kappa.is_some() && m.beta.is_none());
-        refuse(strict, "memory.kappa", "none without memory.beta: the strict update has no rate")
+        refuse(off, "gradient.difference", &self.gradient.and_then(|g| g.difference), legal)?;
+        let infinite = self.alpha == Alpha::INFINITE;
+        let legal = "the default at α = ∞, which no factor changes";
+        let factor = infinite && self.alpha_factor != plain.alpha_factor;
+        refuse(factor, "alpha_factor", &self.alpha_factor, legal)?;
+        let schedule = infinite && self.alpha_schedule != plain.alpha_schedule;
+        refuse(schedule, "alpha_schedule", &self.alpha_schedule.to_string(), legal)?;
+        let idle = self.reduction > 0.0 && self.cool_every.is_none();
+        refuse(idle, "reduction", &self.reduction, "0 without cool_every")?;
+        let kappa = self.memory.filter(|m| m.beta.is_none()).and_then(|m| m.kappa);
+        refuse(
+            kappa.is_some(),
+            "memory.kappa",
+            &kappa,
+            "none without memory.beta: the strict update has no rate",
+        )
     }
 
     /// The cloud before its first step. The settings must be valid in this space.

