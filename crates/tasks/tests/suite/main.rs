@@ -3,4 +3,5 @@
 #[cfg(feature = "cbo")]
 mod minimize;
 mod parallel;
+mod reading;
 mod training;
