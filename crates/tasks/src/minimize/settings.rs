@@ -183,7 +183,10 @@ impl Settings {
         let names = self.methods();
         let searches = |name: &String| Algorithm::NAMES.contains(&name.as_str());
         if names.iter().any(searches) && self.compare.is_some() {
-            bail!("`compare` is for methods with gradients: {}", Descent::NAMES.join(", "));
+            bail!(
+                "`compare` is for methods with gradients: {}; search with one `method` at a time",
+                Descent::NAMES.join(", ")
+            );
         }
         let by_values = names.iter().any(searches);
         for name in names.iter().filter(|_| !by_values) {

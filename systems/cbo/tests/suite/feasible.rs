@@ -106,27 +106,10 @@ fn a_box_and_a_plane_are_searched_where_they_meet() {
     }
 }
 
-/// Dykstra's algorithm: the nearest point of two convex sets by turns.
-fn dykstra(space: &Space, x: &[f64]) -> Vec<f64> {
-    let Surface::Plane { normal, offset } = &space.surface else { unreachable!() };
-    let square: f64 = normal.iter().map(|n| n * n).sum();
-    let (mut x, mut p) = (x.to_vec(), vec![0.0; x.len()]);
-    for _ in 0..20_000 {
-        let excess = (x.iter().zip(normal).map(|(x, n)| x * n).sum::<f64>() - offset) / square;
-        x.iter_mut().zip(normal).for_each(|(x, n)| *x -= excess * n);
-        for ((x, p), b) in x.iter_mut().zip(&mut p).zip(space.bounds.as_ref().unwrap()) {
-            let y = *x + *p;
-            *x = y.clamp(b.0, b.1);
-            *p = y - *x;
-        }
-    }
-    x
-}
-
 #[test]
 fn the_projection_is_the_nearest_point_of_box_and_plane() {
     let mut rng = Seed(5).stream("projections", 0);
-    for _ in 0..40 {
+    for _ in 0..100 {
         let mut number = || rng.random_range(-2.0..2.0);
         let bounds: Vec<(f64, f64)> = (0..5)
             .map(|_| (number(), number()))
@@ -136,15 +119,25 @@ fn the_projection_is_the_nearest_point_of_box_and_plane() {
         let offset = normal.iter().zip(&bounds).map(|(n, b)| n * (0.3 * b.0 + 0.7 * b.1)).sum();
         let space = Space { surface: Surface::Plane { normal, offset }, ..Space::in_box(bounds) };
         space.validate().unwrap();
-        let x: Vec<f64> = (0..5).map(|_| 3.0 * number()).collect();
-        let mut ours = x.clone();
-        space.project(&mut ours);
-        for (a, b) in ours.iter().zip(dykstra(&space, &x)) {
-            assert!((a - b).abs() < 1e-6, "{ours:?}, {space:?}");
+        let mut pair = || {
+            let x: Vec<f64> = (0..5).map(|_| 3.0 * number()).collect();
+            let mut y = x.clone();
+            space.project(&mut y);
+            assert!(off(&space.surface, &y) < 1e-12);
+            assert!(y.iter().zip(space.bounds.as_ref().unwrap()).all(|(y, b)| *y >= b.0 && *y <= b.1));
+            (x, y)
+        };
+        // y is the nearest point to x of a convex set if and only if ⟨x − y, z − y⟩ ≤ 0 for all z in it.
+        let pairs: Vec<_> = (0..20).map(|_| pair()).collect();
+        for (x, y) in &pairs {
+            for (_, z) in &pairs {
+                let angle: f64 = (0..5).map(|j| (x[j] - y[j]) * (z[j] - y[j])).sum();
+                assert!(angle < 1e-9, "{x:?} to {y:?}, {z:?} in {space:?}");
+            }
+            let mut again = y.clone();
+            space.project(&mut again);
+            assert!(y.iter().zip(&again).all(|(a, b)| (a - b).abs() < 1e-9), "a projection stays");
         }
-        let mut again = ours.clone();
-        space.project(&mut again);
-        assert!(ours.iter().zip(&again).all(|(a, b)| (a - b).abs() < 1e-9), "a projection stays");
     }
 }
 
