@@ -2,7 +2,10 @@
 
 #[cfg(feature = "bilevel")]
 mod bilevel;
+#[cfg(feature = "relax")]
+mod linsolve;
 #[cfg(feature = "cbo")]
 mod minimize;
 mod parallel;
+mod reading;
 mod training;
