@@ -19,7 +19,7 @@ use super::regularization::precise;
 use super::{DIGITS_WHITE, classes, inputs};
 use crate::error::bail;
 use crate::folder::REPORT;
-use crate::source::DataSource;
+use crate::source::{DataSource, Parted};
 use crate::train::standardize;
 use crate::{Folder, Host, Result};
 
@@ -86,7 +86,8 @@ impl Judged {
     /// # Errors
     /// Files that cannot be read or do not belong together.
     pub fn of_split(data: &DataSource, split: &Path, ridge: f64) -> Result<Self> {
-        let (train, test) = examples(data)?;
+        // The numbers of the split count in the file: a test part may only be its end.
+        let (train, test) = examples(&DataSource { parted: Some(Parted::tail()), ..data.clone() })?;
         // In the order of the file, or training file before test file.
         let images = train.concat(&test)?;
         let white = if data.data == "digits" { DIGITS_WHITE } else { 255.0 };
@@ -418,7 +419,7 @@ impl Settings {
         if data == "digits" && self.label.is_some() {
             bail!("`label` names a column of a table; the digits have none");
         }
-        let source = DataSource { data, label: self.label.clone(), ..DataSource::default() };
+        let source = DataSource { data, label: self.label.clone(), seed, ..DataSource::default() };
         let mut judged = match &self.split {
             None if source.data == "digits" => Judged::of_digits(corrupted, ridge, Seed(seed))?,
             None => Judged::of_data(&source, corrupted, ridge, Seed(seed))?,

@@ -140,3 +140,40 @@ fn toys_converge_to_their_minima() {
         assert!((found.psi - found.minimum).abs() < 1e-8, "{name}, {method}: {found:?}");
     }
 }
+
+/// A table with a split of its own: the numbers of the split are rows of the file.
+#[test]
+fn a_split_counts_rows_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut table, mut split) =
+        (String::from("a,b,c,label\n"), String::from("index,part,clean_label,given_label\n"));
+    for i in 0..150 {
+        let (t, class) = (f64::from(i), i * 7 % 3);
+        let of = |c: i32| if c == class { 2.0 } else { 0.0 };
+        table += &format!(
+            "{},{},{},{class}\n",
+            of(0) + 0.3 * t.sin(),
+            of(1) + 0.3 * (2.0 * t).cos(),
+            of(2) + 0.1 * (3.0 * t).sin()
+        );
+        let part = ["train", "train", "val", "test"][i as usize % 4];
+        let given = if part == "train" && i % 3 == 0 { (class + 1) % 3 } else { class };
+        split += &format!("{i},{part},{class},{given}\n");
+    }
+    let [data, split] = [("t.csv", table), ("s.csv", split)].map(|(name, text)| {
+        let file = folder.path().join(name);
+        fs::write(&file, text).unwrap();
+        file
+    });
+    let settings = hyperclean::Settings {
+        data: Some(data.display().to_string()),
+        label: Some("label".into()),
+        split: Some(split),
+        ..Default::default()
+    };
+    let found = hyperclean::hyperclean(&settings, None, &Host::default()).unwrap().summary;
+    assert!(found.test_accuracy > 0.9 && found.f1 > 0.8, "{found:?}");
+    let own = hyperclean::Settings { split: None, corrupt: Some(0.4), ..settings };
+    let found = hyperclean::hyperclean(&own, None, &Host::default()).unwrap().summary;
+    assert!(found.test_accuracy > 0.9 && found.f1 > 0.8, "{found:?}");
+}
