@@ -307,6 +307,10 @@ pub(crate) fn minimize(
     let mut best = (at.clone(), f64::INFINITY);
     let mut still = 0;
     for iterations in 0.. {
+        // Steps within rounding tell nothing of the curvature, and so nothing of the digits.
+        if memory.curvature == 0.0 && iterations >= 3 {
+            memory.curvature = probe(f, set, &at)?;
+        }
         let t = if memory.curvature > 0.0 { 1.0 / memory.curvature } else { reach(&at.v, &at.grad) };
         let residual = at.stationarity(set, t);
         let norm = norm2(&at.v).sqrt();
@@ -338,10 +342,6 @@ pub(crate) fn minimize(
                 true => Ok(Solved::at(&best.0, best.1, &memory, v)),
                 false => Err(BilevelError::Inner { residual, iterations, tolerance }),
             };
-        }
-        // Steps within rounding tell nothing of the curvature, and so nothing of the digits.
-        if memory.curvature == 0.0 && iterations >= 3 {
-            memory.curvature = probe(f, set, &at)?;
         }
         let before = at.value;
         if !step(f, set, scale, &mut memory, &mut at)? {

@@ -73,9 +73,9 @@ fn warnings(limit: &Limit) -> Vec<String> {
             norm2(gradient).sqrt()
         ));
     }
-    if limit.error > 1e-3 * limit.value.abs() && limit.error > 1e-3 * spread(limit) {
+    if !limit.settled {
         all.push(format!(
-            "ψ is known to {:.1e} only: its extrapolation in σ does not settle before the digits run out",
+            "ψ is known to {:.1e} only: the penalty does not begin to fall with σ before the digits run out",
             limit.error
         ));
     }
@@ -91,12 +91,6 @@ fn bias(psi_sigma: f64, sigma: f64, limit: &Limit, noise: f64) -> Option<String>
              another one; use a smaller σ, or multiply g by a number"
         )
     })
-}
-
-/// How far the values of a table are from each other.
-fn spread(limit: &Limit) -> f64 {
-    let values = || limit.table.iter().map(|row| row.1);
-    values().fold(f64::NEG_INFINITY, f64::max) - values().fold(f64::INFINITY, f64::min)
 }
 
 /// What [`check`] found.

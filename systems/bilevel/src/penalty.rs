@@ -195,6 +195,9 @@ pub struct Limit {
     pub error: f64,
     /// Likewise of the gradient.
     pub gradient_error: f64,
+    /// Whether the penalty falls with σ at last. Where it does not, σ is not small beside the lower level's curvature,
+    /// and a smaller one is hidden by rounding.
+    pub settled: bool,
     /// The gradient grew as 1/σ, to far more than the values' change: the lower level's solutions jump at or beside x,
     /// and ψ_σ is no smoothing of ψ.
     pub jumps: bool,
@@ -239,8 +242,8 @@ pub fn limit(oracle: &mut Oracle<'_>, x: &[f64], start: &Solution) -> Result<Lim
     let Some(best) = best else { unreachable!("there are more than three levels") };
     let jumps = jumps(&seen, norm2(x).sqrt());
     let table = seen.into_iter().enumerate().map(|(k, (p, _))| (level(k), p.value, p.gradient)).collect();
-    let Extrapolated { value, gradient, y, error, gradient_error, .. } = best;
-    Ok(Limit { value, gradient, y, error, gradient_error, jumps, table })
+    let Extrapolated { value, gradient, y, error, gradient_error, settled, .. } = best;
+    Ok(Limit { value, gradient, y, error, gradient_error, settled, jumps, table })
 }
 
 /// σ of the k-th level.

@@ -87,6 +87,8 @@ pub struct ContinuationState {
 const LINEAR: f64 = 0.505;
 /// How far the gradients of σ and half of it may be from each other, relative to the one at the start.
 const BIAS: f64 = 3e-4;
+/// How little x moves from one σ to the next where it stays, relative to its size or 1.
+const STAYS: f64 = 1e-5;
 /// The least σ.
 const LEAST: f64 = 1e-16;
 const TOO_LARGE: &str = "of no progress: the penalty does not fall with σ, however small; the lower level's curvature is nothing \
@@ -228,7 +230,7 @@ impl Continuation {
             settled = falls;
             memory.noise = here.noise;
             // A start at which the gradient is rounding cannot be bettered.
-            if *first <= 100.0 * here.error {
+            if *sigma >= 0.99 * self.sigma_min && *first <= 100.0 * here.error {
                 target = target.max(4.0 * here.error);
             }
             metrics.push(("gap".into(), here.gap));
@@ -274,7 +276,8 @@ impl Continuation {
         Ok((descent::stationarity(&at.x, &gradient, oracle.problem().x_set(), t), t))
     }
 
-    /// Whether the gradient is that of half of σ too: Richardson's difference is then the limit's.
+    /// Whether the gradient is that of half of σ too: Richardson's difference is then the limit's. Or whether a smaller σ
+    /// has not moved x.
     fn agrees(&self, oracle: &mut Oracle<'_>, state: &ContinuationState) -> Result<bool, BilevelError> {
         if self.difference != Difference::Richardson {
             return Ok(true); // the error is of the σ that was asked for
@@ -285,8 +288,13 @@ impl Continuation {
             Err(e) if e.is_of_the_point() => return Ok(true), // no smaller σ can be had
             half => half?.here,
         };
-        let off: Vec<f64> = half.gradient.iter().zip(&state.point.grad).map(|(a, b)| a - b).collect();
-        Ok(norm2(&off).sqrt() <= BIAS * state.first + 4.0 * half.error)
+        let apart = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
+        let own = state.sigma >= 0.99 * self.sigma_min;
+        // At a kink of ψ the gradients never agree, but x stays.
+        let x = &state.at.x;
+        let stays = !own && apart(x, &state.anchor.x) <= STAYS * norm2(x).sqrt().max(1.0);
+        let rounding = if own { 4.0 * half.error } else { 0.0 };
+        Ok(stays || apart(&half.gradient, &state.point.grad) <= BIAS * state.first + rounding)
     }
 
     /// Whether values around the solution contradict the gradient, in words.
