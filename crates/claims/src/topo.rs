@@ -392,7 +392,7 @@ fn standardized(options: &Options) -> Result<Finding> {
             let m = add(&format!("swaps, BIC, λ {lambda}"), &learned.graph, seconds)?;
             matches &= lambda < 2.0 || m.cpdag_shd <= 2;
             below &= learned.score
-                <= Bic::new(s.clone(), sample.n(), lambda).at(&truth).unwrap_or(f64::NAN) + 1e-9;
+                <= Bic::new(s.clone(), sample.n(), lambda).at(&truth, &[]).unwrap_or(f64::NAN) + 1e-9;
         }
         let squares = Topo { threshold: Some(0.1), ..random() };
         let (learned, seconds) = timed(3, || fit(&squares, &sample, 1))?;

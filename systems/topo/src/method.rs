@@ -35,6 +35,16 @@ pub enum Score {
     Mlp(Mlp),
 }
 
+impl Score {
+    /// BIC with twice the classical penalty, which keeps random edges out of large graphs (as BOSS has it).
+    pub const BIC: Self = Self::Bic(2.0);
+
+    /// Whether other units of the variables make it another score.
+    pub fn depends_on_units(&self) -> bool {
+        !matches!(self, Self::Bic(_) | Self::Logistic(_))
+    }
+}
+
 impl Default for Score {
     fn default() -> Self {
         Self::L2(Penalty::None)
@@ -99,8 +109,8 @@ pub struct Topo {
     pub walks: Walks,
     /// Which pairs it tries. Default: fewest walks, then largest gradient.
     pub candidates: Candidates,
-    /// Weights below it are no edges. Default: 0.3 (for least squares of standardized data: what BIC
-    /// prunes instead), 0.5 for networks, 0 for BIC.
+    /// Weights below it are no edges. Default: 0.3, 0.5 for networks, 0 for BIC; for least squares of
+    /// standardized data, and for logistic regressions without an ℓ1 penalty, BIC prunes instead.
     pub threshold: Option<f64>,
     /// Divides each column by its standard deviation first. Default: no.
     #[serde(alias = "standardise")]
@@ -246,10 +256,22 @@ impl Topo {
         let order = topological_order(&w).ok_or_else(|| TopoError::Cyclic("the graph".into()))?;
         let order = prepared.rules.repaired(&order);
         let total = |sum| prepared.score.total(sum);
-        let before = prepared.score.at(&w).map(total);
+        let mut warnings = Vec::new();
+        // What a graph that breaks the knowledge scores is no bound on those that obey it.
+        let before = match prepared.rules.broken_by(&w) {
+            None => prepared.score.at(&w, &prepared.rules.required_edges()).map(total),
+            Some((u, v)) => {
+                let (from, to) = (&sample.names()[u], &sample.names()[v]);
+                warnings.push(format!(
+                    "the graph as given goes against what is known (the edge {from} → {to}), so that its score is no \
+                     comparison"
+                ));
+                None
+            }
+        };
         let refit = total(Memo::new(&*prepared.score, &prepared.rules).along(&order).iter().sum());
         let starts = (order, self.restarts.unwrap_or(0));
-        let learned = self.learn(&prepared, starts, options.seed, drive, Vec::new())?;
+        let learned = self.learn(&prepared, starts, options.seed, drive, warnings)?;
         Ok(Polished { before, refit, cut, learned })
     }
 
@@ -262,7 +284,7 @@ impl Topo {
         let prepared = Prepared::new(self, sample, options.knowledge)?;
         let (order, weights, evaluations) = exact::optimum(self.score, &prepared, options.interrupt)?;
         let sum = match self.score {
-            Score::Bic(_) => prepared.score.at(&weights).unwrap_or(f64::NAN),
+            Score::Bic(_) => prepared.score.at(&weights, &[]).unwrap_or(f64::NAN),
             _ => Memo::new(&*prepared.score, &prepared.rules).along(&order).iter().sum(),
         };
         let score = prepared.score.total(sum);
@@ -289,7 +311,9 @@ impl Topo {
         let rules = Rules::free(d);
         let starts = starts(first, self.restarts.unwrap_or(0), seed, &rules);
         let mut orders = Orders::new(Memo::new(score, &rules), None, starts);
-        Ok({ TO_THE_END }.drive(self, &mut orders, seed)?.solution)
+        let found = { TO_THE_END }.drive(self, &mut orders, seed)?.solution;
+        orders.memo.complete(&found.order)?;
+        Ok(found)
     }
 
     /// Searches from an order and so many random ones.

@@ -123,12 +123,14 @@ impl Method<Orders<'_>> for Topo {
         };
         let walk = |order: &Vec<usize>| Ok(Walk::new(order.clone(), sum(order)?));
         let walks = orders.starts.par_iter().map(walk).collect::<Result<_, TopoError>>();
+        let walks = walks.and_then(|walks| orders.memo.sound().map(|()| walks));
         walks.map_err(|e| MethodError::Problem(Box::new(e)))
     }
 
     fn step(&self, orders: &mut Orders, walks: &mut Vec<Walk>) -> Result<Progress, MethodError> {
         let before: usize = walks.iter().map(|w| w.trace.len()).sum();
         walks.par_iter_mut().filter(|walk| !walk.ended).for_each(|walk| self.advance(orders, walk));
+        orders.memo.sound().map_err(|e| MethodError::Problem(Box::new(e)))?;
         let least = walks.iter().map(Walk::sum).min_by(f64::total_cmp).unwrap_or(f64::NAN);
         let going = walks.iter().filter(|w| !w.ended).count();
         let rounds = walks.iter().map(|w| w.trace.len()).sum::<usize>() - before;
