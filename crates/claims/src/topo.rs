@@ -61,7 +61,7 @@ impl Claims {
 fn set(name: &str) -> Result<(Sample, Mat<f64>)> {
     let folder = shared_file("topo")?;
     let file = |name: String| folder.join(name).display().to_string();
-    let sample = table::data(&file(format!("{name}.csv.gz")), false, &Host::default())?;
+    let sample = table::data(&file(format!("{name}.csv.gz")), &table::Reading::default(), &Host::default())?;
     let network = file(format!("{}_network.csv", name.trim_end_matches("_n1000")));
     let truth = file(format!("{name}_truth.csv"));
     let truth = if std::path::Path::new(&truth).exists() { truth } else { network };

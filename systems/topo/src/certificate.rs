@@ -22,18 +22,12 @@ pub fn kkt_violation(
     violation(score, w, order, &knowledge.rules_of(order.len()).ok()?)
 }
 
-pub(crate) fn violation(
-    score: &dyn NodeScore,
-    w: &Mat<f64>,
-    order: &[usize],
-    rules: &Rules,
-) -> Option<f64> {
+pub(crate) fn violation(score: &dyn NodeScore, w: &Mat<f64>, order: &[usize], rules: &Rules) -> Option<f64> {
     let gradient = score.gradient(w)?;
     let d = order.len();
     // A required edge stands even where its best weight is 0.
-    let edges = Mat::from_fn(d, d, |i, j| {
-        if rules.requires(i, j) && w[(i, j)] == 0.0 { 1.0 } else { w[(i, j)] }
-    });
+    let edges =
+        Mat::from_fn(d, d, |i, j| if rules.requires(i, j) && w[(i, j)] == 0.0 { 1.0 } else { w[(i, j)] });
     let walks = Walks::Logdet.gradient(&edges, order);
     let mut worst = 0f64;
     for i in 0..d {

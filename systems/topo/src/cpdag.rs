@@ -157,8 +157,7 @@ impl Partial {
 
     /// Directs what must be directed one way, until nothing more follows.
     fn close(&mut self) {
-        let pairs: Vec<(usize, usize)> =
-            (0..self.d).flat_map(|a| (0..self.d).map(move |b| (a, b))).collect();
+        let pairs: Vec<(usize, usize)> = (0..self.d).flat_map(|a| (0..self.d).map(move |b| (a, b))).collect();
         while let Some(&(a, b)) = pairs.iter().find(|&&(a, b)| self.line(a, b) && self.forced(a, b)) {
             self.direct(a, b);
         }
@@ -240,9 +239,8 @@ mod tests {
         let d = w.nrows();
         let linked = |a: usize, b: usize| w[(a, b)] != 0.0 || w[(b, a)] != 0.0;
         let pairs: Vec<(usize, usize)> = (0..d).flat_map(|a| (a + 1..d).map(move |b| (a, b))).collect();
-        let collider = |c: usize, p: &(usize, usize)| {
-            w[(p.0, c)] != 0.0 && w[(p.1, c)] != 0.0 && !linked(p.0, p.1)
-        };
+        let collider =
+            |c: usize, p: &(usize, usize)| w[(p.0, c)] != 0.0 && w[(p.1, c)] != 0.0 && !linked(p.0, p.1);
         let colliders = (0..d).flat_map(|c| pairs.iter().map(move |p| (c, p))).map(|(c, p)| collider(c, p));
         (pairs.iter().map(|p| linked(p.0, p.1)).collect(), colliders.collect())
     }
@@ -292,11 +290,8 @@ mod tests {
                     knowledge.tiers = (0..d).map(|v| usize::from(at[v] >= cut)).collect();
                 }
                 let rules = knowledge.rules_of(d).unwrap();
-                let class: Vec<&Mat<f64>> = classes[&signature(w)]
-                    .iter()
-                    .copied()
-                    .filter(|g| rules.broken_by(g).is_none())
-                    .collect();
+                let class: Vec<&Mat<f64>> =
+                    classes[&signature(w)].iter().copied().filter(|g| rules.broken_by(g).is_none()).collect();
                 assert!(class.contains(&w));
                 check(&Cpdag::of(w).unwrap().under(&knowledge).unwrap(), w, &class);
             }

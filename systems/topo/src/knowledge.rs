@@ -60,9 +60,8 @@ impl Knowledge {
             rules.bans = true;
         }
         for &(u, v) in &self.required {
-            let conflict = |by: &str| {
-                Err(TopoError::Contradiction { from: name(u), to: name(v), by: by.into() })
-            };
+            let conflict =
+                |by: &str| Err(TopoError::Contradiction { from: name(u), to: name(v), by: by.into() });
             if u == v {
                 return Err(TopoError::Cyclic(format!("the required edge {0} → {0}", name(u))));
             }

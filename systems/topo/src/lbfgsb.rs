@@ -70,10 +70,12 @@ impl Memory {
     }
 }
 
-/// Minimises over x ≥ 0 from `x`, in place; `f` gives the value and overwrites the gradient. Returns the value.
+/// Minimises over x ≥ 0 from `x`, in place, while `go_on` says so; `f` gives the value and overwrites the
+/// gradient. Returns the value.
 pub(crate) fn minimize(
     x: &mut Vec<f64>,
     limits: Limits,
+    go_on: &dyn Fn() -> bool,
     mut f: impl FnMut(&[f64], &mut [f64]) -> f64,
 ) -> f64 {
     let mut g = vec![0.0; x.len()];
@@ -83,7 +85,7 @@ pub(crate) fn minimize(
     let mut first = true;
     for _ in 0..limits.steps {
         let projected = x.iter().zip(&g).map(|(x, g)| if *g > 0.0 { g.min(*x) } else { -g });
-        if projected.fold(0.0, f64::max) <= limits.gradient || evaluations > limits.evaluations {
+        if projected.fold(0.0, f64::max) <= limits.gradient || evaluations > limits.evaluations || !go_on() {
             break;
         }
         let cauchy = Cauchy::of(x, &g, &memory);
@@ -166,7 +168,8 @@ impl Cauchy {
             let row = memory.row(b);
             let product = apply(&memory.m, &row);
             slope += step * curvature + g[b] * g[b] + theta * g[b] * z - g[b] * dot(&product, &c);
-            curvature -= theta * g[b] * g[b] + 2.0 * g[b] * dot(&product, &p) + g[b] * g[b] * dot(&product, &row);
+            curvature -=
+                theta * g[b] * g[b] + 2.0 * g[b] * dot(&product, &p) + g[b] * g[b] * dot(&product, &row);
             curvature = curvature.max(least);
             p.iter_mut().zip(&row).for_each(|(p, r)| *p += g[b] * r);
             d[b] = 0.0;
@@ -229,7 +232,7 @@ mod tests {
         // Rosenbrock's function, its minimum moved: at (3, 3) inside; with the valley's end at x = −1, outside.
         for (shift, least) in [(2.0, [3.0, 3.0]), (-2.0, [0.0, 2.0])] {
             let mut x = vec![5.0, 0.5];
-            let value = minimize(&mut x, limits, |x, g| {
+            let value = minimize(&mut x, limits, &|| true, |x, g| {
                 let (a, b) = (x[0] - shift, x[1] - if shift > 0.0 { 2.0 } else { -2.0 });
                 g[0] = -400.0 * a * (b - a * a) - 2.0 * (1.0 - a);
                 g[1] = 200.0 * (b - a * a);
@@ -248,7 +251,7 @@ mod tests {
         let fit = Linear::new(s.clone(), Loss::Squares, Penalty::L1(lambda)).fit(11, &allowed, &[]);
         let mut x = vec![0.0; 22];
         let limits = Limits { steps: 500, evaluations: 1000, decrease: 0.0, gradient: 1e-9 };
-        let value = minimize(&mut x, limits, |x, g| {
+        let value = minimize(&mut x, limits, &|| true, |x, g| {
             let w: Vec<f64> = (0..11).map(|i| x[i] - x[11 + i]).collect();
             let mut value = 0.5 * s[(11, 11)] + lambda * x.iter().sum::<f64>();
             for i in 0..11 {

@@ -176,7 +176,10 @@ mod tests {
                 let found = wolfe(from, start, 1e10, f);
                 let (value, slope, t) = found.unwrap_or_else(|| panic!("{name} from {start}"));
                 assert_eq!((value, slope), f(t));
-                assert!(value <= from.0 + 1e-3 * t * from.1 && slope.abs() <= 0.9 * from.1.abs(), "{name} {start}");
+                assert!(
+                    value <= from.0 + 1e-3 * t * from.1 && slope.abs() <= 0.9 * from.1.abs(),
+                    "{name} {start}"
+                );
             }
         }
     }

@@ -1,5 +1,7 @@
 //! The method's settings and what it is asked to do; `search` makes the moves.
 
+use std::time::{Duration, Instant};
+
 use faer::Mat;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Drive, Interrupt, Invalid, Seed, Stop};
@@ -148,13 +150,16 @@ pub struct FitOptions<'a> {
     /// Ends an exact search, which has no best so far, with [`TopoError::Interrupted`]. A fit is ended by
     /// who drives it.
     pub interrupt: Option<&'a Interrupt>,
+    /// When to end with the best so far, also within a start by NOTEARS, DAGMA or GOLEM and within a long step
+    /// of the search. A driver needs the same limit, which it looks at between steps. Default: never.
+    pub deadline: Option<Instant>,
 }
 
 impl Default for FitOptions<'_> {
     fn default() -> Self {
         const NOTHING: &Knowledge =
             &Knowledge { forbidden: Vec::new(), required: Vec::new(), tiers: Vec::new() };
-        Self { knowledge: NOTHING, seed: Seed::default(), start: None, interrupt: None }
+        Self { knowledge: NOTHING, seed: Seed::default(), start: None, interrupt: None, deadline: None }
     }
 }
 
@@ -163,7 +168,17 @@ impl FitOptions<'_> {
     pub fn seed(seed: u64) -> Self {
         Self { seed: Seed(seed), ..Self::default() }
     }
+
+    /// Whether there is time left and nobody interrupts.
+    fn go_on(&self) -> bool {
+        !self.interrupt.is_some_and(Interrupt::requested)
+            && self.deadline.is_none_or(|end| Instant::now() < end)
+    }
 }
+
+/// How long a step may go on beyond the deadline. Where steps are short, a run ends between two of them, and a
+/// resumed one takes the same steps as one that was never stopped.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// To where no move helps.
 const TO_THE_END: &[Stop] = &[];
@@ -196,7 +211,24 @@ impl Topo {
     /// # Errors
     /// Bad settings; data that the score cannot take; knowledge that contradicts itself.
     pub fn fit(&self, sample: &Sample, options: &FitOptions) -> Result<Learned, TopoError> {
-        self.fit_driven(sample, options, &mut { TO_THE_END })
+        let left = |end: Instant| Stop::Time(end.saturating_duration_since(Instant::now()));
+        let stops: Vec<Stop> = options.deadline.map(left).into_iter().collect();
+        self.fit_driven(sample, options, &mut &stops[..])
+    }
+
+    /// The order that [`Topo::init`] starts from, and warnings. Of the continuous methods it takes their time.
+    ///
+    /// # Errors
+    /// As [`Topo::fit`]; weights that diverge.
+    pub fn first_order(
+        &self,
+        sample: &Sample,
+        options: &FitOptions,
+    ) -> Result<(Vec<usize>, Vec<String>), TopoError> {
+        let prepared = Prepared::new(self, sample, options.knowledge)?;
+        let mut warnings = Vec::new();
+        let order = prepared.first(self.init, options.seed, &|| options.go_on(), &mut warnings)?;
+        Ok((order, warnings))
     }
 
     /// As [`Topo::fit`] under a driver, which may watch, save and stop the search; the graph is then the
@@ -213,12 +245,12 @@ impl Topo {
         let prepared = Prepared::new(self, sample, options.knowledge)?;
         let mut warnings = Vec::new();
         let first = match options.start {
-            None => prepared.first(self.init, options.seed, &mut warnings)?,
+            None => prepared.first(self.init, options.seed, &|| options.go_on(), &mut warnings)?,
             Some(order) if is_order(order, sample.d()) => order.to_vec(),
             Some(order) => return Err(TopoError::NotAnOrder(format!("the list {order:?}"))),
         };
         let restarts = self.restarts.unwrap_or(if matches!(self.score, Score::Bic(_)) { 8 } else { 0 });
-        self.learn(&prepared, (first, restarts), options.seed, drive, warnings)
+        self.learn(&prepared, (first, restarts), options, drive, warnings)
     }
 
     /// Improves the graph of another method: `w[(from, to)]` in the units of the sample. The score never
@@ -271,7 +303,7 @@ impl Topo {
         };
         let refit = total(Memo::new(&*prepared.score, &prepared.rules).along(&order).iter().sum());
         let starts = (order, self.restarts.unwrap_or(0));
-        let learned = self.learn(&prepared, starts, options.seed, drive, warnings)?;
+        let learned = self.learn(&prepared, starts, options, drive, warnings)?;
         Ok(Polished { before, refit, cut, learned })
     }
 
@@ -321,15 +353,17 @@ impl Topo {
         &self,
         prepared: &Prepared,
         (first, restarts): (Vec<usize>, usize),
-        seed: Seed,
+        options: &FitOptions,
         drive: &mut impl Drive<SearchResult>,
         warnings: Vec<String>,
     ) -> Result<Learned, TopoError> {
+        let seed = options.seed;
         let Prepared { s, rules, score, .. } = prepared;
         let ridge = self.ridge(rules).filter(|_| self.mode == Mode::Fast);
         let gaussian = ridge.map(|ridge| Gaussian::new(s, ridge, self.window.unwrap_or(8)));
         let starts = starts(first, restarts, seed, rules);
-        let mut orders = Orders::new(Memo::new(&**score, rules), gaussian, starts);
+        let memo = Memo::new(&**score, rules).until(options.deadline.map(|end| end + GRACE));
+        let mut orders = Orders::new(memo, gaussian, starts);
         let outcome = drive.drive(self, &mut orders, seed)?;
         let learned = Learned::of(self, prepared, outcome.solution, warnings)?;
         Ok(Learned { evaluations: outcome.evaluations, stopped_because: outcome.stopped_because, ..learned })

@@ -38,7 +38,12 @@ pub fn compare(truth: &Mat<f64>, estimate: &Mat<f64>) -> Result<Metrics, TopoErr
     for (w, what) in [(truth, "the true graph"), (estimate, "the estimated graph")] {
         for found in [w.nrows(), w.ncols()] {
             if found != d {
-                return Err(TopoError::Shape { what: what.into(), rows: w.nrows(), columns: w.ncols(), needed: d });
+                return Err(TopoError::Shape {
+                    what: what.into(),
+                    rows: w.nrows(),
+                    columns: w.ncols(),
+                    needed: d,
+                });
             }
         }
     }

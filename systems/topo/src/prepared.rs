@@ -43,7 +43,15 @@ impl Prepared {
     }
 
     /// The order that the first search starts from.
-    pub fn first(&self, init: Init, seed: Seed, warnings: &mut Vec<String>) -> Result<Vec<usize>, TopoError> {
+    ///
+    /// A method whose graph it is ends when `go_on` says no, with what it has.
+    pub fn first(
+        &self,
+        init: Init,
+        seed: Seed,
+        go_on: &dyn Fn() -> bool,
+        warnings: &mut Vec<String>,
+    ) -> Result<Vec<usize>, TopoError> {
         let mut of = |w: Mat<f64>, name: &str| {
             let (w, cut) = made_acyclic(&w);
             if cut > 0.0 {
@@ -57,9 +65,9 @@ impl Prepared {
             Init::TopDown => top_down(&self.s),
             Init::ByVariance => variance_order(&self.s),
             Init::Random => random_order(self.sample.d(), seed, 0),
-            Init::Notears => of(Notears::default().fit(&self.s)?, "NOTEARS")?,
-            Init::Dagma => of(Dagma::default().fit(&self.s)?, "DAGMA")?,
-            Init::Golem => of(Golem::default().fit(&self.s)?, "GOLEM")?,
+            Init::Notears => of(Notears::default().fit_while(&self.s, go_on)?, "NOTEARS")?,
+            Init::Dagma => of(Dagma::default().fit_while(&self.s, go_on)?, "DAGMA")?,
+            Init::Golem => of(Golem::default().fit_while(&self.s, go_on)?, "GOLEM")?,
         })
     }
 }

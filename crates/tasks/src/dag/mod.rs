@@ -9,6 +9,7 @@ mod report;
 mod settings;
 mod simulate;
 pub mod table;
+mod tetrad;
 pub mod tour;
 mod write;
 

@@ -41,6 +41,14 @@ impl Notears {
     /// # Errors
     /// The weights diverge.
     pub fn fit(&self, s: &Mat<f64>) -> Result<Mat<f64>, TopoError> {
+        self.fit_while(s, &|| true)
+    }
+
+    /// As [`Notears::fit`], until `go_on` says no; the weights are then those so far.
+    ///
+    /// # Errors
+    /// The weights diverge.
+    pub fn fit_while(&self, s: &Mat<f64>, go_on: &dyn Fn() -> bool) -> Result<Mat<f64>, TopoError> {
         let d = s.nrows();
         // W = W⁺ − W⁻ with both parts at least 0, so that the penalty is smooth; the diagonal stays 0.
         let at: Vec<(usize, usize)> =
@@ -56,9 +64,9 @@ impl Notears {
         for _ in 0..self.max_rounds {
             let mut next = x.clone();
             let mut violation = h;
-            while rho < RHO_MAX {
+            while rho < RHO_MAX && go_on() {
                 next = x.clone();
-                minimize(&mut next, LIMITS, |x, g| {
+                minimize(&mut next, LIMITS, go_on, |x, g| {
                     let w = matrix(x);
                     let (q, gq) = squares(s, &w);
                     let (h, gh) = cycles(&w);
@@ -82,7 +90,7 @@ impl Notears {
             }
             (x, h) = (next, violation);
             alpha += rho * h;
-            if h <= self.tol || rho >= RHO_MAX {
+            if h <= self.tol || rho >= RHO_MAX || !go_on() {
                 break;
             }
         }

@@ -45,7 +45,9 @@ impl Logistic {
 
     /// The best intercept of each node at weights `w`.
     pub fn intercepts(&self, w: &Mat<f64>) -> Vec<f64> {
-        (0..self.nodes()).map(|v| self.intercept(v, &self.margins(&self.others(v), &self.column(v, w)))).collect()
+        (0..self.nodes())
+            .map(|v| self.intercept(v, &self.margins(&self.others(v), &self.column(v, w))))
+            .collect()
     }
 
     /// A node whose two classes a plane through its parents separates, at least in part, at weights `w` that
@@ -85,7 +87,8 @@ impl Logistic {
         let n = z.len() as f64;
         let mean = self.x.col(node).iter().sum::<f64>() / n;
         let logit = (mean / (1.0 - mean)).ln();
-        let (least, most) = z.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |m, z| (m.0.min(*z), m.1.max(*z)));
+        let (least, most) =
+            z.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |m, z| (m.0.min(*z), m.1.max(*z)));
         // The ridge draws the root towards 0 a little.
         let (mut low, mut high) = ((logit - most).min(0.0), (logit - least).max(0.0));
         let mut c = (logit - z.iter().sum::<f64>() / n).clamp(low, high);
@@ -96,7 +99,11 @@ impl Logistic {
                 slope += p / n;
                 curvature += p * (1.0 - p) / n;
             }
-            if slope > 0.0 { high = c } else { low = c }
+            if slope > 0.0 {
+                high = c
+            } else {
+                low = c
+            }
             let newton = c - slope / curvature;
             let next = if low < newton && newton < high { newton } else { 0.5 * (low + high) };
             let moved = (next - c).abs();

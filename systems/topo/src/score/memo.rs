@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{OnceLock, RwLock, RwLockReadGuard};
+use std::time::Instant;
 
 use faer::Mat;
 use serde::{Deserialize, Serialize};
@@ -58,12 +59,24 @@ pub(crate) struct Memo<'a> {
     known: Vec<RwLock<Scores>>,
     /// Node, possible parents and score, where one was no number.
     no_number: OnceLock<(usize, Vec<usize>, f64)>,
+    /// When a step under way is to be given up.
+    end: Option<Instant>,
 }
 
 impl<'a> Memo<'a> {
     pub fn new(score: &'a dyn NodeScore, rules: &'a Rules) -> Self {
         let known = (0..score.nodes()).map(|_| RwLock::default()).collect();
-        Self { score, rules, known, no_number: OnceLock::new() }
+        Self { score, rules, known, no_number: OnceLock::new(), end: None }
+    }
+
+    /// With a time at which steps are given up.
+    pub fn until(self, end: Option<Instant>) -> Self {
+        Self { end, ..self }
+    }
+
+    /// Whether that time has come.
+    pub fn late(&self) -> bool {
+        self.end.is_some_and(|end| Instant::now() >= end)
     }
 
     pub fn inner(&self) -> &dyn NodeScore {

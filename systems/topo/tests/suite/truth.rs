@@ -165,7 +165,11 @@ fn a_column_that_others_determine_is_refused_by_every_score() {
     };
     let bic = Topo { score: Score::BIC, ..Topo::default() };
     let learned = bic.fit(&few(false), &FitOptions::default()).unwrap();
-    assert!(learned.warnings.iter().any(|w| w.contains("6 samples of 8 variables")), "{:?}", learned.warnings);
+    assert!(
+        learned.warnings.iter().any(|w| w.contains("6 samples of 8 variables")),
+        "{:?}",
+        learned.warnings
+    );
     assert!(matches!(bic.fit(&few(true), &FitOptions::default()), Err(TopoError::Collinear { .. })));
     let mcp = Topo { score: Score::Mcp(0.1, 1.0), ..Topo::default() };
     assert!(matches!(mcp.fit(&few(false), &FitOptions::default()), Err(TopoError::TooFewSamples { .. })));
@@ -209,5 +213,92 @@ fn graphs_of_other_shapes_are_refused() {
     for (truth, estimate) in [((3, 3), (3, 2)), ((3, 2), (3, 2)), ((2, 3), (2, 2)), ((3, 3), (4, 4))] {
         let of = |shape: (usize, usize)| Mat::<f64>::zeros(shape.0, shape.1);
         assert!(matches!(compare(&of(truth), &of(estimate)), Err(TopoError::Shape { .. })));
+    }
+}
+
+#[test]
+fn resamples_tell_how_often_an_edge_is_there() {
+    let topo = Topo { score: Score::BIC, ..Topo::default() };
+    let sample = chain(120, ONES);
+    let run = |threads| {
+        thalweg_testing::on_threads(threads, || {
+            topo.bootstrap(&sample, &FitOptions::seed(2), 20, |_| true).unwrap()
+        })
+    };
+    let found = run(1);
+    assert_eq!(found, run(4));
+    assert_eq!((found.resamples, found.failed), (20, 0));
+    let of = |a, b| found.support.iter().find(|s| (s.a, s.b) == (a, b)).map_or(0.0, |s| s.linked);
+    assert!(of(0, 1) > 0.9 && of(1, 2) > 0.9 && of(0, 3) < 0.5, "{found:?}");
+    // By hand: the same draws, counted by another road.
+    assert!(found.support.iter().all(|s| s.forward + s.backward <= s.linked + 1e-12));
+    // What resamples are asked to stop at counts.
+    let some = topo.bootstrap(&sample, &FitOptions::seed(2), 20, |done| done < 8).unwrap();
+    assert_eq!(some.resamples, 8);
+    // Least squares tells directions that the class does not.
+    let squares = Topo::default().bootstrap(&sample, &FitOptions::seed(2), 20, |_| true).unwrap();
+    let link = squares.support.iter().find(|s| (s.a, s.b) == (0, 1)).unwrap();
+    assert!((link.forward + link.backward - link.linked).abs() < 1e-12 && link.forward > 0.9, "{link:?}");
+}
+
+#[test]
+fn the_time_ends_long_steps_and_starts() {
+    use std::time::{Duration, Instant};
+    // Steps of many seconds each.
+    let z: Vec<f64> = normals(&mut Seed(1).stream("wide", 0), 40 * 600);
+    let wide = Sample::unnamed(Mat::from_fn(40, 600, |i, j| z[600 * i + j])).unwrap();
+    let (_, small) = {
+        let z: Vec<f64> = normals(&mut Seed(2).stream("deep", 0), 100 * 30);
+        (
+            (),
+            Sample::unnamed(Mat::from_fn(100, 30, |i, j| {
+                z[30 * i + j] + if j > 0 { z[30 * i + j - 1] } else { 0.0 }
+            }))
+            .unwrap(),
+        )
+    };
+    let bic = Topo { score: Score::BIC, ..Topo::default() };
+    let notears = Topo { init: Init::Notears, ..Topo::default() };
+    for (topo, sample) in [(bic, &wide), (notears, &small)] {
+        let clock = Instant::now();
+        let deadline = Some(clock + Duration::from_millis(300));
+        let learned = topo.fit(sample, &FitOptions { deadline, ..FitOptions::seed(1) }).unwrap();
+        assert!(clock.elapsed() < Duration::from_secs(20), "{:?}", clock.elapsed());
+        assert_eq!(learned.order.len(), sample.d());
+    }
+}
+
+/// SHD of the published program on the same data: `notears_linear` (λ 0.1, threshold 0.3) under SciPy 1.17.
+#[test]
+fn notears_is_as_strong_as_the_published_program() {
+    for (name, published) in [("er2_d12_n100_std", 24), ("er4_d15_n100", 17)] {
+        let Some((sample, truth)) = crate::common::set(name) else { return };
+        let w = baselines::Notears::default().fit(&sample.covariance()).unwrap();
+        let shd = compare(&truth, &graph::made_acyclic(&w).0).unwrap().shd;
+        assert!(shd <= published + 2, "{name}: {shd}");
+    }
+}
+
+#[test]
+fn a_simulated_graph_has_the_edges_that_were_asked_for_or_is_refused() {
+    use thalweg_topo::simulate::{Mechanism, Noise, Simulation};
+    let edges_of = |family: &str, dim: usize| {
+        let (noise, mechanism) = (Noise::GaussEv, Mechanism::Linear);
+        let family = family.parse().unwrap();
+        Simulation { family, dim, samples: 10, noise, mechanism }.run(Seed(1)).map(|(w, _)| edges(&w).len())
+    };
+    for (family, dim, count) in
+        [("er:0.5", 20, 10), ("er:1.25", 8, 10), ("bp:0.5", 10, 5), ("sf:2", 6, 9), ("sf:5", 6, 15)]
+    {
+        assert_eq!(edges_of(family, dim).unwrap(), count, "{family}");
+    }
+    for (family, dim, most) in [
+        ("bp:2", 6, "at most 0.83"),
+        ("er:3", 6, "at most 2.5"),
+        ("sf:6", 6, "at most 5"),
+        ("sf:9", 6, "at most 5"),
+    ] {
+        let refused = edges_of(family, dim).unwrap_err().to_string();
+        assert!(refused.contains(most), "{family}: {refused}");
     }
 }
