@@ -170,7 +170,7 @@ impl FitOptions<'_> {
     }
 
     /// Whether there is time left and nobody interrupts.
-    fn go_on(&self) -> bool {
+    pub fn go_on(&self) -> bool {
         !self.interrupt.is_some_and(Interrupt::requested)
             && self.deadline.is_none_or(|end| Instant::now() < end)
     }
@@ -305,6 +305,29 @@ impl Topo {
         let starts = (order, self.restarts.unwrap_or(0));
         let learned = self.learn(&prepared, starts, options, drive, warnings)?;
         Ok(Polished { before, refit, cut, learned })
+    }
+
+    /// What there is to say under this score of the weights `w[(from, to)]` of another method, as they are. A cycle
+    /// is cut at its weakest edges.
+    ///
+    /// # Errors
+    /// As [`Topo::fit`]; weights that do not fit the data.
+    pub fn judge(&self, w: &Mat<f64>, sample: &Sample, options: &FitOptions) -> Result<Learned, TopoError> {
+        let as_given = Self { threshold: Some(0.0), ..self.clone() };
+        let prepared = Prepared::new(&as_given, sample, options.knowledge)?;
+        let d = sample.d();
+        if w.nrows() != d || w.ncols() != d {
+            let (what, rows, columns) = ("the matrix of weights".into(), w.nrows(), w.ncols());
+            return Err(TopoError::Shape { what, rows, columns, needed: d });
+        }
+        let (weights, cut) = made_acyclic(w);
+        let order = topological_order(&weights).ok_or_else(|| TopoError::Cyclic("the graph".into()))?;
+        let sum = prepared.score.at(&weights, &prepared.rules.required_edges()).unwrap_or(f64::NAN);
+        let score = prepared.score.total(sum);
+        let warning =
+            (cut > 0.0).then(|| format!("the graph had a cycle; weights up to {cut:.3} were dropped"));
+        let found = SearchResult { order, score, weights, trace: vec![score], ends: vec![score] };
+        Learned::of(&as_given, &prepared, found, warning.into_iter().collect())
     }
 
     /// The best graph of all, by dynamic programming over subsets of at most 20 variables (14 for scores

@@ -11,7 +11,7 @@ use thalweg_topo::{FitOptions, Init, Knowledge, Learned, Polished, Sample, Topo,
 use super::settings::Start;
 use super::settings::name_of;
 use super::table::Reading;
-use super::{Settings, report, table};
+use super::{Settings, continuous, report, table};
 use crate::error::bail;
 use crate::host::Driver;
 use crate::{Context, Folder, Host, Result, TaskError};
@@ -62,6 +62,9 @@ pub struct Improvement {
 /// Settings or data that do not fit, an interruption.
 pub fn fit(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Result<LearnedGraph> {
     let job = Job::new(settings, None, folder, host)?;
+    if settings.continuous() {
+        return job.run("dag fit", |options, _| Ok((continuous::learn(&job, options)?, None)));
+    }
     let names = job.sample.names();
     let start = match &settings.init {
         Some(Start::Order(file)) => Some(table::order(file, names)?),
@@ -91,6 +94,9 @@ pub fn fit(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Result<
 /// As [`fit`]; a graph that does not fit the data.
 pub fn polish(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Result<LearnedGraph> {
     let file = settings.w.as_deref().context("no graph to improve; set `w` to a file")?;
+    if settings.continuous() {
+        bail!("an improvement is one by swaps; leave out `method`");
+    }
     if settings.init.is_some() {
         bail!("an improvement starts from the order of `w`; leave out `init`");
     }
@@ -135,13 +141,13 @@ pub fn exact(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Resul
 }
 
 /// Settings and data, checked.
-struct Job<'a> {
-    settings: &'a Settings,
-    folder: Option<&'a Folder>,
-    host: &'a Host,
-    topo: Topo,
+pub(super) struct Job<'a> {
+    pub settings: &'a Settings,
+    pub folder: Option<&'a Folder>,
+    pub host: &'a Host,
+    pub topo: Topo,
     data: String,
-    sample: Sample,
+    pub sample: Sample,
     knowledge: Knowledge,
     began: Instant,
 }

@@ -23,6 +23,9 @@ pub struct Settings {
     /// The graph to improve: a list of edges or a matrix.
     #[arg(skip)]
     pub w: Option<String>,
+    /// topo, or a continuous method as it was published: notears, dagma or golem [default: topo]
+    #[arg(long, value_parser = text::<MethodName>)]
+    pub method: Option<MethodName>,
     /// auto, bic, l2, ev (equal variances), mcp, logistic or mlp [default: auto: l2 with a penalty, else bic]
     #[arg(long, value_parser = |name: &str| text::<ScoreName>(&name.to_lowercase()))]
     pub score: Option<ScoreName>,
@@ -111,6 +114,21 @@ pub struct Settings {
     /// Seed [default: 0]
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))] // TOML's largest
     pub seed: Option<u64>,
+}
+
+/// A method of learning a graph.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MethodName {
+    /// Swaps in an order: [`Topo`].
+    #[default]
+    Topo,
+    /// [`thalweg_topo::baselines::Notears`].
+    Notears,
+    /// [`thalweg_topo::baselines::Dagma`].
+    Dagma,
+    /// [`thalweg_topo::baselines::Golem`] with equal variances.
+    Golem,
 }
 
 /// A score without its numbers.
@@ -237,14 +255,24 @@ impl Settings {
     /// The score's name, without `auto`, and why it is this one.
     pub fn chosen(&self) -> (ScoreName, &'static str) {
         match (self.score.unwrap_or_default(), self.penalty) {
+            _ if self.continuous() => (ScoreName::L2, "what the method minimizes, without its penalty"),
             (ScoreName::Auto, Some(_)) => (ScoreName::L2, "auto: it takes the penalty"),
             (ScoreName::Auto, None) => (ScoreName::Bic, "auto: it does not depend on units"),
             (name, _) => (name, "as asked for"),
         }
     }
 
+    /// Whether a continuous method learns the graph.
+    pub(super) fn continuous(&self) -> bool {
+        self.method.unwrap_or_default() != MethodName::Topo
+    }
+
     fn score(&self) -> Result<Score> {
         use ScoreName as Name;
+        if self.continuous() {
+            self.no_swaps()?;
+            return Ok(Score::L2(Penalty::None));
+        }
         let (name, _) = self.chosen();
         self.only_what_acts(name)?;
         let lambda = self.lambda.unwrap_or(0.1);
@@ -313,6 +341,34 @@ impl Settings {
         Ok(())
     }
 
+    /// Refuses what belongs to swaps and not to the continuous methods.
+    fn no_swaps(&self) -> Result<()> {
+        let swaps = [
+            ("score", self.score.is_some()),
+            ("penalty", self.penalty.is_some()),
+            ("gamma", self.gamma.is_some()),
+            ("hidden", self.hidden.is_some()),
+            ("mode", self.mode.is_some()),
+            ("init", self.init.is_some()),
+            ("restarts", self.restarts.is_some()),
+            ("window", self.window.is_some()),
+            ("forbid", self.forbid.is_some()),
+            ("require", self.require.is_some()),
+            ("tiers", self.tiers.is_some()),
+            ("knowledge", self.knowledge.is_some()),
+            ("bootstrap", self.bootstrap.is_some()),
+        ];
+        for (field, given) in swaps.into_iter().chain(self.published()) {
+            if given {
+                let method = name_of(self.method);
+                bail!(
+                    "`method` {method} takes no `{field}`; leave it out, or start swaps from its order with `init` {method}"
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// The fields of the published search, and whether they are given.
     fn published(&self) -> [(&'static str, bool); 5] {
         [
@@ -327,6 +383,7 @@ impl Settings {
     /// Refuses what a search over orders takes and an exact one does not.
     pub(super) fn no_search(&self) -> Result<()> {
         let search = [
+            ("method", self.method.is_some()),
             ("mode", self.mode.is_some()),
             ("init", self.init.is_some()),
             ("restarts", self.restarts.is_some()),
@@ -356,9 +413,9 @@ impl Settings {
     /// With what is decided, so that the run can be repeated.
     pub(super) fn effective(&self, topo: &Topo) -> Self {
         Self {
-            score: Some(self.chosen().0),
-            mode: Some(topo.mode),
-            init: Some(self.init.clone().unwrap_or(Start::Found(topo.init))),
+            score: Some(self.chosen().0).filter(|_| !self.continuous()),
+            mode: Some(topo.mode).filter(|_| !self.continuous()),
+            init: Some(self.init.clone().unwrap_or(Start::Found(topo.init))).filter(|_| !self.continuous()),
             seed: Some(self.seed.unwrap_or(0)),
             ..self.clone()
         }

@@ -7,7 +7,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use thalweg_core::{Seed, normal};
 use thalweg_tasks::dag::{
-    EvaluationSettings, LearnedGraph, PenaltyName, ScoreName, Settings, Start, evaluate, exact, fit, polish,
+    EvaluationSettings, LearnedGraph, MethodName, PenaltyName, ScoreName, Settings, Start, evaluate, exact,
+    fit, polish,
 };
 use thalweg_tasks::{Folder, Host, Opening, Result};
 use thalweg_topo::Mode;
@@ -391,4 +392,28 @@ fn a_rare_cause_in_a_file_is_linked_to_its_effect_alone() {
         let found = pairs(&graph);
         assert!(found == [(0, 1)] || found == [(1, 0)], "{found:?}");
     }
+}
+
+#[test]
+fn continuous_methods_run_as_they_are() {
+    let files = Files::new(&[("d.csv", harvest(300, UNITS).as_bytes())]);
+    for (method, init) in [(MethodName::Notears, "notears"), (MethodName::Golem, "golem")] {
+        let settings = Settings { method: Some(method), ..files.settings("d.csv") };
+        let folder = Folder::open(files.path(init), Opening::Fresh).unwrap();
+        let graph = fit(&settings, Some(&folder), &Host::default()).unwrap();
+        assert!(!pairs(&graph).is_empty() && graph.summary()["score_name"] == "l2");
+        assert!(edges(&graph.learned.graph).iter().all(|e| e.2.abs() >= 0.3));
+        let again: Settings = toml_of(&files.path(init).join("config.toml"));
+        assert_eq!(pairs(&learned(&again).unwrap()), pairs(&graph), "{init}");
+        // Swaps from there are no worse.
+        let start = Some(Start::try_from(init.to_owned()).unwrap());
+        let swaps = Settings { score: Some(ScoreName::L2), init: start, ..files.settings("d.csv") };
+        assert!(learned(&swaps).unwrap().learned.score <= graph.learned.score + 1e-9);
+        refused(learned(&Settings { restarts: Some(3), ..settings.clone() }), "takes no `restarts`");
+        refused(learned(&Settings { score: Some(ScoreName::Bic), ..settings }), "takes no `score`");
+    }
+}
+
+fn toml_of(file: &Path) -> Settings {
+    thalweg_tasks::settings::merged(Default::default(), Some(file)).unwrap()
 }
