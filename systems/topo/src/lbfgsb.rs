@@ -2,8 +2,8 @@
 //! Morales and Nocedal 2011), as NOTEARS's published program uses it.
 
 use faer::Mat;
-use thalweg_linalg::dense::{Lu, apply};
-use thalweg_linalg::vector::dot_in_turn as dot;
+use thalweg_linalg::dense::{Lu, apply, product};
+use thalweg_linalg::vector::dot_by_four as dot;
 
 use crate::line_search::wolfe;
 
@@ -25,13 +25,16 @@ const HISTORY: usize = 10;
 struct Memory {
     s: Vec<Vec<f64>>,
     y: Vec<Vec<f64>>,
+    /// Sᵀ Y and Sᵀ S.
+    sy: Vec<Vec<f64>>,
+    ss: Vec<Vec<f64>>,
     theta: f64,
     m: Mat<f64>,
 }
 
 impl Memory {
     fn new() -> Self {
-        Self { s: Vec::new(), y: Vec::new(), theta: 1.0, m: Mat::zeros(0, 0) }
+        Self { s: Vec::new(), y: Vec::new(), sy: Vec::new(), ss: Vec::new(), theta: 1.0, m: Mat::zeros(0, 0) }
     }
 
     fn len(&self) -> usize {
@@ -50,21 +53,34 @@ impl Memory {
 
     /// Takes a pair in and makes M = [−D, Lᵀ; L, θSᵀS]⁻¹.
     fn learn(&mut self, s: Vec<f64>, y: Vec<f64>) {
-        self.theta = dot(&y, &y) / dot(&s, &y);
-        self.s.push(s);
-        self.y.push(y);
-        if self.len() > HISTORY {
+        if self.len() == HISTORY {
             self.s.remove(0);
             self.y.remove(0);
+            for table in [&mut self.sy, &mut self.ss] {
+                table.remove(0);
+                table.iter_mut().for_each(|row| {
+                    row.remove(0);
+                });
+            }
         }
+        for (i, old) in self.s.iter().enumerate() {
+            self.sy[i].push(dot(old, &y));
+            self.ss[i].push(dot(old, &s));
+        }
+        let sy = self.y.iter().chain([&y]).map(|y| dot(&s, y)).collect::<Vec<_>>();
+        self.theta = dot(&y, &y) / sy[sy.len() - 1];
+        self.ss.push(self.s.iter().chain([&s]).map(|old| dot(&s, old)).collect());
+        self.sy.push(sy);
+        self.s.push(s);
+        self.y.push(y);
         let k = self.len();
-        let lower = |i: usize, j: usize| if i > j { dot(&self.s[i], &self.y[j]) } else { 0.0 };
+        let lower = |i: usize, j: usize| if i > j { self.sy[i][j] } else { 0.0 };
         let middle = Mat::from_fn(2 * k, 2 * k, |i, j| match (i < k, j < k) {
-            (true, true) if i == j => -dot(&self.s[i], &self.y[i]),
+            (true, true) if i == j => -self.sy[i][i],
             (true, true) => 0.0,
             (false, true) => lower(i - k, j),
             (true, false) => lower(j - k, i),
-            (false, false) => self.theta * dot(&self.s[i - k], &self.s[j - k]),
+            (false, false) => self.theta * self.ss[i - k][j - k],
         });
         self.m = Lu::new(middle).inverse();
     }
@@ -202,11 +218,11 @@ fn subspace(x: &[f64], g: &[f64], cauchy: Cauchy, memory: &Memory) -> Vec<f64> {
         .zip(&free)
         .map(|(push, &i)| g[i] + theta * (to[i] - x[i]) - push)
         .collect();
-    let down = thalweg_linalg::dense::product(rows.transpose(), &Mat::from_fn(r.len(), 1, |a, _| r[a]));
-    let gram = thalweg_linalg::dense::product(rows.transpose(), &rows);
-    let inner = thalweg_linalg::dense::product(&memory.m, &gram);
+    let down = product(rows.transpose(), &Mat::from_fn(r.len(), 1, |a, _| r[a]));
+    let gram = product(rows.transpose(), &rows);
+    let inner = product(&memory.m, &gram);
     let system = Mat::from_fn(k, k, |i, j| f64::from(i == j) - inner[(i, j)] / theta);
-    let v = Lu::new(system).solve(thalweg_linalg::dense::product(&memory.m, &down));
+    let v = Lu::new(system).solve(product(&memory.m, &down));
     let v: Vec<f64> = (0..k).map(|j| v[(j, 0)]).collect();
     let back = apply(&rows, &v);
     let step: Vec<f64> = r.iter().zip(back).map(|(r, b)| -r / theta - b / (theta * theta)).collect();

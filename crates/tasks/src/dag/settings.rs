@@ -315,8 +315,8 @@ impl Settings {
             bail!("`penalty` {penalty} does not go with `score` {name}; it belongs to l2 and logistic");
         }
         let penalty = self.penalty.unwrap_or_default();
-        let penalised = penalty != PenaltyName::None;
-        if self.lambda.is_some() && !penalised && matches!(score, Name::L2 | Name::Logistic) {
+        let penalized = penalty != PenaltyName::None;
+        if self.lambda.is_some() && !penalized && matches!(score, Name::L2 | Name::Logistic) {
             bail!("`lambda` without `penalty`; set `penalty` to l1, l2 or mcp");
         }
         let paper = self.mode == Some(Mode::Paper);

@@ -271,10 +271,15 @@ fn the_time_ends_long_steps_and_starts() {
 /// SHD of the published program on the same data: `notears_linear` (λ 0.1, threshold 0.3) under SciPy 1.17.
 #[test]
 fn notears_is_as_strong_as_the_published_program() {
-    for (name, published) in [("er2_d12_n100_std", 24), ("er4_d15_n100", 17)] {
+    for (name, published) in
+        [("er2_d12_n100_std", 24), ("er4_d15_n100", 17), ("er2_d20_n1000_std", 35), ("er4_d20_n1000", 27)]
+    {
         let Some((sample, truth)) = crate::common::set(name) else { return };
+        let clock = std::time::Instant::now();
         let w = baselines::Notears::default().fit(&sample.covariance()).unwrap();
         let shd = compare(&truth, &graph::made_acyclic(&w).0).unwrap().shd;
+        println!("{name}: {shd}, published {published}; {:.1?}", clock.elapsed());
+        // Rounding decides which of several local minima it ends in.
         assert!(shd <= published + 2, "{name}: {shd}");
     }
 }
