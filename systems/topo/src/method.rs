@@ -178,7 +178,7 @@ impl FitOptions<'_> {
 
 /// How long a step may go on beyond the deadline. Where steps are short, a run ends between two of them, and a
 /// resumed one takes the same steps as one that was never stopped.
-const GRACE: Duration = Duration::from_secs(3);
+const GRACE: Duration = Duration::from_millis(900);
 
 /// To where no move helps.
 const TO_THE_END: &[Stop] = &[];

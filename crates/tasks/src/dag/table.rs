@@ -120,6 +120,9 @@ fn columns(table: &Table, reading: &Reading, host: &Host) -> Result<Sample> {
     Ok(Sample::new(kept.iter().map(|j| table.columns()[*j].clone()).collect(), x)?)
 }
 
+/// File of the graph in a run folder.
+pub(super) const GRAPH: &str = "graph.csv";
+
 /// A graph as it stands in a file.
 #[derive(Clone, Debug)]
 pub struct Graph {
@@ -135,7 +138,7 @@ pub struct Graph {
 
 /// Reads a graph: a list of edges (`from,to` with or without `weight`; also `node,parent,coefficient`),
 /// or a square matrix with the names above, with or without the names before each row, or without any names, as
-/// NOTEARS writes it. `sachs` is the embedded consensus network.
+/// NOTEARS writes it; or the run folder that holds one. `sachs` is the embedded consensus network.
 ///
 /// # Errors
 /// No such file, or neither form; an edge from a node to itself.
@@ -144,7 +147,10 @@ pub fn graph(name: &str) -> Result<Graph> {
         let (names, w) = (sachs::data().names().to_vec(), sachs::truth());
         return Ok(Graph { names, w, unnamed: false, zeros: Vec::new() });
     }
-    let table = Table::read(Path::new(name), &TableOptions::default())?;
+    let file = Path::new(name);
+    // Of a run folder its graph.
+    let file = if file.is_dir() { file.join(GRAPH) } else { file.to_owned() };
+    let table = Table::read(&file, &TableOptions::default())?;
     match (table.column(&["from", "parent"]), table.column(&["to", "node"])) {
         (Some(from), Some(to)) => list(&table, from, to),
         _ => matrix(&table, name),

@@ -293,7 +293,7 @@ fn what_a_folder_holds_can_be_read_again_whatever_the_names() {
     let order = Start::try_from(format!("order:{}", files.path("g/order.txt").display())).unwrap();
     let again = learned(&Settings { init: Some(order), ..files.settings("d.csv") }).unwrap();
     assert_eq!(again.learned.cpdag, graph.learned.cpdag);
-    for file in ["g/graph.csv", "g/edges.csv"] {
+    for file in ["g/graph.csv", "g/edges.csv", "g"] {
         let settings = EvaluationSettings {
             truth: Some(files.name("g/graph.csv")),
             est: Some(files.name(file)),
