@@ -60,6 +60,9 @@ pub(crate) fn wolfe(
         } else {
             t = narrow(&mut best, &mut other, now, &mut bracketed, (low, high));
         }
+        if !t.is_finite() {
+            t = 0.5 * (best.t + other.t);
+        }
         if bracketed {
             if (other.t - best.t).abs() >= 0.66 * width_before {
                 t = best.t + 0.5 * (other.t - best.t);
