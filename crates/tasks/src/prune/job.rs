@@ -15,7 +15,7 @@ use thalweg_optim::{Masked, Sgd};
 use super::settings::name_of;
 use super::{MicroBatches, Settings, refreshed, report};
 use crate::error::bail;
-use crate::model::{DataPart, load_model};
+use crate::model::{DataPart, cut_anew, load_with_data};
 use crate::train::{Examples, Sampling, Score, Training, score};
 use crate::{Folder, Host, Result, TaskError};
 
@@ -68,6 +68,9 @@ pub struct Outcome {
     pub dense: Score,
     /// One pruned model after the other.
     pub models: Vec<Row>,
+    /// What was found out about the data, left out and looks odd.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// Prunes as the settings say: the whole of `thalweg prune`. With a folder, every model and its mask is
@@ -79,6 +82,8 @@ pub fn prune(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Resul
     let job = Job::load(settings, host)?;
     if let Some(folder) = folder {
         folder.begin(settings, &[])?;
+        // Models of an older run in this folder are none of this one.
+        job.places(folder)?.iter().try_for_each(|place| place.clear(&[MODEL, MASK]))?;
     }
     let dense = job.dense()?;
     host.note(describe("dense", 0.0, dense.accuracy, dense.loss));
@@ -86,9 +91,9 @@ pub fn prune(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Resul
         TaskError::Interrupted { .. } => TaskError::Interrupted { folder: folder.map(|f| f.path().into()) },
         e => e,
     })?;
-    let outcome = Outcome { dense, models: rows };
+    let outcome = Outcome { dense, models: rows, notes: job.notes.clone() };
     if let Some(folder) = folder {
-        report::write(folder, &job.description, &outcome.dense, &outcome.models)?;
+        report::write(folder, &job.description, &outcome)?;
         folder.end(&outcome, None)?;
     }
     Ok(outcome)
@@ -108,6 +113,8 @@ pub struct Job<'a> {
     host: &'a Host,
     /// What the data are.
     pub description: String,
+    /// What was found out about them, left out and looks odd.
+    pub notes: Vec<String>,
     model: Model,
     net: Net<f32>,
     train: Examples,
@@ -122,13 +129,16 @@ impl<'a> Job<'a> {
     /// They cannot be read or do not go together.
     pub fn load(settings: &'a Settings, host: &'a Host) -> Result<Self> {
         let Some(file) = &settings.model else { bail!("no model; set `model` to a safetensors file") };
-        let loaded = settings.source()?.load()?;
-        let model = load_model(file, settings.arch.as_deref(), settings.normalize.as_ref(), &loaded)?;
+        let source = settings.source()?;
+        let (arch, normalize) = (settings.arch.as_deref(), settings.normalize.as_ref());
+        let (model, mut loaded) = load_with_data(file, arch, normalize, source.clone())?;
         host.note(&loaded.description);
+        loaded.notes.extend(cut_anew(&model, source.for_model(&model).cut_of(&loaded).as_ref()));
+        loaded.notes.iter().for_each(|note| host.note(note));
         let (train, test) = DataPart::both(loaded.source);
-        let train = train.first(settings.limit.unwrap_or(usize::MAX)).for_model(&model)?;
-        let test = test.for_model(&model)?;
-        Self::new(settings, host, loaded.description, model, train, test)
+        let (train, test) = (train.for_model(&model)?, test.for_model(&model)?);
+        let job = Self::new(settings, host, loaded.description, model, train, test)?;
+        Ok(Self { notes: loaded.notes, ..job })
     }
 
     /// A job with a model and data at hand.
@@ -147,7 +157,7 @@ impl<'a> Job<'a> {
         let (pruner, net) = (settings.pruner(Saliency::Mfac), model.net()?);
         pruner.validate()?;
         let layers = pruner.prunable(net.layout())?;
-        Ok(Self { settings, host, description, model, net, train, test, layers })
+        Ok(Self { settings, host, description, notes: Vec::new(), model, net, train, test, layers })
     }
 
     /// The same model and data under other settings.
@@ -177,7 +187,7 @@ impl<'a> Job<'a> {
                     self.host.note(format!("the time was up after {made} of {all} models; `resume` goes on"));
                     return Ok(rows);
                 }
-                let place = folder.map(|f| f.inner(&format!("{}-{sparsity}", name_of(*method))));
+                let place = folder.map(|f| place(f, *method, sparsity));
                 let done = place.as_ref().and_then(|p| self.finished(p));
                 let (row, model) = match done {
                     Some(done) => done,
@@ -194,6 +204,13 @@ impl<'a> Job<'a> {
             }
         }
         Ok(rows)
+    }
+
+    /// The folders of all models.
+    fn places(&self, folder: &Folder) -> Result<Vec<Folder>> {
+        let (methods, targets) = (self.settings.methods(), self.settings.targets()?);
+        let of = |method: Saliency| targets.iter().map(move |sparsity| place(folder, method, *sparsity));
+        Ok(methods.into_iter().flat_map(of).collect())
     }
 
     fn seed(&self) -> Seed {
@@ -300,7 +317,6 @@ impl<'a> Job<'a> {
 
     /// Writes a folder, the summary last.
     fn save(&self, place: &Folder, pruner: &ObsPruner, row: &Row, pruned: &Pruned) -> Result<()> {
-        place.clear(&[MODEL, MASK])?;
         let model = Model {
             theta: pruned.theta.clone(),
             buffers: pruned.buffers.clone(),
@@ -340,6 +356,10 @@ impl<'a> Job<'a> {
         }
         Ok((theta, buffers))
     }
+}
+
+fn place(folder: &Folder, method: Saliency, sparsity: f64) -> Folder {
+    folder.inner(&format!("{}-{sparsity}", name_of(method)))
 }
 
 const MODEL: &str = "model.safetensors";

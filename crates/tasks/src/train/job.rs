@@ -11,7 +11,7 @@ use thalweg_optim::Schedule;
 use super::settings::{schedule_of, without_null};
 use super::{Epoch, Plan, Sampling, Score, Settings, Trainer, Training, report, score};
 use crate::error::bail;
-use crate::folder::SUMMARY;
+use crate::folder::{CONFIG, SUMMARY, read_table};
 use crate::source::Prepared;
 use crate::{Folder, Host, Result, TaskError};
 
@@ -31,14 +31,23 @@ pub struct Summary {
     pub epochs: f64,
     /// Mean loss of the last epoch's mini-batches.
     pub train_loss: Option<f64>,
-    /// Loss on the test part.
+    /// Loss on the test part: cross-entropy in nats, or of real targets the mean squared error.
     pub test_loss: f64,
     /// Share of right classes; none for real targets.
     pub test_accuracy: Option<f64>,
+    /// Root of the mean squared error on the test part; none for classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_rmse: Option<f64>,
+    /// R² on the test part; none for classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_r2: Option<f64>,
     /// Time of the steps, without tests and files.
     pub seconds: f64,
     /// Time of one step.
     pub seconds_per_step: f64,
+    /// What was found out about the data, left out and looks odd.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// What [`fit`] gives back: of each method what was found, and the network.
@@ -85,17 +94,36 @@ pub fn fit_shared(
     mut world: Option<&mut World>,
 ) -> Result<Fitted> {
     let first = world.as_ref().is_none_or(|w| w.rank() == 0);
-    let Some(arch) = settings.model.clone() else {
-        bail!("no model; set `model`, e.g. mlp:64-128-10, lenet, resnet20")
+    let (data, arch, start) = match (&settings.model, &settings.from) {
+        (Some(_), Some(_)) => bail!("`from` brings its own architecture; leave `model` out"),
+        (None, None) => {
+            bail!("no model; set `model`, e.g. mlp:64-128-10, lenet, resnet20, or `from` to a trained one")
+        }
+        (Some(arch), None) => {
+            (Prepared::load(&settings.source()?, arch, settings.normalize.as_ref())?, arch.clone(), None)
+        }
+        (None, Some(_)) if settings.normalize.is_some() || settings.init.is_some() => {
+            bail!("`from` brings its own preprocessing and weights; leave `normalize` and `init` out")
+        }
+        (None, Some(file)) => {
+            let (data, model) = Prepared::of_model(settings.source()?, file)?;
+            (data, format!("that of {}", file.display()), Some((model.theta, model.buffers)))
+        }
     };
-    let data = Prepared::load(&settings.source()?, &arch, settings.normalize.as_ref())?;
     host.note(&data.description);
+    data.notes.iter().for_each(|note| host.note(note));
 
     let names = settings.names();
     if let Some((_, name)) = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)) {
         bail!("{name} is compared twice; name each method once");
     }
-    let job = Job::new(&data, settings)?;
+    let mut job = Job::new(&data, settings)?;
+    if let Some((theta, buffers)) = start {
+        job.start_from(theta, buffers);
+    }
+    if let Some(folder) = folder.filter(|f| f.reopened()) {
+        not_longer(folder, job.steps)?;
+    }
     let trainer = |name: &String| Ok(settings.trainer(name, job.steps)?.suited(&job.net));
     let trainers = names.iter().map(trainer).collect::<Result<Vec<_>>>()?;
     trainers.iter().try_for_each(|trainer| job.check(trainer))?;
@@ -141,11 +169,24 @@ pub fn fit_shared(
         if many {
             folder.write_json(SUMMARY, &json!({ "methods": summaries }))?;
         }
-        report::write(folder, &data.description, &arch, &summaries, &|name| {
+        report::write(folder, &data, &arch, &summaries, &|name| {
             place(name).unwrap_or_else(|| folder.clone())
         })?;
     }
     Ok(Fitted { description: data.description, trained })
+}
+
+/// Refuses a run that is to go on to another end: the schedule of its rates was made for its own.
+fn not_longer(folder: &Folder, steps: u64) -> Result<()> {
+    let own: Settings = read_table(&folder.file(CONFIG))?.try_into()?;
+    match own.steps {
+        Some(own) if own != steps => bail!(
+            "the run of {} is one of {own} steps, not {steps}; to train its model on, start a run with `from` {}",
+            folder.path().display(),
+            folder.file(MODEL).display()
+        ),
+        _ => Ok(()),
+    }
 }
 
 fn barrier(world: &mut Option<&mut World>) -> Result<()> {
@@ -248,26 +289,30 @@ impl<'a> Job<'a> {
             }
             methods.insert(trainer.name().to_string(), fields);
         }
-        let Sampling { batch, seed, augment } = self.sampling.clone();
+        let Sampling { batch, seed, augment, accumulate } = self.sampling.clone();
         let keep = settings.clone();
         Ok(Settings {
             method: keep.compare.is_none().then(|| trainers[0].name().to_string()),
             batch: Some(batch),
             seed: Some(seed.0),
             augment: Some(augment),
+            accumulate: Some(accumulate).filter(|parts| *parts > 1),
             steps: Some(self.steps),
             epochs: None,
-            normalize: Some(self.data.preprocess.clone()).filter(|_| !self.data.train.is_text()),
+            normalize: Some(self.data.preprocess.clone().into())
+                .filter(|_| !self.data.train.is_text() && settings.from.is_none()),
             methods,
             data: keep.data,
             test: keep.test,
             label: keep.label,
             limit: keep.limit,
             model: keep.model,
+            from: keep.from,
             init: keep.init,
             compare: keep.compare,
             label_smoothing: keep.label_smoothing,
             checkpoint_every: keep.checkpoint_every,
+            reading: keep.reading,
             ..Settings::default()
         })
     }
@@ -278,6 +323,7 @@ impl<'a> Job<'a> {
             "graph": self.data.graph.to_json(),
             "preprocess": self.data.preprocess,
             "examples": self.data.train.len(),
+            "parted": self.data.parted,
             "sampling": self.sampling,
             "label_smoothing": self.net.loss.label_smoothing,
         })
@@ -314,7 +360,7 @@ impl<'a> Job<'a> {
             configuration: self.shared(),
         };
         let outcome = trainer.run(&mut training, &plan)?;
-        let Score { accuracy, loss, .. } =
+        let Score { accuracy, loss, rmse, r2, .. } =
             score(&self.net, &outcome.solution, training.buffers(), &self.data.test)?;
         let seconds = training.stepping().as_secs_f64();
         let traffic = training.collective().traffic();
@@ -331,8 +377,11 @@ impl<'a> Job<'a> {
             train_loss: training.train_loss(),
             test_loss: loss,
             test_accuracy: accuracy,
+            test_rmse: rmse,
+            test_r2: r2,
             seconds,
             seconds_per_step: seconds / outcome.steps.max(1) as f64,
+            notes: self.data.notes.clone(),
         };
         let reason = outcome.stopped_because;
         let model = Model {
@@ -341,6 +390,8 @@ impl<'a> Job<'a> {
             buffers: training.buffers().to_vec(),
             preprocess: self.data.preprocess.clone(),
             classes: self.data.classes.clone(),
+            features: self.data.features.clone(),
+            data: json!(self.data.parted),
             training: json!({ "method": trainer.name(), "hyper_parameters": trainer, "steps": outcome.steps, "seed": seed }),
         };
         if let Some(folder) = folder.filter(|_| first) {

@@ -7,13 +7,13 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use thalweg_core::Seed;
-use thalweg_net::{Init, Preprocess};
+use thalweg_net::{Init, Normalize};
 use thalweg_optim::Schedule;
 
 use super::{Augment, Sampling, Trainer};
 use crate::error::bail;
 use crate::settings::{field_value, value};
-use crate::source::DataSource;
+use crate::source::{DataSource, Reading};
 use crate::{Context, Result};
 
 /// What decides the result of a run.
@@ -35,9 +35,12 @@ pub struct Settings {
     /// Architecture: a name or a TOML file
     #[arg(long, value_name = "NAME|FILE")]
     pub model: Option<String>,
+    /// A trained model to go on from: its architecture, preprocessing, classes and weights
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "normalize", "init"])]
+    pub from: Option<PathBuf>,
     /// Preprocessing, e.g. mean=0.5,std=0.5 [default: standardised by channel]
     #[arg(long, value_name = "mean=…,std=…")]
-    pub normalize: Option<Preprocess>,
+    pub normalize: Option<Normalize>,
     /// Initialisation [default: the architecture's own]
     #[arg(long, value_name = "pytorch|kaiming|xavier|orthogonal|normal:STD", value_parser = parse_init)]
     pub init: Option<Init>,
@@ -56,6 +59,9 @@ pub struct Settings {
     /// Examples per step [default: 128]
     #[arg(long)]
     pub batch: Option<usize>,
+    /// Parts in which the examples of a step go through the network, to save memory [default: 1]
+    #[arg(long, value_name = "N")]
+    pub accumulate: Option<usize>,
     /// Seed of everything random [default: 0]
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))] // TOML's largest
     pub seed: Option<u64>,
@@ -127,6 +133,10 @@ pub struct Settings {
     /// Record the curvature's norm in each layer (adahessian)
     #[arg(long, help_heading = "Of the method", num_args = 0, default_missing_value = "true")]
     pub diagnostics: Option<bool>,
+    /// How the data are read.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub reading: Reading,
     /// Fields of methods: `lr=0.1`, or `sgd.lr=0.1` for one of several.
     #[arg(skip)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -179,10 +189,9 @@ impl Settings {
     /// # Errors
     /// None are.
     pub fn source(&self) -> Result<DataSource> {
-        let Some(data) = self.data.clone() else {
-            bail!("no data; set `data` to digits, a file or a folder")
-        };
-        Ok(DataSource { data, test: self.test.clone(), label: self.label.clone(), limit: self.limit })
+        let (test, label) = (self.test.as_deref(), self.label.as_deref());
+        let source = DataSource::named(self.data.as_deref(), test, label, &self.reading)?;
+        Ok(source.with(self.limit, self.seed))
     }
 
     /// The methods that are asked for.
@@ -282,7 +291,12 @@ impl Settings {
     /// How mini-batches are drawn.
     pub fn sampling(&self) -> Sampling {
         let (batch, augment) = (self.batch.unwrap_or(128), self.augment.unwrap_or_default());
-        Sampling { batch, seed: Seed(self.seed.unwrap_or(0)), augment }
+        Sampling {
+            batch,
+            seed: Seed(self.seed.unwrap_or(0)),
+            augment,
+            accumulate: self.accumulate.unwrap_or(1),
+        }
     }
 }
 
@@ -307,5 +321,13 @@ pub(super) fn schedule_of(fields: &mut Map<String, Value>) -> Option<&mut Value>
 /// TOML has no null.
 pub(super) fn without_null(fields: &mut Map<String, Value>) {
     fields.retain(|_, v| !v.is_null());
-    fields.values_mut().filter_map(Value::as_object_mut).for_each(without_null);
+    fields.values_mut().for_each(inside);
+
+    fn inside(value: &mut Value) {
+        match value {
+            Value::Object(fields) => without_null(fields),
+            Value::Array(all) => all.iter_mut().for_each(inside),
+            _ => (),
+        }
+    }
 }
