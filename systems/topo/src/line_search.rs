@@ -166,9 +166,12 @@ fn narrow(
 mod tests {
     use super::*;
 
+    /// Value and slope.
+    type Line = fn(f64) -> (f64, f64);
+
     #[test]
     fn the_step_lowers_and_flattens_whatever_the_first_trial() {
-        let functions: [(&str, fn(f64) -> (f64, f64)); 3] = [
+        let functions: [(&str, Line); 3] = [
             ("parabola", |t| ((t - 3.0).powi(2), 2.0 * (t - 3.0))),
             ("far", |t| (-t / (t * t + 2.0), (t * t - 2.0) / (t * t + 2.0).powi(2))),
             ("wall", |t| (if t < 2.0 { -(2.0 - t).ln() - t } else { f64::INFINITY }, 1.0 / (2.0 - t) - 1.0)),

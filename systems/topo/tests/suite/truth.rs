@@ -268,20 +268,27 @@ fn the_time_ends_long_steps_and_starts() {
     }
 }
 
-/// SHD of the published program on the same data: `notears_linear` (λ 0.1, threshold 0.3) under SciPy 1.17.
-#[test]
-fn notears_is_as_strong_as_the_published_program() {
-    for (name, published) in
-        [("er2_d12_n100_std", 24), ("er4_d15_n100", 17), ("er2_d20_n1000_std", 35), ("er4_d20_n1000", 27)]
-    {
+/// SHD on the same data, and that of the published program: `notears_linear` (λ 0.1, threshold 0.3) under SciPy
+/// 1.17. Rounding decides which of several local minima either ends in.
+fn notears_against_published(sets: &[(&str, usize)]) {
+    for (name, published) in sets {
         let Some((sample, truth)) = crate::common::set(name) else { return };
-        let clock = std::time::Instant::now();
         let w = baselines::Notears::default().fit(&sample.covariance()).unwrap();
         let shd = compare(&truth, &graph::made_acyclic(&w).0).unwrap().shd;
-        println!("{name}: {shd}, published {published}; {:.1?}", clock.elapsed());
-        // Rounding decides which of several local minima it ends in.
-        assert!(shd <= published + 2, "{name}: {shd}");
+        println!("{name}: {shd}, published {published}");
+        assert!(shd <= published + 2, "{name}: {shd}, published {published}");
     }
+}
+
+#[test]
+fn notears_is_as_strong_as_the_published_program() {
+    notears_against_published(&[("er2_d12_n100_std", 24), ("er4_d15_n100", 17)]);
+}
+
+#[test]
+#[ignore = "tens of thousands of steps; a minute"]
+fn notears_is_as_strong_as_the_published_program_on_twenty_variables() {
+    notears_against_published(&[("er4_d20_n1000", 27), ("er2_d20_n1000_std", 35)]);
 }
 
 #[test]
