@@ -2,6 +2,8 @@
 
 #[cfg(feature = "topo")]
 mod dag;
+#[cfg(feature = "relax")]
+mod linsolve;
 #[cfg(feature = "cbo")]
 mod minimize;
 mod parallel;
