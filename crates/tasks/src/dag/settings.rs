@@ -413,7 +413,7 @@ impl Settings {
     /// With what is decided, so that the run can be repeated.
     pub(super) fn effective(&self, topo: &Topo) -> Self {
         Self {
-            score: Some(self.chosen().0).filter(|_| !self.continuous()),
+            score: Some(self.score.unwrap_or_default()).filter(|_| !self.continuous()),
             mode: Some(topo.mode).filter(|_| !self.continuous()),
             init: Some(self.init.clone().unwrap_or(Start::Found(topo.init))).filter(|_| !self.continuous()),
             seed: Some(self.seed.unwrap_or(0)),

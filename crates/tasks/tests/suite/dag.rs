@@ -321,6 +321,10 @@ fn resamples_say_how_sure_edges_are_in_table_file_and_picture() {
     };
     let (one, two) = (run("one"), run("two"));
     assert_eq!(one.support, two.support);
+    // The folder repeats the run, and says the same of its score.
+    let again: Settings = toml_of(&files.path("one/config.toml"));
+    let again = learned(&again).unwrap();
+    assert_eq!((&again.score, &again.support), (&one.score, &one.support));
     assert_eq!(one.support.as_ref().unwrap().resamples, 12);
     assert!(
         one.text().contains("linked") && one.text().contains(" %") && one.text().contains("12 resamples")
