@@ -1,5 +1,7 @@
 //! Jobs from the library: results, resumed runs, several ranks.
 
+#[cfg(feature = "topo")]
+mod dag;
 #[cfg(feature = "relax")]
 mod linsolve;
 #[cfg(feature = "cbo")]
