@@ -20,7 +20,7 @@ const ROUNDS: u32 = 20;
 pub enum PatternChoice {
     /// Those of so many random directions.
     Sample(u64),
-    /// All: the bound then holds for every network.
+    /// All: the bound of a plain program then holds for every network.
     All,
 }
 
@@ -72,8 +72,9 @@ impl Default for ConvexRelu {
 pub struct Fit {
     /// The network, on the samples as they were given.
     pub network: Network,
-    /// Convex value, bound and gap, for the listed patterns; if [`Patterns::complete`], for all
-    /// networks.
+    /// Convex value, bound and gap, for the listed patterns; for all networks if [`Patterns::complete`], which
+    /// no robust program's list is: its bound is one for networks whose neurons keep their signs in every box,
+    /// and its value an upper bound of the best worst case of all networks.
     pub certificate: Certificate,
     /// The network's own objective, scored with true ReLUs: at the worst points of the boxes if
     /// training was robust.
@@ -180,7 +181,7 @@ impl ConvexRelu {
             network = reduce(&network, program.samples());
         }
         let nonconvex_objective =
-            network.objective(program.samples(), program.targets(), program.loss(), program.beta());
+            network.objective(program.samples(), program.targets(), program.loss(), program.beta())?;
         let certificate = solved.certified.certificate.clone();
         Ok(Fit { network, certificate, nonconvex_objective, program, solved })
     }
@@ -193,7 +194,7 @@ impl ConvexRelu {
             network = merge(&network);
         }
         let attack = Attack { eps: robust.eps().to_vec(), loss: program.loss() };
-        let worst = attack.worst_case(&network, program.samples(), program.targets());
+        let worst = attack.worst_case(&network, program.samples(), program.targets())?;
         let nonconvex_objective = worst + network.decay(program.beta());
         let certificate = certified.certificate.clone();
         let algorithm = Algorithm::Exact;

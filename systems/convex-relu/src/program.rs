@@ -1,14 +1,19 @@
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use faer::{Mat, MatRef, Scale};
 use rayon::prelude::*;
 use thalweg_core::{Invalid, Problem};
 use thalweg_linalg::dense::{Cholesky, Svd, product, pseudo_inverse};
 
-use crate::cone::Cone;
+use crate::baselines::linear;
+use crate::certificate::{Certified, certify};
+use crate::cone::{Cone, Supports};
 use crate::samples::{add, norm};
 use crate::{ConvexError, Loss, Patterns, Samples};
 
+/// A gap as good as solvers' accuracy allows.
+pub(crate) const FINE: f64 = 1e-7;
 /// Gigabytes that a factorisation may take.
 pub(crate) const MEMORY: f64 = 8.0;
 
@@ -190,6 +195,7 @@ pub struct Program {
     targets: Vec<f64>,
     loss: Loss,
     beta: f64,
+    until: Option<Instant>,
 }
 
 impl Problem for Program {}
@@ -218,7 +224,7 @@ impl Program {
                 instead: "squared or bce, or no linear part",
             });
         }
-        Ok(Self { geometry, targets, loss, beta })
+        Ok(Self { geometry, targets, loss, beta, until: None })
     }
 
     /// Refuses what only the structured ADMM and the interior point solve.
@@ -236,7 +242,29 @@ impl Program {
     /// # Errors
     /// β ≤ 0.
     pub fn with_beta(&self, beta: f64) -> Result<Self, ConvexError> {
-        Self::new(self.geometry.clone(), self.targets.clone(), self.loss, beta)
+        Ok(Self::new(self.geometry.clone(), self.targets.clone(), self.loss, beta)?.until(self.until))
+    }
+
+    /// The same, to be solved by then: interior points, growth and paths end there with their best so far, whose
+    /// certificate tells how good it is. What is solved in a run ends by the run's own rules.
+    pub fn until(self, until: Option<Instant>) -> Self {
+        Self { until, ..self }
+    }
+
+    /// What is left of the time; none without a limit.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        self.until.map(|until| until.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether the time is up.
+    pub(crate) fn late(&self) -> bool {
+        self.left().is_some_and(|left| left.is_zero())
+    }
+
+    /// The same over other patterns of the samples.
+    pub(crate) fn with_patterns(&self, patterns: Patterns) -> Result<Self, ConvexError> {
+        let geometry = Geometry::new(self.samples().clone(), patterns, self.geometry.linear_part)?;
+        Ok(Self::new(geometry, self.targets.clone(), self.loss, self.beta)?.until(self.until))
     }
 
     /// What it shares with other programs.
@@ -318,16 +346,43 @@ impl Program {
         Some((flat(&c), flat(&fitted)))
     }
 
-    /// The smallest β at which every neuron is 0: the largest dual distance of θ = ∇ℓ(0).
+    /// The smallest β at which every neuron is 0: the largest dual distance of θ = ∇ℓ at the best outputs
+    /// without neurons, which are 0 or those of the linear part.
     pub fn beta_max(&self) -> f64 {
-        let mut r = vec![0.0; self.targets.len()];
-        if let Some((_, fitted)) = self.fit_linear_part(&self.targets).filter(|_| self.loss == Loss::Squared)
-        {
-            r = fitted;
+        self.limit(&self.slopes(&self.without_neurons()), &mut Vec::new())
+    }
+
+    /// The solution without neurons with its proof, if β is so large that it is one.
+    pub(crate) fn zero(&self) -> Result<Option<Certified>, ConvexError> {
+        let (outputs, none) = (self.without_neurons(), vec![0.0; self.samples().d() * self.columns()]);
+        let theta = self.slopes(&outputs);
+        let mut supports = Supports::default();
+        if self.limit(&theta, &mut supports.dual) > self.beta * (1.0 + 1e-9) {
+            return Ok(None);
         }
-        let slope = |(r, y): (&f64, &f64)| self.loss.slope(*r, *y);
-        let theta: Vec<f64> = r.iter().zip(&self.targets).map(slope).collect();
-        self.limit(&theta, &mut Vec::new())
+        let certified = certify(self, &none, &none, &outputs, &theta, &mut supports)?;
+        Ok((certified.certificate.gap <= FINE).then_some(certified))
+    }
+
+    /// Outputs of the best network without neurons.
+    fn without_neurons(&self) -> Vec<f64> {
+        let zeros = vec![0.0; self.targets.len()];
+        if !self.geometry.linear_part {
+            return zeros;
+        }
+        match self.loss {
+            Loss::Squared => self.fit_linear_part(&self.targets).map_or(zeros, |(_, fitted)| fitted),
+            loss => {
+                // As good as without penalty; classes that a line separates have no optimum without one.
+                let one = |y: &[f64]| linear(self.samples(), y, loss, 1e-9)?.outputs_on(self.samples());
+                let fitted: Result<Vec<_>, _> = self.targets.chunks(self.samples().n()).map(one).collect();
+                fitted.map_or(zeros, |fitted| fitted.concat())
+            }
+        }
+    }
+
+    fn slopes(&self, r: &[f64]) -> Vec<f64> {
+        r.iter().zip(&self.targets).map(|(r, y)| self.loss.slope(*r, *y)).collect()
     }
 
     /// The largest dual distance of θ over patterns and signs: with θ/limit·β the dual is feasible.
