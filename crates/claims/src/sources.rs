@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::Args;
 use thalweg::data::{Dataset, Source, Targets, Text, Values};
-use thalweg::net::Preprocess;
+use thalweg::net::Normalize;
 use thalweg::plot::Figure;
 use thalweg::tasks::Finding;
-use thalweg::tasks::source::{DataSource, Prepared};
+use thalweg::tasks::source::{DataSource, Parted, Prepared};
 use thalweg::train::compare::{Length, Row, Setting, moments, table};
 
 use crate::claim::Options;
@@ -64,7 +64,7 @@ impl Sources {
             return Ok(Prepared::load(&DataSource { data, ..DataSource::default() }, &arch, None)?);
         }
         let from = DataSource { limit: Some(limit), ..self.mnist()? };
-        let normalize: Preprocess = "mean=0.1307,std=0.3081".parse()?;
+        let normalize: Normalize = "mean=0.1307,std=0.3081".parse()?;
         Ok(Prepared::load(&from, arch, Some(&normalize))?)
     }
 
@@ -76,7 +76,7 @@ impl Sources {
         };
         let loaded = DataSource { limit: Some(limit), ..from }.load()?;
         let Source::Examples { train, test } = loaded.source else { bail!("an autoencoder needs images") };
-        let preprocess: Preprocess = "mean=0,std=1".parse()?;
+        let normalize: Normalize = "mean=0,std=1".parse()?;
         let own = |set: Dataset| {
             let values = match &set.x {
                 Values::Bytes(raw) => raw.iter().map(|p| f32::from(*p) / 255.0).collect(),
@@ -86,7 +86,7 @@ impl Sources {
             Dataset { targets, ..set }
         };
         let train = own(train.slice(0..limit.min(train.len())));
-        Ok(Prepared::of_sets(loaded.description, train, own(test), &arch, Some(&preprocess))?)
+        Ok(Prepared::of_sets(loaded.description, train, own(test), &arch, Some(&normalize))?)
     }
 
     /// CIFAR-10 images.
@@ -150,8 +150,10 @@ impl Sources {
     }
 }
 
+/// Published figures are of the end of each file.
 fn from(file: PathBuf) -> DataSource {
-    DataSource { data: file.display().to_string(), ..DataSource::default() }
+    let data = file.display().to_string();
+    DataSource { data, parted: Some(Parted::tail()), ..DataSource::default() }
 }
 
 /// The shared data folder: the variable THALWEG_DATA, or `../shared/data`.

@@ -57,7 +57,8 @@ impl Labelled {
     /// Those that the settings name, if they do.
     pub fn load(settings: &Settings, loaded: &LoadedNetwork, host: &Host) -> Result<Option<Self>> {
         let Some(data) = settings.data.clone() else { return Ok(None) };
-        let source = DataSource { data, test: None, label: settings.label.clone(), limit: None }.load()?;
+        let label = settings.label.clone();
+        let source = DataSource { data, label, ..DataSource::default() }.load()?;
         host.note(&source.description);
         let part = match Part::default_for(&source) {
             Part::All => DataPart::whole(source.source)?,

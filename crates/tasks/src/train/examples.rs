@@ -53,6 +53,11 @@ impl Minibatch {
     pub fn labels(&self) -> &[u32] {
         &self.labels
     }
+
+    /// Targets, row by row; empty for classes.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
 }
 
 /// The preprocessing that gives each channel of `data` mean 0 and standard deviation 1; bytes are
