@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use thalweg_core::{Drive, Invalid, Seed, Stop};
+use thalweg_core::{Drive, Invalid, Seed, Stop, StopReason};
 
 use crate::attack::Attack;
 use crate::certificate::Certified;
@@ -157,7 +157,8 @@ impl ConvexRelu {
         self.fit_driven(program, &mut Stop::Steps(self.solver.max_steps))
     }
 
-    /// Fits a stated program, with the steps of iterative methods made by `drive`.
+    /// Fits a stated program, with the steps of iterative methods made by `drive`; what is no run ends by the
+    /// program's own time ([`Program::until`]).
     ///
     /// # Errors
     /// As [`ConvexRelu::fit`].
@@ -198,7 +199,9 @@ impl ConvexRelu {
         let nonconvex_objective = worst + network.decay(program.beta());
         let certificate = certified.certificate.clone();
         let algorithm = Algorithm::Exact;
-        let solved = Solved { certified, algorithm, iterations: 0, stopped_because: None };
+        let late = program.late() && certificate.gap > self.solver.tol;
+        let stopped_because = late.then_some(StopReason::Time);
+        let solved = Solved { certified, algorithm, iterations: 0, stopped_because };
         Ok(Fit { network, certificate, nonconvex_objective, program, solved })
     }
 
