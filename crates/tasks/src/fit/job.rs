@@ -10,6 +10,7 @@ use thalweg_convex_relu::path::{PathPoint, path};
 use thalweg_convex_relu::patterns::improvement_probability;
 use thalweg_convex_relu::reduce::reduce;
 use thalweg_convex_relu::scp::{Scp, unit_vectors};
+use thalweg_convex_relu::solver::Algorithm;
 use thalweg_convex_relu::{Certificate, ConvexRelu, Fit, Geometry, Loss, Patterns, Program};
 use thalweg_core::StopReason;
 use thalweg_data::Arrays;
@@ -281,8 +282,9 @@ impl Job<'_> {
         self.heed()?;
         let fit = self.fit(&model, program, self.left(), self.folder)?;
         let (stopped, iterations) = (fit.solved.stopped_because, fit.solved.iterations);
+        let iterative = fit.solved.algorithm != Algorithm::Exact;
         match stopped {
-            Some(StopReason::Time) if iterations > 0 => {
+            Some(StopReason::Time) if iterative => {
                 self.host.note(format!("the time was up after {iterations} iterations; `resume` goes on"));
             }
             Some(StopReason::Time) => self.host.note("the time was up: the result is the best so far"),
