@@ -108,7 +108,7 @@ fn cleaned(v: &[f64], w: &[f64], d: usize) -> (Vec<f64>, Vec<f64>) {
 /// The best feasible multiple of θ (clipped to where ℓ* is finite) and its dual value.
 ///
 /// # Errors
-/// θ of another length; with a linear part: no factors.
+/// θ of another length.
 pub fn feasible_dual(
     program: &Program,
     theta: &[f64],
@@ -118,7 +118,7 @@ pub fn feasible_dual(
     ConvexError::check("entries of theta", theta.len(), y.len())?;
     let clip = |theta: &[f64]| -> Vec<f64> { theta.iter().zip(y).map(|(t, y)| loss.clip(*t, *y)).collect() };
     let mut theta = clip(theta);
-    program.orthogonal(&mut theta)?;
+    program.orthogonal(&mut theta);
     let most = program.beta() / program.limit(&theta, supports).max(f64::MIN_POSITIVE);
     let scale = match loss {
         Loss::Squared => {

@@ -45,6 +45,7 @@
 //! r    ← prox of ℓ/ρ at Σ D_i X (u_i − z_i) + η;            λ, ν, η += what each split lacks
 //! ```
 //!
+//! Where there are more features than samples, all solve the same program in coordinates of the samples' span.
 //! The interior-point method alone is [`exact::exact`]; [`scp`] fits weights to neurons drawn at random; the
 //! published ADMM and block coordinate descent are in [`baselines`].
 //!

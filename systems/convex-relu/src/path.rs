@@ -36,6 +36,10 @@ pub fn betas(program: &Program, count: usize, least: f64) -> Vec<f64> {
 /// # Errors
 /// As [`Solver::solve`].
 pub fn path(program: &Program, betas: &[f64], solver: &Solver) -> Result<Vec<PathPoint>, ConvexError> {
+    if let Some((narrow, back)) = program.narrow() {
+        let points = path(&narrow, betas, solver)?.into_iter();
+        return points.map(|point| Ok(PathPoint { certified: back(point.certified)?, ..point })).collect();
+    }
     let mut warm = None;
     let mut points = Vec::with_capacity(betas.len());
     for &beta in betas {

@@ -28,6 +28,17 @@ pub struct Geometry {
     norms: Vec<f64>,
     linear_part: bool,
     factors: OnceLock<Factors>,
+    range: OnceLock<Mat<f64>>,
+    narrow: OnceLock<Option<Narrow>>,
+}
+
+/// The same patterns over as many features as there are samples: with X = L Qᵀ, QᵀQ = I, the programs have the same
+/// norms, cones and outputs for v = Q v'.
+#[derive(Debug)]
+pub(crate) struct Narrow {
+    geometry: Arc<Geometry>,
+    /// Q, `[d, n]`.
+    q: Mat<f64>,
 }
 
 /// The inverses of the structured ADMM.
@@ -63,7 +74,8 @@ impl Geometry {
             return Err(ConvexError::NoPattern);
         }
         let (dense, norms) = (patterns.dense(), samples.rows().map(norm).collect());
-        Ok(Self { samples, patterns, dense, norms, linear_part, factors: OnceLock::new() })
+        let (factors, range, narrow) = Default::default();
+        Ok(Self { samples, patterns, dense, norms, linear_part, factors, range, narrow })
     }
 
     /// The data matrix.
@@ -91,6 +103,24 @@ impl Geometry {
         Cone { samples: &self.samples, norms: &self.norms, pattern: self.pattern(i) }
     }
 
+    /// Orthonormal basis of the range of X, with a linear part.
+    fn range(&self) -> Option<&Mat<f64>> {
+        self.linear_part.then(|| self.range.get_or_init(|| range(&self.samples)))
+    }
+
+    /// The narrow version, of more features than samples.
+    fn narrow(&self) -> Option<&Narrow> {
+        let make = || {
+            let (n, d) = (self.samples.n(), self.samples.d());
+            let Svd { u, values, v } = (d > n).then(|| Svd::thin(self.samples.mat()).ok())??;
+            let l = (0..n).flat_map(|k| (0..n).map(move |j| (k, j))).map(|(k, j)| u[(k, j)] * values[j]);
+            let samples = Samples::new(l.collect(), n).ok()?;
+            let geometry = Self::new(samples, self.patterns.clone(), self.linear_part).ok()?;
+            Some(Narrow { geometry: Arc::new(geometry), q: v })
+        };
+        self.narrow.get_or_init(make).as_ref()
+    }
+
     /// Inverts C = I + XᵀX and the kernel once.
     ///
     /// # Errors
@@ -108,7 +138,7 @@ impl Geometry {
             return Err(ConvexError::Memory { method: "admm", needed, limit: MEMORY, instead });
         }
         let inverse = gram(&self.samples)?.inverse();
-        let range = self.linear_part.then(|| range(&self.samples));
+        let range = self.range().cloned();
         let invert = |m: Mat<f64>| Cholesky::new(m).map(|m| m.inverse());
         let kernel = if side == n {
             invert(self.over_samples(&inverse, range.as_ref())).map(Kernel::Samples)
@@ -259,6 +289,23 @@ impl Program {
     /// Whether the time is up.
     pub(crate) fn late(&self) -> bool {
         self.left().is_some_and(|left| left.is_zero())
+    }
+
+    /// The same program over fewer features, if there are more than samples, and the way back of its solution,
+    /// which is certified anew on the samples as they are.
+    pub(crate) fn narrow(&self) -> Option<(Self, impl Fn(Certified) -> Result<Certified, ConvexError>)> {
+        let Narrow { geometry, q } = self.geometry.narrow()?;
+        let widened = move |v: &[f64]| -> Vec<f64> {
+            let n = q.ncols();
+            let wide = product(q, MatRef::from_column_major_slice(v, n, v.len() / n));
+            (0..wide.ncols()).flat_map(|j| wide.col_as_slice(j).to_vec()).collect()
+        };
+        let back = move |found: Certified| {
+            let Certified { solution, certificate } = found;
+            let (v, w) = (widened(&solution.v), widened(&solution.w));
+            certify(self, &v, &w, &solution.outputs, &certificate.theta, &mut Supports::default())
+        };
+        Some((Self { geometry: geometry.clone(), ..self.clone() }, back))
     }
 
     /// The same over other patterns of the samples.
@@ -421,14 +468,8 @@ impl Program {
     }
 
     /// θ less its part in the range of X, which a linear part needs.
-    pub(crate) fn orthogonal(&self, theta: &mut [f64]) -> Result<(), ConvexError> {
-        if let Some(u) = self
-            .geometry
-            .linear_part
-            .then(|| self.geometry.factors())
-            .transpose()?
-            .and_then(|f| f.range.as_ref())
-        {
+    pub(crate) fn orthogonal(&self, theta: &mut [f64]) {
+        if let Some(u) = self.geometry.range() {
             for theta in theta.chunks_mut(self.samples().n()) {
                 for j in 0..u.ncols() {
                     let u = u.col_as_slice(j);
@@ -437,6 +478,5 @@ impl Program {
                 }
             }
         }
-        Ok(())
     }
 }

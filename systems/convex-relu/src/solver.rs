@@ -114,6 +114,10 @@ impl Solver {
         drive: &mut impl Drive<Certified>,
     ) -> Result<Solved, ConvexError> {
         self.validate()?;
+        if let Some((narrow, back)) = program.narrow() {
+            let solved = self.solve_with(&narrow, seed, drive)?;
+            return Ok(Solved { certified: back(solved.certified)?, ..solved });
+        }
         let algorithm = self.method(program);
         if let Some(certified) = program.zero()? {
             return Ok(Solved { certified, algorithm, iterations: 0, stopped_because: None });

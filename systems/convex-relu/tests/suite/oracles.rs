@@ -271,6 +271,29 @@ fn cross_validation_fits_the_model_that_is_asked_for() {
 }
 
 #[test]
+fn more_features_than_samples_change_nothing_but_the_time() {
+    for (loss, linear_part) in [(Loss::Squared, false), (Loss::Hinge, false), (Loss::Bce, false), (Loss::Bce, true)] {
+        let p = program(10, 14, loss, 0.3, 2);
+        let geometry = Geometry::new(p.samples().clone(), p.patterns().clone(), linear_part).unwrap();
+        let p = Program::new(geometry, p.targets().to_vec(), loss, 0.3).unwrap();
+        let wide = exact(&p).unwrap().certificate;
+        for algorithm in [Algorithm::Exact, Algorithm::Admm] {
+            let solver = Solver { algorithm: Some(algorithm), tol: 1e-6, ..Solver::default() };
+            let solved = solver.solve(&p, Seed(1)).unwrap().certified;
+            let value = solved.certificate.objective;
+            assert!((value - wide.objective).abs() <= 1e-5 * wide.objective.max(1e-3), "{loss:?} {value} {wide:?}");
+            let network = Network::recover(&solved.solution, 14, 1);
+            let scored = network.objective(p.samples(), p.targets(), loss, 0.3).unwrap();
+            assert!((scored - value).abs() <= 1e-7 * value.max(1e-3), "{loss:?} {algorithm:?}: {scored} {value}");
+            // The bound holds for the wide program too.
+            let theta = &solved.certificate.theta;
+            let (_, bound) = feasible_dual(&p, theta, &mut Vec::new()).unwrap();
+            assert!((bound - solved.certificate.dual_bound).abs() <= 1e-6 * value.max(1e-3), "{loss:?}");
+        }
+    }
+}
+
+#[test]
 fn the_interior_point_ends_in_time_with_a_certificate() {
     let p = program(200, 10, Loss::Bce, 0.01, 1).until(Some(Instant::now() + Duration::from_millis(30)));
     let clock = Instant::now();
