@@ -35,7 +35,8 @@ pub(crate) fn sides(rows: Vec<Vec<f64>>, most: usize) -> Option<Vec<Vec<bool>>> 
     let first = |side: bool| Cell { sides: vec![side], point: Some(turned(&arrangement.rows[0], side)) };
     let mut cells = vec![first(true), first(false)];
     for k in 1..arrangement.rows.len() {
-        let cut: Vec<[Option<Cell>; 2]> = cells.into_par_iter().map(|cell| arrangement.cut(cell, k)).collect();
+        let cut: Vec<[Option<Cell>; 2]> =
+            cells.into_par_iter().map(|cell| arrangement.cut(cell, k)).collect();
         let (own, other): (Vec<_>, Vec<_>) = cut.into_iter().map(|[own, other]| (own, other)).unzip();
         cells = own.into_iter().chain(other).flatten().collect();
         if cells.len() > most {

@@ -108,7 +108,10 @@ pub fn cross_validate(
         let geometry = Geometry::new(inner, patterns, model.linear_part)?;
         let program = Program::new(geometry, labels(&rest), model.loss, scaled[0])?.until(until);
         let wanted = labels(&held);
-        networks(model, &program, &scaled)?.iter().map(|network| model.score(network, &outer, &wanted)).collect()
+        networks(model, &program, &scaled)?
+            .iter()
+            .map(|network| model.score(network, &outer, &wanted))
+            .collect()
     };
     let parts = (0..folds).into_par_iter().map(part).collect::<Result<Vec<_>, _>>()?;
     let tried = parts.iter().map(Vec::len).min().unwrap_or(0);

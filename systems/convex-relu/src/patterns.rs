@@ -222,7 +222,8 @@ fn independent(samples: &Samples) -> Vec<usize> {
     let rounding = n.max(d) as f64 * f64::EPSILON;
     let mut chosen = Vec::new();
     loop {
-        let longest = (0..d).map(|j| (norm(&rest[j]), j)).fold((0.0, 0), |a, b| if b.0 > a.0 { b } else { a });
+        let longest =
+            (0..d).map(|j| (norm(&rest[j]), j)).fold((0.0, 0), |a, b| if b.0 > a.0 { b } else { a });
         if longest.0 <= rounding {
             break;
         }

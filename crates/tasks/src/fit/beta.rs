@@ -63,9 +63,8 @@ pub fn choose_beta(
         return Ok(ChosenBeta { beta: path[count - 1], path, folds: Vec::new(), at_edge: false });
     }
     let folds = settings.cv.unwrap_or(5);
-    let score = |betas: &[f64]| {
-        cross_validate(&model, listed.as_ref(), &data.train, &data.y, betas, folds, until)
-    };
+    let score =
+        |betas: &[f64]| cross_validate(&model, listed.as_ref(), &data.train, &data.y, betas, folds, until);
     let mut scores = score(&path)?;
     let best = |scores: &[Fold]| {
         (0..scores.len()).min_by(|&a, &b| scores[a].loss.total_cmp(&scores[b].loss)).unwrap_or(0)
@@ -82,7 +81,9 @@ pub fn choose_beta(
         path.extend(more);
     }
     let Some(fold) = scores.get(best(&scores)) else {
-        bail!("the time was up before one value of `beta` was validated; allow more time, or set `beta` to a number")
+        bail!(
+            "the time was up before one value of `beta` was validated; allow more time, or set `beta` to a number"
+        )
     };
     let at_edge = best(&scores) + 1 == scores.len();
     let beta = fold.beta;

@@ -20,11 +20,27 @@ pub(super) fn check(settings: &Settings, data: &Data, loss: Loss) -> Result<()> 
     if s.adversarial.is_some() {
         let method = s.method.is_some_and(|m| m != Method::Exact);
         ineffective.extend([
-            (method, "method", "adversarial training has the interior point alone; leave it out, or set it to exact"),
-            (searches, "extra_pattern_searches", "adversarial training keeps its list of patterns; leave it out"),
+            (
+                method,
+                "method",
+                "adversarial training has the interior point alone; leave it out, or set it to exact",
+            ),
+            (
+                searches,
+                "extra_pattern_searches",
+                "adversarial training keeps its list of patterns; leave it out",
+            ),
             (linear, "linear_part", "adversarial training has none; leave it out"),
-            (s.max_steps.is_some(), "max_steps", "the interior point of adversarial training ends by itself; leave it out"),
-            (matches!(s.beta, Some(Beta::Path(_))), "beta", "a path is solved for plain programs; use a number or auto"),
+            (
+                s.max_steps.is_some(),
+                "max_steps",
+                "the interior point of adversarial training ends by itself; leave it out",
+            ),
+            (
+                matches!(s.beta, Some(Beta::Path(_))),
+                "beta",
+                "a path is solved for plain programs; use a number or auto",
+            ),
         ]);
     }
     if s.method == Some(Method::Scp) {
@@ -39,14 +55,38 @@ pub(super) fn check(settings: &Settings, data: &Data, loss: Loss) -> Result<()> 
     let own = s.attack.iter().flatten().any(|a| matches!(a, Robustness::Eps(_)));
     let numbers = !data.classifies(loss) && data.outputs() > 1;
     ineffective.extend([
-        (s.method == Some(Method::Exact) && s.max_steps.is_some(), "max_steps", "the interior point ends by itself; leave it out, or choose admm"),
-        (path && searches, "extra_pattern_searches", "a path of beta keeps its list of patterns; leave it out, or use a number"),
-        (s.cv.is_some() && matches!(s.beta, Some(Beta::Value(_))), "cv", "beta is a number already; leave one of them out, or set `beta` to auto"),
+        (
+            s.method == Some(Method::Exact) && s.max_steps.is_some(),
+            "max_steps",
+            "the interior point ends by itself; leave it out, or choose admm",
+        ),
+        (
+            path && searches,
+            "extra_pattern_searches",
+            "a path of beta keeps its list of patterns; leave it out, or use a number",
+        ),
+        (
+            s.cv.is_some() && matches!(s.beta, Some(Beta::Value(_))),
+            "cv",
+            "beta is a number already; leave one of them out, or set `beta` to auto",
+        ),
         (s.multiclass.is_some() && data.outputs() == 1, "multiclass", "there is one output; leave it out"),
-        (s.attack.is_some() && !boxes && !own, "attack", "it needs boxes; set `adversarial` to eps=E, or add eps=E to the attacks"),
+        (
+            s.attack.is_some() && !boxes && !own,
+            "attack",
+            "it needs boxes; set `adversarial` to eps=E, or add eps=E to the attacks",
+        ),
         (boxes && own, "attack", "its boxes are those of `adversarial`; leave its eps=E out"),
-        (s.eps_mask.is_some() && !boxes && !own, "eps_mask", "there are no boxes; set `adversarial` to eps=E"),
-        ((s.attack.is_some() || boxes) && numbers, "attack", "several numbers have no attack; leave it and `adversarial` out, or give one target"),
+        (
+            s.eps_mask.is_some() && !boxes && !own,
+            "eps_mask",
+            "there are no boxes; set `adversarial` to eps=E",
+        ),
+        (
+            (s.attack.is_some() || boxes) && numbers,
+            "attack",
+            "several numbers have no attack; leave it and `adversarial` out, or give one target",
+        ),
     ]);
     match ineffective.iter().find(|(given, ..)| *given) {
         Some((_, field, cause)) => bail!("`{field}` would have no effect: {cause}"),

@@ -159,7 +159,11 @@ impl Data {
             let (Some(x), Some(y)) = (x, y) else { continue };
             let found = y.shape.first().copied().unwrap_or(0);
             if found != x.n() {
-                bail!("{file}: {} has {found} rows for {} {name} samples; save as many of both", y.name, x.n());
+                bail!(
+                    "{file}: {} has {found} rows for {} {name} samples; save as many of both",
+                    y.name,
+                    x.n()
+                );
             }
         }
         let (n, d) = (train.n(), train.d());
@@ -294,7 +298,9 @@ fn coded(
         let columns = |array: Array| -> Result<Vec<f64>> {
             let width = array.shape.get(1).copied().unwrap_or(1);
             let rows = array.into_f64()?;
-            Ok((0..width).flat_map(|o| rows.iter().copied().skip(o).step_by(width).collect::<Vec<_>>()).collect())
+            Ok((0..width)
+                .flat_map(|o| rows.iter().copied().skip(o).step_by(width).collect::<Vec<_>>())
+                .collect())
         };
         return Ok((columns(exact.0)?, exact.1.map(columns).transpose()?, Vec::new(), notes));
     }

@@ -277,7 +277,11 @@ impl Job<'_> {
         let points =
             if beta.path.is_empty() { Vec::new() } else { path(&program, &beta.path, &model.solver)? };
         if points.len() < beta.path.len() {
-            self.host.note(format!("the time was up after {} of {} values of beta", points.len(), beta.path.len()));
+            self.host.note(format!(
+                "the time was up after {} of {} values of beta",
+                points.len(),
+                beta.path.len()
+            ));
         }
         self.heed()?;
         let fit = self.fit(&model, program, self.left(), self.folder)?;
@@ -289,7 +293,8 @@ impl Job<'_> {
             }
             Some(StopReason::Time) => self.host.note("the time was up: the result is the best so far"),
             None if s.max_steps.is_some() => {
-                self.host.note("`max_steps` was not needed: the program is small enough for the interior point");
+                self.host
+                    .note("`max_steps` was not needed: the program is small enough for the interior point");
             }
             _ => {}
         }
@@ -322,7 +327,9 @@ impl Job<'_> {
         let cut = fits.iter().filter(|f| f.solved.stopped_because == Some(StopReason::Time)).count();
         if cut > 0 {
             let what = if self.data.classes.is_empty() { "targets" } else { "classes" };
-            self.host.note(format!("the time was up for {cut} of {outputs} {what}: their results are the best so far"));
+            self.host.note(format!(
+                "the time was up for {cut} of {outputs} {what}: their results are the best so far"
+            ));
         }
         let networks: Vec<Network> = fits.iter().map(|f| f.network.clone()).collect();
         let patterns = fits[0].program.patterns().clone();
@@ -348,7 +355,9 @@ impl Job<'_> {
         }
         let draw = |count| unit_vectors(count, x.d(), s.seed());
         let (directions, given) = match s.patterns {
-            None if self.data.directions.is_some() => (self.data.directions.clone().unwrap_or_default(), true),
+            None if self.data.directions.is_some() => {
+                (self.data.directions.clone().unwrap_or_default(), true)
+            }
             None => (draw(400), false),
             Some(words::Patterns::Draw(count)) => (draw(count as usize), false),
             Some(_) => bail!("scp samples neurons; set `patterns` to their number"),

@@ -172,7 +172,10 @@ const MOST: usize = 400;
 
 /// What the network says of the two parts: predictions beside numbers, margins of classes.
 fn outputs(data: &Data, outcome: &Outcome) -> Result<(&'static str, Figure, &'static str)> {
-    let parts = [("training part", Some((&data.train, &data.y))), ("test part", data.test.as_ref().map(|t| (&t.0, &t.1)))];
+    let parts = [
+        ("training part", Some((&data.train, &data.y))),
+        ("test part", data.test.as_ref().map(|t| (&t.0, &t.1))),
+    ];
     let classes = data.classifies(outcome.summary.loss);
     let mut figure = match classes {
         true => Figure::new("Margins").x_label("share of the samples").y_label("margin of the right class"),

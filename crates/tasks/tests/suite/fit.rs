@@ -26,7 +26,12 @@ fn level(x: &[f64]) -> usize {
 }
 
 /// An archive that is taken as it is, with these targets of one or more columns.
-fn archive<T: thalweg_data::Element>(folder: &Path, name: &str, width: usize, y: impl Fn(&[f64]) -> Vec<T>) -> String {
+fn archive<T: thalweg_data::Element>(
+    folder: &Path,
+    name: &str,
+    width: usize,
+    y: impl Fn(&[f64]) -> Vec<T>,
+) -> String {
     let (x, other) = (features(N, 3), features(TESTS, 3));
     let rows = |x: &[f64]| x.chunks(3).flat_map(&y).collect::<Vec<T>>();
     let shape = |n: usize| if width == 1 { vec![n] } else { vec![n, width] };
@@ -131,8 +136,12 @@ fn arrays_that_do_not_fit_each_other_are_refused_by_both_names() {
     let labels = |n: usize| npy(&[n], (0..n).map(|k| if k % 2 == 0 { 1.0 } else { -1.0 }));
     let x = |n: usize, d: usize| npy(&[n, d], features(n, d));
     for width in [5, 2] {
-        let arrays =
-            vec![("Xtrain", x(20, 3)), ("ytrain", labels(20)), ("Xtest", x(10, width)), ("ytest", labels(10))];
+        let arrays = vec![
+            ("Xtrain", x(20, 3)),
+            ("ytrain", labels(20)),
+            ("Xtest", x(10, width)),
+            ("ytest", labels(10)),
+        ];
         refused(&write("w.npz", arrays), "", &["Xtest", &width.to_string(), "Xtrain", "3"]);
     }
     let rows = vec![("Xtrain", x(20, 3)), ("ytrain", labels(19))];
@@ -273,7 +282,10 @@ fn every_method_stops_within_a_second_of_its_limit() {
         let took = clock.elapsed();
         assert!(took < limit + Duration::from_millis(2500), "{rest}: {took:?}");
         let s = &found.summary;
-        assert!(s.dual_bound <= s.objective && (found.proved() || s.stopped_because.is_some()), "{rest}: {s:?}");
+        assert!(
+            s.dual_bound <= s.objective && (found.proved() || s.stopped_because.is_some()),
+            "{rest}: {s:?}"
+        );
     }
 }
 

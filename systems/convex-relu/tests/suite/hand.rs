@@ -112,7 +112,8 @@ fn eps_zero_is_the_plain_program_and_values_rise_with_eps() {
             let attack = Attack { eps: vec![eps, eps], loss };
             let corners = [[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]];
             let worst = |(x, y): (&[f64], &f64)| {
-                let moved = |s: &[f64; 2]| network.predict(&[x[0] + eps * s[0], x[1] + eps * s[1]]).unwrap()[0];
+                let moved =
+                    |s: &[f64; 2]| network.predict(&[x[0] + eps * s[0], x[1] + eps * s[1]]).unwrap()[0];
                 let at = |s: &[f64; 2]| loss.one(moved(s), *y);
                 corners.iter().map(at).fold(f64::MIN, f64::max)
             };

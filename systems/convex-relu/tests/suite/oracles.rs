@@ -14,7 +14,9 @@ use thalweg_convex_relu::patterns::{count, sampling_bound};
 use thalweg_convex_relu::reduce::{merge, reduce};
 use thalweg_convex_relu::scp::{Scp, unit_vectors};
 use thalweg_convex_relu::solver::Algorithm;
-use thalweg_convex_relu::{ConvexError, ConvexRelu, Geometry, Loss, Network, Patterns, Program, Samples, Solver};
+use thalweg_convex_relu::{
+    ConvexError, ConvexRelu, Geometry, Loss, Network, Patterns, Program, Samples, Solver,
+};
 use thalweg_core::{Objective, Run, Seed, Stop, StopReason};
 use thalweg_optim::Adam;
 use thalweg_testing::{close, normals, on_threads, same_bits};
@@ -211,9 +213,13 @@ proptest! {
 
 #[test]
 fn from_beta_max_on_no_neuron_is_left() {
-    for (loss, linear_part) in
-        [(Loss::Squared, false), (Loss::Hinge, false), (Loss::Bce, false), (Loss::Squared, true), (Loss::Bce, true)]
-    {
+    for (loss, linear_part) in [
+        (Loss::Squared, false),
+        (Loss::Hinge, false),
+        (Loss::Bce, false),
+        (Loss::Squared, true),
+        (Loss::Bce, true),
+    ] {
         let p = program(15, 3, loss, 1.0, 8);
         let geometry = Geometry::new(p.samples().clone(), p.patterns().clone(), linear_part).unwrap();
         let p = Program::new(geometry, p.targets().to_vec(), loss, 1.0).unwrap();
@@ -272,7 +278,9 @@ fn cross_validation_fits_the_model_that_is_asked_for() {
 
 #[test]
 fn more_features_than_samples_change_nothing_but_the_time() {
-    for (loss, linear_part) in [(Loss::Squared, false), (Loss::Hinge, false), (Loss::Bce, false), (Loss::Bce, true)] {
+    for (loss, linear_part) in
+        [(Loss::Squared, false), (Loss::Hinge, false), (Loss::Bce, false), (Loss::Bce, true)]
+    {
         let p = program(10, 14, loss, 0.3, 2);
         let geometry = Geometry::new(p.samples().clone(), p.patterns().clone(), linear_part).unwrap();
         let p = Program::new(geometry, p.targets().to_vec(), loss, 0.3).unwrap();
@@ -281,10 +289,16 @@ fn more_features_than_samples_change_nothing_but_the_time() {
             let solver = Solver { algorithm: Some(algorithm), tol: 1e-6, ..Solver::default() };
             let solved = solver.solve(&p, Seed(1)).unwrap().certified;
             let value = solved.certificate.objective;
-            assert!((value - wide.objective).abs() <= 1e-5 * wide.objective.max(1e-3), "{loss:?} {value} {wide:?}");
+            assert!(
+                (value - wide.objective).abs() <= 1e-5 * wide.objective.max(1e-3),
+                "{loss:?} {value} {wide:?}"
+            );
             let network = Network::recover(&solved.solution, 14, 1);
             let scored = network.objective(p.samples(), p.targets(), loss, 0.3).unwrap();
-            assert!((scored - value).abs() <= 1e-7 * value.max(1e-3), "{loss:?} {algorithm:?}: {scored} {value}");
+            assert!(
+                (scored - value).abs() <= 1e-7 * value.max(1e-3),
+                "{loss:?} {algorithm:?}: {scored} {value}"
+            );
             // The bound holds for the wide program too.
             let theta = &solved.certificate.theta;
             let (_, bound) = feasible_dual(&p, theta, &mut Vec::new()).unwrap();
@@ -297,7 +311,8 @@ fn more_features_than_samples_change_nothing_but_the_time() {
 fn the_interior_point_ends_in_time_with_a_certificate() {
     let p = program(200, 10, Loss::Bce, 0.01, 1).until(Some(Instant::now() + Duration::from_millis(30)));
     let clock = Instant::now();
-    let solved = Solver { algorithm: Some(Algorithm::Exact), ..Solver::default() }.solve(&p, Seed(1)).unwrap();
+    let solved =
+        Solver { algorithm: Some(Algorithm::Exact), ..Solver::default() }.solve(&p, Seed(1)).unwrap();
     assert!(clock.elapsed() < Duration::from_secs(1), "{:?}", clock.elapsed());
     let c = &solved.certified.certificate;
     assert!(c.dual_bound <= c.objective);

@@ -42,8 +42,7 @@ fn no_network_is_below_a_bound_for_all() {
         let network = Network { neurons: (0..5).map(kink).collect(), linear_part: None, outputs: 1 };
         let known = network.objective(&thin(h), &y, Loss::Squared, 1e-9).unwrap();
         let patterns = PatternChoice::All;
-        let settings =
-            ConvexRelu { loss: Loss::Squared, beta: 1e-9, patterns, ..ConvexRelu::default() };
+        let settings = ConvexRelu { loss: Loss::Squared, beta: 1e-9, patterns, ..ConvexRelu::default() };
         let fit = settings.fit(&thin(h), &y).unwrap();
         assert!(fit.program.patterns().complete());
         assert!(fit.certificate.dual_bound <= known, "{h}: {} {known}", fit.certificate.dual_bound);
@@ -86,7 +85,8 @@ fn lattices_duplicates_antipodes_and_low_ranks_are_complete_and_no_longer_than_n
     let antipodes = [few.clone(), few.iter().map(|x| -x).collect()].concat();
     let scaled = few.iter().enumerate().map(|(i, x)| x * 10f64.powi(12 * (i / 3 % 3) as i32 - 12)).collect();
     let zero = [few.clone(), vec![0.0; 3]].concat();
-    let plane: Vec<f64> = random(8, 2, 2).chunks(2).flat_map(|x| [x[0], x[1], x[0] + x[1], 2.0 * x[0]]).collect();
+    let plane: Vec<f64> =
+        random(8, 2, 2).chunks(2).flat_map(|x| [x[0], x[1], x[0] + x[1], 2.0 * x[0]]).collect();
     let product: Vec<f64> = random(8, 2, 3)
         .chunks(2)
         .flat_map(|x| [(0.3, 0.7), (-1.1, 0.2), (0.9, -0.4), (0.1, 1.3)].map(|(a, b)| a * x[0] + b * x[1]))
