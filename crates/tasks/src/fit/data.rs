@@ -70,7 +70,9 @@ impl Data {
         if let Some(limit) = settings.limit {
             found.limit(limit)?;
         }
-        found.center();
+        if settings.loss.unwrap_or_else(|| found.loss()) == Loss::Squared {
+            found.center();
+        }
         Ok(found)
     }
 
@@ -167,7 +169,7 @@ impl Data {
             }
         }
         let (n, d) = (train.n(), train.d());
-        let (y, labels, classes, notes) = coded(y, y_test, settings)?;
+        let Coded { y, test: labels, classes, notes } = coded(y, y_test, settings)?;
         let patterns = arrays.take_if_there("D")?.map(|matrix| columns(matrix, n)).transpose()?;
         let directions = arrays.take_if_there("U")?.map(|u| vectors(u, d)).transpose()?;
         let listed = patterns.as_ref().map_or_else(String::new, |p| format!(", {} patterns", p.len()));
@@ -282,13 +284,17 @@ fn archive(file: &str) -> Result<Option<Arrays>> {
     Ok((arrays.contains("Xtrain") || arrays.contains("D")).then_some(arrays))
 }
 
+/// Targets as the loss wants them.
+struct Coded {
+    y: Vec<f64>,
+    test: Option<Vec<f64>>,
+    classes: Vec<String>,
+    notes: Vec<String>,
+}
+
 /// Targets of an archive by one map for both parts, in double precision; under the squared loss numbers other
 /// than ±1 are numbers unless `task` says otherwise.
-fn coded(
-    y: Array,
-    test: Option<Array>,
-    settings: &Settings,
-) -> Result<(Vec<f64>, Option<Vec<f64>>, Vec<String>, Vec<String>)> {
+fn coded(y: Array, test: Option<Array>, settings: &Settings) -> Result<Coded> {
     let signs = |array: &Array| array.clone().into_f64().is_ok_and(|y| y.iter().all(|y| y.abs() == 1.0));
     let squared = settings.loss == Some(Loss::Squared) && !signs(&y);
     let task = settings.reading.task.unwrap_or(if squared { Task::Regression } else { Task::Auto });
@@ -302,12 +308,13 @@ fn coded(
                 .flat_map(|o| rows.iter().copied().skip(o).step_by(width).collect::<Vec<_>>())
                 .collect())
         };
-        return Ok((columns(exact.0)?, exact.1.map(columns).transpose()?, Vec::new(), notes));
+        let test = exact.1.map(columns).transpose()?;
+        return Ok(Coded { y: columns(exact.0)?, test, classes: Vec::new(), notes });
     }
     let loss = settings.loss.unwrap_or(Loss::Hinge);
     let (y, classes) = targets(&first, loss, false)?;
     let labels = second.map(|second| targets(&second, loss, false)).transpose()?;
-    Ok((y, labels.map(|(labels, _)| labels), classes, notes))
+    Ok(Coded { y, test: labels.map(|(labels, _)| labels), classes, notes })
 }
 
 /// The columns of a pattern matrix.
