@@ -34,6 +34,13 @@ pub struct Row {
     pub seconds: f64,
 }
 
+impl Row {
+    /// Whether it is a two-layer network with the objective of the plain program.
+    pub(super) fn is_network(&self) -> bool {
+        matches!(self.method, Baseline::Adam | Baseline::Sgd)
+    }
+}
+
 impl Job<'_> {
     /// Refuses comparisons that cannot be made.
     pub fn check_baselines(&self) -> Result<()> {

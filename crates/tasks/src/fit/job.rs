@@ -95,6 +95,22 @@ pub struct Summary {
     pub compare: Option<Vec<Row>>,
 }
 
+impl Summary {
+    /// Refuses a bound that a network lies below: the solved one, or with all patterns one that gradients found.
+    fn check(&self) -> Result<()> {
+        let compared = self.compare.iter().flatten().filter(|row| self.complete_patterns && row.is_network());
+        let all = compared.map(|row| row.objective).chain([self.nonconvex_objective]);
+        let least = all.fold(f64::INFINITY, f64::min);
+        if least < self.dual_bound - 1e-6 * self.dual_bound.abs() - 1e-12 {
+            return Err(TaskError::Failed(format!(
+                "a network has the objective {least}, below the bound {} for all: one of them is wrong; please report it",
+                self.dual_bound
+            )));
+        }
+        Ok(())
+    }
+}
+
 /// With confidence 1 − ψ one more draw improves the optimum with probability ξ at most.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct SamplingBound {
@@ -179,6 +195,7 @@ pub fn fit_data(settings: &Settings, data: &Data, folder: Option<&Folder>, host:
     let trained = if settings.method == Some(Method::Scp) { job.sampled()? } else { job.listed()? };
     let seconds = clock.elapsed().as_secs_f64();
     let summary = job.summary(&trained, seconds)?;
+    summary.check()?;
     let saved = json!({ "method": "convex-relu", "summary": summary });
     let outcome = Outcome {
         model: data.model(&trained.network, saved)?,

@@ -274,7 +274,7 @@ fn every_method_stops_within_a_second_of_its_limit() {
         three("method = 'exact'"),
         three(""),
         three("adversarial = 'eps=0.001'"),
-        three("multiclass = 'shared'\nmethod = 'exact'"),
+        three("multiclass = 'shared'\nmethod = 'admm'\ntol = 0.0"),
     ] {
         let (clock, limit) = (Instant::now(), Duration::from_millis(1500));
         let host = Host { time: Some(limit), ..Host::default() };
