@@ -17,7 +17,17 @@ const MOVES: usize = 200;
 /// the sign of a tight sample to step into the neighbour cell, as long as the value rises.
 ///
 /// None found is no proof that there is none; only [`Patterns::all`] is.
-pub fn separate(program: &Program, theta: &[f64], tries: u64, tol: f64, seed: Seed) -> Patterns {
+///
+/// # Errors
+/// θ of another length.
+pub fn separate(
+    program: &Program,
+    theta: &[f64],
+    tries: u64,
+    tol: f64,
+    seed: Seed,
+) -> Result<Patterns, ConvexError> {
+    ConvexError::check("entries of theta of one output", theta.len(), program.samples().n())?;
     let samples = program.samples();
     let search = |i: u64| {
         let mut rng = seed.stream("grow", i);
@@ -54,7 +64,7 @@ pub fn separate(program: &Program, theta: &[f64], tries: u64, tol: f64, seed: Se
     for on in found.into_iter().flatten() {
         more |= patterns.add(&on.iter().map(|on| on - 0.5).collect::<Vec<_>>());
     }
-    if more { patterns.listed() } else { patterns }
+    Ok(if more { patterns.listed() } else { patterns })
 }
 
 /// max σθᵀ(Xu)₊ over ‖u‖ ≤ 1 in the cone of `on`, and −u times that value.
@@ -84,7 +94,7 @@ pub fn grow(
     let (mut program, mut now) = (program, start);
     for round in 0..rounds {
         let seed = Seed(seed.0.wrapping_add(u64::from(round)));
-        let patterns = separate(&program, &now.certificate.theta, tries, tol, seed);
+        let patterns = separate(&program, &now.certificate.theta, tries, tol, seed)?;
         if patterns.len() == program.patterns().len() || program.late() {
             break;
         }

@@ -105,6 +105,14 @@ impl ConvexRelu {
     /// Settings out of range, what the method does not solve.
     pub fn check(&self, program: &Program) -> Result<(), ConvexError> {
         self.validate()?;
+        if self.extra_pattern_searches > 0 && program.outputs() > 1 {
+            let what = "several outputs at once";
+            return Err(ConvexError::Unsupported {
+                method: "pattern growth",
+                what,
+                instead: "a program each",
+            });
+        }
         match self.eps {
             Some(_) => program.check_plain("adversarial training"),
             None => self.solver.check(program),
@@ -179,7 +187,7 @@ impl ConvexRelu {
         }
         let mut network = recover(&solved.certified, &program);
         if self.minimal_network {
-            network = reduce(&network, program.samples());
+            network = reduce(&network, program.samples())?;
         }
         let nonconvex_objective =
             network.objective(program.samples(), program.targets(), program.loss(), program.beta())?;

@@ -2,7 +2,7 @@
 
 use thalweg_convex_relu::Loss;
 
-use super::words::{Beta, Method, Robustness};
+use super::words::{Beta, Method, Multiclass, Robustness};
 use super::{Data, Settings};
 use crate::Result;
 use crate::error::bail;
@@ -88,6 +88,11 @@ pub(super) fn check(settings: &Settings, data: &Data, loss: Loss) -> Result<()> 
             "several numbers have no attack; leave it and `adversarial` out, or give one target",
         ),
     ]);
+    ineffective.push((
+        searches && s.multiclass == Some(Multiclass::Shared),
+        "extra_pattern_searches",
+        "a program shared by several outputs keeps its list of patterns; leave it out, or set `multiclass` to ova",
+    ));
     match ineffective.iter().find(|(given, ..)| *given) {
         Some((_, field, cause)) => bail!("`{field}` would have no effect: {cause}"),
         None => Ok(()),

@@ -398,7 +398,7 @@ impl Job<'_> {
         }
         let mut network = sampled.network;
         if s.minimal_network == Some(true) {
-            network = reduce(&network, x);
+            network = reduce(&network, x)?;
         }
         Ok(Trained {
             scored: network.objective(x, y, self.loss, beta.beta)?,

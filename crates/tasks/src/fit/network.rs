@@ -17,8 +17,8 @@ impl Data {
     /// A network of other data.
     pub fn model(&self, network: &Network, training: Value) -> Result<Model> {
         let mut layers = match &self.scaling {
-            Some(scaling) => scaling.fold(network),
-            None => plain_layers(network, self.train.d()),
+            Some(scaling) => scaling.fold(network)?,
+            None => plain_layers(network, self.train.d())?,
         };
         let d: usize = self.shape.iter().product();
         if layers.bias.is_empty() {

@@ -188,6 +188,7 @@ fn what_would_have_no_effect_is_refused() {
         (&file, "split = 'tail'".into(), "reading"),
         (&three, "beta = 'auto'".into(), "beta = auto"),
         (&three, "compare = ['adam']".into(), "`compare`"),
+        (&three, "multiclass = 'shared'\nextra-pattern-searches = 3".into(), "`extra_pattern_searches`"),
     ] {
         refused(file, &rest, &[field]);
     }

@@ -2,6 +2,9 @@
 
 use thalweg_convex_relu::attack::Attack;
 use thalweg_convex_relu::certificate::feasible_dual;
+use thalweg_convex_relu::grow::separate;
+use thalweg_convex_relu::reduce::reduce;
+use thalweg_convex_relu::scaling::{Scaling, plain_layers};
 use thalweg_convex_relu::scp::{Scp, unit_vectors};
 use thalweg_convex_relu::solver::Algorithm;
 use thalweg_convex_relu::{
@@ -123,4 +126,8 @@ fn what_has_another_width_is_refused() {
     let program =
         Program::new(Geometry::new(samples(), all, false).unwrap(), Y.to_vec(), Loss::Hinge, 0.1).unwrap();
     says(feasible_dual(&program, &[0.1], &mut Vec::new()), &["theta", "1", "3"]);
+    says(separate(&program, &[0.1], 1, 0.1, Seed(0)), &["theta", "1", "3"]);
+    says(reduce(&network, &wide), &["5", "2"]);
+    says(plain_layers(&network, 3), &["2", "3"]);
+    says(Scaling::of(&wide).fold(&network), &["2", "6"]);
 }
