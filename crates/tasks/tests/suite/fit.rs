@@ -223,7 +223,7 @@ fn the_exit_is_by_the_gap_that_was_asked_for() {
 fn attacks_on_several_classes_are_made() {
     let place = tempfile::tempdir().unwrap();
     let three = archive(place.path(), "three.npz", 1, |x| vec![level(x) as f64 - 1.0]);
-    for rest in ["adversarial = 'eps=0.02'", "attack = ['fgsm', 'pgd:20', 'eps=0.3']"] {
+    for rest in ["adversarial = 'eps=0.005'", "attack = ['fgsm', 'pgd:20', 'eps=0.3']"] {
         let s = fit(&three, &format!("loss = 'hinge'\npatterns = 20\nraw = true\n{rest}")).summary;
         let (clean, fgsm) = (s.test_accuracy.unwrap(), s.withstood.fgsm_accuracy.unwrap());
         let (pgd, proved) = (s.withstood.pgd_accuracy.unwrap(), s.withstood.certified_accuracy.unwrap());

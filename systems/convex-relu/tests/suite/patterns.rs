@@ -91,15 +91,14 @@ fn lattices_duplicates_antipodes_and_low_ranks_are_complete_and_no_longer_than_n
         .chunks(2)
         .flat_map(|x| [(0.3, 0.7), (-1.1, 0.2), (0.9, -0.4), (0.1, 1.3)].map(|(a, b)| a * x[0] + b * x[1]))
         .collect();
-    let off = |n: f64| n - 1.0; // the pattern without active samples
     for (name, x, d, most) in [
         ("grid", grid, 3, count(9, 3)),
-        ("twice", twice, 3, off(count(6, 3))),
+        ("twice", twice, 3, count(6, 3)),
         ("antipodes", antipodes, 3, count(6, 3)),
-        ("scaled", scaled, 3, off(count(6, 3))),
+        ("scaled", scaled, 3, count(6, 3)),
         ("zero", zero, 3, count(6, 3)),
-        ("plane", plane, 4, off(count(8, 2))),
-        ("product", product, 4, off(count(8, 2))),
+        ("plane", plane, 4, count(8, 2)),
+        ("product", product, 4, count(8, 2)),
     ] {
         let samples = Samples::new(x, d).unwrap();
         let all = Patterns::all(&samples).unwrap();
@@ -116,7 +115,7 @@ fn lattices_duplicates_antipodes_and_low_ranks_are_complete_and_no_longer_than_n
 fn no_robust_program_claims_all_networks() {
     let samples = Samples::new(vec![-1.0, 1.0, 0.0, 1.0, 1.0, 1.0], 2).unwrap();
     let y = [1.0, 0.0, 1.0];
-    for (eps, known) in [(0.2, 0.16), (0.3, 0.26)] {
+    for (eps, known) in [(0.2, 0.16), (0.3, 0.235)] {
         let (patterns, half) = (PatternChoice::All, Some(vec![eps, 0.0]));
         let settings =
             ConvexRelu { loss: Loss::Squared, beta: 0.05, patterns, eps: half, ..ConvexRelu::default() };
@@ -131,7 +130,7 @@ fn no_robust_program_claims_all_networks() {
             worst(-1.0, 1.0) + worst(0.0, 0.0) + worst(1.0, 1.0) + 0.05 * 2.0 * s
         });
         let best = best.fold(f64::INFINITY, f64::min);
-        assert!((best - known).abs() < 0.02, "{eps}: {best}");
+        assert!((best - known).abs() < 1e-3, "{eps}: {best}");
         assert!(fit.certificate.objective >= best * (1.0 - 1e-6), "its value bounds the best from above");
     }
 }
