@@ -128,8 +128,12 @@ fn patterns_all_and_from_a_file_and_the_ways_to_choose_beta() {
 #[test]
 fn people_see_the_result_and_the_report_how_it_came_about() {
     let place = place();
-    let said = succeed(place.path(), "fit convex-relu --train a.csv --test b.csv --target y --quiet --out m/");
-    assert!(said.contains("β 0.1") && said.contains("test accuracy") && !said.contains("iterations"), "{said}");
+    let said =
+        succeed(place.path(), "fit convex-relu --train a.csv --test b.csv --target y --quiet --out m/");
+    assert!(
+        said.contains("β 0.1") && said.contains("test accuracy") && !said.contains("iterations"),
+        "{said}"
+    );
     let report = fs::read_to_string(place.path().join("m/report.html")).unwrap();
     assert!(report.contains("iterations") && report.contains("Margins"));
     assert!(place.path().join("m/outputs.svg").is_file());

@@ -81,7 +81,7 @@ fn lattices_duplicates_antipodes_and_low_ranks_are_complete_and_no_longer_than_n
     let grid: Vec<f64> =
         (-1..=1).flat_map(|a| (-1..=1).flat_map(move |b| [f64::from(a), f64::from(b), 1.0])).collect();
     let few = random(6, 3, 1);
-    let twice = [few.clone(), few.iter().map(|x| 3.0 * x).collect()].concat();
+    let twice = [few.clone(), few.iter().map(|x| 2.0 * x).collect()].concat();
     let antipodes = [few.clone(), few.iter().map(|x| -x).collect()].concat();
     let scaled = few.iter().enumerate().map(|(i, x)| x * 10f64.powi(12 * (i / 3 % 3) as i32 - 12)).collect();
     let zero = [few.clone(), vec![0.0; 3]].concat();
@@ -108,6 +108,23 @@ fn lattices_duplicates_antipodes_and_low_ranks_are_complete_and_no_longer_than_n
         assert!(all.len() as f64 <= most, "{name}: {} > {most}", all.len());
         assert_eq!(all.len(), sampled.len(), "{name}: more cells than directions show");
     }
+}
+
+/// Rounding turns repeated points into points that are almost parallel: their cells are there, and the program that
+/// lists them is solved and proved like any other.
+#[test]
+fn cells_as_thin_as_rounding_do_no_harm() {
+    let few = random(5, 3, 4);
+    let thrice = [few.clone(), few.iter().map(|x| 3.0 * x).collect()].concat();
+    let samples = Samples::new(thrice, 3).unwrap();
+    let all = Patterns::all(&samples).unwrap();
+    assert!(all.complete() && set(&Patterns::sample(&samples, 3000, Seed(1)).unwrap()).is_subset(&set(&all)));
+    let y: Vec<f64> = samples.rows().map(|x| x[0].abs() - 0.4 * x[1]).collect();
+    let patterns = PatternChoice::All;
+    let settings = ConvexRelu { loss: Loss::Squared, beta: 0.05, patterns, ..ConvexRelu::default() };
+    let fit = settings.fit(&samples, &y).unwrap();
+    assert!(fit.certificate.gap < 1e-4, "{} with {} patterns", fit.certificate.gap, all.len());
+    assert!((fit.nonconvex_objective / fit.certificate.objective - 1.0).abs() < 1e-6);
 }
 
 /// |x| on three points: its worst case and decay are 0.16 at ε = 0.2.
