@@ -136,8 +136,11 @@ fn a_table_of_words_is_classified() {
         let score = json(place.path(), "evaluate --model r/model.safetensors --data one.csv --json");
         right += score["accuracy"].as_f64().unwrap() * count(word) as f64;
     }
-    let all = json(place.path(), "evaluate --model r/model.safetensors --data t.csv --json");
-    assert_eq!(all["n"], 120, "a single file is scored whole");
+    let test = json(place.path(), "evaluate --model r/model.safetensors --data t.csv --json");
+    assert_eq!((&test["n"], &test["part"]), (&20.into(), &"test".into()), "the part kept from training");
+    assert_eq!((&test["loss"], &test["accuracy"]), (&summary["test_loss"], &summary["test_accuracy"]));
+    let all = json(place.path(), "evaluate --model r/model.safetensors --data t.csv --part all --json");
+    assert_eq!(all["n"], 120);
     assert!((right / 120.0 - all["accuracy"].as_f64().unwrap()).abs() < 1e-9);
 }
 
@@ -369,5 +372,57 @@ fn the_help_names_every_method_of_the_lists() {
         for name in names {
             assert!(words.contains(name), "{verb}: {name} is not in its help");
         }
+    }
+}
+
+#[test]
+fn groups_of_blocks_are_set_from_flags_and_from_a_file() {
+    let place = folder(&[]);
+    let base = "train --data digits --model mlp:64-16-10 --epochs 1 --seed 1 --json --quiet";
+    let loss = |line: &str| json(place.path(), line)["train_loss"].as_f64().expect("a loss");
+    let plain = loss(&format!("{base} --method sgd --out plain"));
+    let halved =
+        format!(r#"{base} --method sgd --out halved --set groups=[{{"pattern":"fc2*","lr_scale":0.5}}]"#);
+    assert_ne!(loss(&halved), plain);
+    let config = fs::read_to_string(place.path().join("halved/config.toml")).unwrap();
+    assert!(config.contains("lr_scale = 0.5"), "{config}");
+    assert_eq!(
+        loss("train --config halved/config.toml --out again --json --quiet"),
+        loss("train --resume halved --json --quiet")
+    );
+    for method in ["adahessian", "adamw", "mkor", "muon"] {
+        let line = format!(
+            r#"{base} --method {method} --out {method} --set groups=[{{"pattern":"fc2*","lr_scale":0.5}}]"#
+        );
+        loss(&line);
+    }
+}
+
+#[test]
+fn a_trained_model_trains_on_and_a_finished_run_does_not_change_its_length() {
+    let place = folder(&[]);
+    succeed(
+        place.path(),
+        "train --data digits --model mlp:64-16-10 --method sgd --epochs 2 --seed 1 --quiet --out a",
+    );
+    let longer = run(place.path(), "train --resume a --epochs 20 --quiet");
+    assert_eq!(longer.status.code(), Some(2), "{}", errors(&longer));
+    assert!(errors(&longer).contains("--from"), "{}", errors(&longer));
+    let score = |model: &str| {
+        json(place.path(), &format!("evaluate --model {model}/model.safetensors --data digits --json"))
+    };
+    let before = score("a")["loss"].as_f64().unwrap();
+    succeed(
+        place.path(),
+        "train --data digits --from a/model.safetensors --method sgd --epochs 5 --quiet --out b",
+    );
+    assert!(score("b")["loss"].as_f64().unwrap() < before);
+    // No step, no change.
+    succeed(place.path(), "train --data digits --from a/model.safetensors --steps 0 --quiet --out c");
+    assert_eq!(score("c")["loss"].as_f64().unwrap(), before);
+    for more in ["--model mlp:64-8-10", "--init xavier", "--normalize mean=0,std=1"] {
+        let refused =
+            run(place.path(), &format!("train --data digits --from a/model.safetensors {more} --out d"));
+        assert_eq!(refused.status.code(), Some(2), "{more}");
     }
 }

@@ -137,6 +137,13 @@ pub enum DataError {
     #[error("{file}: line {line}: index {index} after {last}; sort the row and keep each index once")]
     Order { file: PathBuf, line: usize, index: u32, last: u32 },
 
+    /// An index of svmlight that would claim memory which the entries do not bear out.
+    #[error(
+        "{file}: line {line}: index {index} where the files have {entries} entries in all; check the index, or number \
+         the features from 1"
+    )]
+    Index { file: PathBuf, line: usize, index: u32, entries: usize },
+
     /// A damaged npz archive.
     #[error("{file}: damaged npz archive: {cause}; write it again with numpy.savez")]
     Archive { file: PathBuf, cause: String },

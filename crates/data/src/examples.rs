@@ -52,7 +52,7 @@ pub(crate) fn read(
         table.drop_missing();
     }
     notes.extend_from_slice(table.notes());
-    of(&table, label, options.task)
+    of(&table, label, options.task())
 }
 
 /// Examples of a table: the column `label` (else the first of `label`, `target`, `y`, `class`) holds the targets,

@@ -67,6 +67,9 @@ pub struct Options {
     pub label: Option<String>,
     /// What labels of tables and arrays are. Default: found out.
     pub task: Task,
+    /// The same, where `task` leaves it open, for data in which labels may be either: what they are for a model.
+    /// Default: found out.
+    pub expected: Task,
     /// Where the channels of images in arrays stand. Default: found out.
     pub layout: Layout,
     /// How tables are read. Default: found out.
@@ -81,6 +84,12 @@ pub struct Options {
     /// Share of examples (of a text: of characters) in a test part that is cut, in (0, 1). Default: a sixth, of a
     /// text a tenth.
     pub test_fraction: Option<f64>,
+}
+
+impl Options {
+    pub(crate) fn task(&self) -> Task {
+        if self.task == Task::Auto { self.expected } else { self.task }
+    }
 }
 
 /// Reads `digits` (the embedded ones), a file or a folder. Each file may be packed: `.gz`, `.bz2`, `.xz`.
@@ -225,7 +234,7 @@ fn examples(
                 other = Some(part);
             }
             *features = names;
-            settle(train, other, options.task, test.unwrap_or(file), notes)
+            settle(train, other, options.task(), test.unwrap_or(file), notes)
         }
         Kind::Npz | Kind::Npy => {
             let (train, beside) = archive::read(file, label, options.layout, notes)?;
@@ -233,7 +242,7 @@ fn examples(
                 Some(test) => Some(archive::read(test, label, options.layout, &mut Vec::new())?.0),
                 None => beside,
             };
-            settle(train, other, options.task, test.unwrap_or(file), notes)
+            settle(train, other, options.task(), test.unwrap_or(file), notes)
         }
         Kind::Idx | Kind::Text => Ok((idx::read(file)?, test.map(idx::read).transpose()?)),
     }
@@ -259,7 +268,7 @@ fn note_classes(train: &Dataset, test: &Dataset, notes: &mut Vec<String>) {
             let shown = lacking[..lacking.len().min(6)].join(", ");
             let of = format!("{} of {} classes: {shown}", lacking.len(), names.len());
             notes.push(format!(
-                "the {part} part lacks {of}{}; cut the parts otherwise if that is not meant",
+                "warning: the {part} part lacks {of}{}; cut the parts otherwise if that is not meant",
                 if lacking.len() > 6 { ", …" } else { "" }
             ));
         }

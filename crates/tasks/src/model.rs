@@ -4,12 +4,15 @@ use std::path::Path;
 
 use serde_json::Value;
 use thalweg_data::{Dataset, Loaded, Source, Targets, Text};
-use thalweg_net::{Model, NetError, Normalize, arch_or_file};
+use thalweg_net::{Model, NetError, Normalize, Preprocess, arch_or_file};
 
 use crate::error::bail;
 use crate::source::{DataSource, Part, Parted, outputs, preprocess_of};
 use crate::train::Examples;
 use crate::{Context, Result, TaskError};
+
+/// Why a text takes no preprocessing.
+pub(crate) const NO_NUMBERS: &str = "`normalize` is for numbers, and a text has none; leave it out";
 
 /// Loads a model and the data that it is used on, read as the model was trained on it. A file without metadata
 /// needs its architecture and its preprocessing; a preprocessing given replaces the model's own. What was noticed
@@ -38,20 +41,27 @@ pub fn load_with_data(
                 .notes
                 .push("the inputs have no names; they are taken in the order of the model's columns".into());
         }
-        if let (Some(normalize), Source::Examples { train, .. }) = (normalize, &loaded.source) {
-            model.preprocess = preprocess_of(normalize, train, &mut loaded.notes);
+        match (normalize, &loaded.source) {
+            (None, _) => {}
+            (Some(normalize), Source::Examples { train, .. }) => {
+                model.preprocess = preprocess_of(normalize, train, &mut loaded.notes);
+            }
+            (Some(_), Source::Text { .. }) => bail!("{NO_NUMBERS}"),
         }
         return Ok((model, loaded));
     };
-    let Some(normalize) = normalize else {
-        bail!("a model without metadata needs its preprocessing too; set `normalize`, e.g. mean=0.5,std=0.5");
-    };
     let mut loaded = source.load()?;
-    let (input, outputs, preprocess) = match &loaded.source {
-        Source::Examples { train, .. } => {
+    let (input, outputs, preprocess) = match (&loaded.source, normalize) {
+        (Source::Examples { train, .. }, Some(normalize)) => {
             (train.shape.clone(), outputs(train), preprocess_of(normalize, train, &mut loaded.notes))
         }
-        Source::Text { train, .. } => (Vec::new(), train.vocabulary.len(), normalize.of(false)),
+        (Source::Examples { .. }, None) => {
+            bail!(
+                "a model without metadata needs its preprocessing too; set `normalize`, e.g. mean=0.5,std=0.5"
+            )
+        }
+        (Source::Text { train, .. }, None) => (Vec::new(), train.vocabulary.len(), Preprocess::default()),
+        (Source::Text { .. }, Some(_)) => bail!("{NO_NUMBERS}"),
     };
     let model = Model::load_foreign(file, arch_or_file(arch, &input, outputs)?, preprocess)?;
     if let Some(prefix) = model.training.get("dropped_prefix").and_then(Value::as_str) {
@@ -114,17 +124,6 @@ impl DataPart {
                 Self::Text(train)
             }
         })
-    }
-
-    /// The first `n` examples or characters.
-    pub fn first(self, n: usize) -> Self {
-        match self {
-            Self::Set(data) => Self::Set(data.slice(0..n.min(data.len()))),
-            Self::Text(mut text) => {
-                text.tokens.truncate(n);
-                Self::Text(text)
-            }
-        }
     }
 
     /// As the model reads them: with its own numbers for classes and characters.

@@ -37,6 +37,7 @@ pub struct Minibatch {
     x: Vec<f32>,
     labels: Vec<u32>,
     values: Vec<f32>,
+    examples: usize,
 }
 
 impl Minibatch {
@@ -47,6 +48,24 @@ impl Minibatch {
             false => thalweg_net::Targets::Values(&self.values),
         };
         Batch { x: &self.x, targets, weights: None }
+    }
+
+    /// The same in `n` parts of about equal size, no more than there are examples.
+    pub fn parts(&self, n: usize) -> Vec<Batch<'_, f32>> {
+        let n = n.min(self.examples).max(1);
+        let cut = |len: usize, i: usize| {
+            let each = len / self.examples.max(1); // numbers per example
+            i * self.examples / n * each..(i + 1) * self.examples / n * each
+        };
+        let part = |i: usize| Batch {
+            x: &self.x[cut(self.x.len(), i)],
+            targets: match self.values.is_empty() {
+                true => thalweg_net::Targets::Classes(&self.labels[cut(self.labels.len(), i)]),
+                false => thalweg_net::Targets::Values(&self.values[cut(self.values.len(), i)]),
+            },
+            weights: None,
+        };
+        (0..n).map(part).collect()
     }
 
     /// Class of each row of the output; empty for real targets.
@@ -116,6 +135,41 @@ impl Examples {
         Ok(Self { kind: Kind::Windows(text), shape: vec![context] })
     }
 
+    /// The first `n` examples, or characters of a text, and the others.
+    ///
+    /// # Errors
+    /// One of the parts would be empty.
+    pub fn split(&self, n: usize) -> Result<(Self, Self), TrainError> {
+        let part = |kind| Self { kind, shape: self.shape.clone() };
+        match &self.kind {
+            Kind::Set { data, gain, offset } => {
+                if n == 0 || n >= data.len() {
+                    return Err(TrainError::Empty("part of the data"));
+                }
+                let cut = |range| {
+                    let data = data.slice(range);
+                    part(Kind::Set { data, gain: gain.clone(), offset: offset.clone() })
+                };
+                Ok((cut(0..n), cut(n..data.len())))
+            }
+            Kind::Windows(text) => {
+                let (first, second) = text.tokens.split_at(n.min(text.tokens.len()));
+                let cut = |tokens: &[u32]| {
+                    Self::windows(Text { tokens: tokens.to_vec(), ..text.clone() }, self.shape[0])
+                };
+                Ok((cut(first)?, cut(second)?))
+            }
+        }
+    }
+
+    /// Examples, or characters of a text.
+    pub(crate) fn size(&self) -> usize {
+        match &self.kind {
+            Kind::Set { data, .. } => data.len(),
+            Kind::Windows(text) => text.tokens.len(),
+        }
+    }
+
     /// Shape of one example.
     pub fn shape(&self) -> &[usize] {
         &self.shape
@@ -169,6 +223,7 @@ impl Examples {
         out.x.clear();
         out.labels.clear();
         out.values.clear();
+        out.examples = places.len();
         match &self.kind {
             Kind::Windows(text) => {
                 for &at in places {

@@ -5,4 +5,5 @@ mod fit;
 #[cfg(feature = "cbo")]
 mod minimize;
 mod parallel;
+mod reading;
 mod training;
