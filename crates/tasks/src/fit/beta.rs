@@ -58,6 +58,11 @@ pub fn choose_beta(
     let chosen = listed.clone().map_or_else(|| model.choose(&data.train), Ok)?;
     let geometry = Geometry::new(data.train.clone(), chosen, model.linear_part)?;
     let program = Program::new(geometry, data.y.clone(), loss, 1.0)?;
+    if program.beta_max() <= 0.0 {
+        bail!(
+            "no neuron lowers the loss at any beta, as where all targets are alike; set `beta` to a number"
+        );
+    }
     let mut path = betas(&program, count, 1e-3);
     if !validated {
         return Ok(ChosenBeta { beta: path[count - 1], path, folds: Vec::new(), at_edge: false });

@@ -218,6 +218,10 @@ impl Data {
         }
         let mean = |y: &[f64]| y.iter().sum::<f64>() / y.len() as f64;
         self.offset = self.y.chunks(self.train.n()).map(mean).collect();
+        for y in self.y.chunks(self.train.n()).filter(|y| y.iter().all(|v| *v == y[0])) {
+            self.notes
+                .push(format!("all targets of the training part are {}: there is nothing to learn", y[0]));
+        }
         let subtract = |y: &mut Vec<f64>, n: usize| {
             let columns = y.chunks_mut(n).zip(&self.offset);
             columns.for_each(|(y, offset)| y.iter_mut().for_each(|y| *y -= offset));

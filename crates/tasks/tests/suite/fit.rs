@@ -256,6 +256,15 @@ fn numbers_far_from_zero_are_predicted_better_than_by_their_mean() {
 }
 
 #[test]
+fn constant_numbers_are_said_and_predicted() {
+    let place = tempfile::tempdir().unwrap();
+    let file = table(place.path(), "constant.csv", |_| "7.5".into());
+    let found = fit(&file, "target = 'y'\npatterns = 5\ntask = 'regression'");
+    assert!(found.network.neurons.is_empty() && found.proved() && found.summary.test_rmse == Some(0.0));
+    refused(&file, "target = 'y'\npatterns = 5\ntask = 'regression'\nbeta = 'auto'", &["`beta`", "alike"]);
+}
+
+#[test]
 fn cross_validation_goes_on_where_the_least_value_is_the_best() {
     let place = tempfile::tempdir().unwrap();
     // Without noise less penalty is always better.
