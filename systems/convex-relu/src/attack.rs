@@ -1,6 +1,7 @@
 //! Attacks on a network within |δ_j| ≤ ε_j, and what can be proved against all.
 
 use rand::RngExt;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use thalweg_core::Seed;
 
@@ -135,18 +136,19 @@ impl Attack {
         network: &Network,
         samples: &Samples,
         y: &[f64],
-        point: impl Fn(usize, &[f64], &[f64]) -> Vec<f64>,
+        point: impl Fn(usize, &[f64], &[f64]) -> Vec<f64> + Sync,
     ) -> Result<Attacked, ConvexError> {
         self.check(network, samples, y)?;
-        let (mut loss, mut right) = (0.0, 0);
-        for (k, x) in samples.rows().enumerate() {
-            let y = targets_of(y, samples.n(), k);
+        let n = samples.n();
+        let one = |k: usize| {
+            let (x, y) = (samples.row(k), targets_of(y, n, k));
             let attacked = self.view(network, &point(k, x, &y), &y);
-            loss += attacked.loss;
             // An attack that only helps is not made.
-            right += usize::from(!self.view(network, x, &y).wrong && !attacked.wrong);
-        }
-        Ok(Attacked { loss, accuracy: right as f64 / samples.n() as f64 })
+            (attacked.loss, !self.view(network, x, &y).wrong && !attacked.wrong)
+        };
+        let all: Vec<(f64, bool)> = (0..n).into_par_iter().map(one).collect();
+        let right = all.iter().filter(|(_, right)| *right).count();
+        Ok(Attacked { loss: all.iter().map(|(loss, _)| loss).sum(), accuracy: right as f64 / n as f64 })
     }
 
     /// Share of the samples whose class no point of the box can change, by bounding every neuron on

@@ -81,7 +81,7 @@ pub struct Fold {
 /// time is up first, the values of β that all folds have tried are there.
 ///
 /// # Errors
-/// Fewer samples than folds, a fold of one class, several outputs, as [`ConvexRelu::fit`].
+/// Fewer samples than folds, a class of one sample, several outputs, as [`ConvexRelu::fit`].
 pub fn cross_validate(
     model: &ConvexRelu,
     listed: Option<&Patterns>,
@@ -97,6 +97,10 @@ pub fn cross_validate(
     let mut order: Vec<usize> = (0..samples.n()).collect();
     use rand::seq::SliceRandom;
     order.shuffle(&mut model.seed.stream("folds", 0));
+    let classes = model.loss != Loss::Squared || y.iter().all(|y| y.abs() == 1.0);
+    if classes {
+        order.sort_by(|a, b| y[*a].total_cmp(&y[*b])); // of each class its share in every fold
+    }
     let part = |f: usize| -> Result<Vec<Score>, ConvexError> {
         let held: Vec<usize> = order.iter().copied().skip(f).step_by(folds).collect();
         let rest: Vec<usize> = (0..samples.n()).filter(|k| !held.contains(k)).collect();
@@ -116,7 +120,6 @@ pub fn cross_validate(
     let parts = (0..folds).into_par_iter().map(part).collect::<Result<Vec<_>, _>>()?;
     let tried = parts.iter().map(Vec::len).min().unwrap_or(0);
     let n = samples.n() as f64;
-    let classes = model.loss != Loss::Squared || y.iter().all(|y| y.abs() == 1.0);
     let fold = |(i, &beta): (usize, &f64)| Fold {
         beta,
         loss: parts.iter().map(|p| p[i].loss).sum::<f64>() / n,

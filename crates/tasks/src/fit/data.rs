@@ -157,7 +157,7 @@ impl Data {
                 train.d()
             );
         }
-        for (name, x, y) in [("", Some(&train), Some(&y)), ("test", test.as_ref(), y_test.as_ref())] {
+        for (name, x, y) in [("training", Some(&train), Some(&y)), ("test", test.as_ref(), y_test.as_ref())] {
             let (Some(x), Some(y)) = (x, y) else { continue };
             let found = y.shape.first().copied().unwrap_or(0);
             if found != x.n() {

@@ -101,7 +101,7 @@ impl Summary {
         let compared = self.compare.iter().flatten().filter(|row| self.complete_patterns && row.is_network());
         let all = compared.map(|row| row.objective).chain([self.nonconvex_objective]);
         let least = all.fold(f64::INFINITY, f64::min);
-        if least < self.dual_bound - 1e-6 * self.dual_bound.abs() - 1e-12 {
+        if least < self.dual_bound - 1e-5 * self.dual_bound.abs() - 1e-12 {
             return Err(TaskError::Failed(format!(
                 "a network has the objective {least}, below the bound {} for all: one of them is wrong; please report it",
                 self.dual_bound
@@ -309,7 +309,7 @@ impl Job<'_> {
                 self.host.note(format!("the time was up after {iterations} iterations; `resume` goes on"));
             }
             Some(StopReason::Time) => self.host.note("the time was up: the result is the best so far"),
-            None if s.max_steps.is_some() => {
+            None if s.max_steps.is_some() && !iterative => {
                 self.host
                     .note("`max_steps` was not needed: the program is small enough for the interior point");
             }

@@ -90,7 +90,7 @@ fn several_targets_are_fitted_each_by_itself() {
     let together = fit(&both, SQUARED);
     assert!((together.summary.objective / sum - 1.0).abs() < 1e-5, "{} {sum}", together.summary.objective);
     assert_eq!((together.network.outputs, together.certificates.len()), (2, 2));
-    assert!(together.proved() && together.summary.test_rmse.is_some_and(|e| e < 0.5));
+    assert!(together.proved() && together.summary.test_rmse.is_some_and(|e| e < 1.0));
     assert!(together.summary.train_accuracy.is_none());
     refused(&both, &format!("{SQUARED}\nadversarial = 'eps=0.1'"), &["`attack`", "several numbers"]);
 }
