@@ -30,7 +30,11 @@ pub struct Geometry {
     factors: OnceLock<Factors>,
     range: OnceLock<Mat<f64>>,
     narrow: OnceLock<Option<Narrow>>,
+    inside: OnceLock<(Vec<f64>, Inside)>,
 }
+
+/// A point strictly inside the robust cone of each pattern that has one.
+pub(crate) type Inside = Vec<Option<Vec<f64>>>;
 
 /// The same patterns over as many features as there are samples: with X = L Qᵀ, QᵀQ = I, the programs have the same
 /// norms, cones and outputs for v = Q v'.
@@ -74,8 +78,8 @@ impl Geometry {
             return Err(ConvexError::NoPattern);
         }
         let (dense, norms) = (patterns.dense(), samples.rows().map(norm).collect());
-        let (factors, range, narrow) = Default::default();
-        Ok(Self { samples, patterns, dense, norms, linear_part, factors, range, narrow })
+        let (factors, range, narrow, inside) = Default::default();
+        Ok(Self { samples, patterns, dense, norms, linear_part, factors, range, narrow, inside })
     }
 
     /// The data matrix.
@@ -101,6 +105,13 @@ impl Geometry {
     /// The cone of pattern `i`.
     pub(crate) fn cone(&self, i: usize) -> Cone<'_> {
         Cone { samples: &self.samples, norms: &self.norms, pattern: self.pattern(i) }
+    }
+
+    /// Points inside the robust cones of these boxes: made once for the first boxes that are asked for, as the
+    /// programs of several classes share them.
+    pub(crate) fn inside(&self, eps: &[f64], make: impl Fn() -> Inside) -> Inside {
+        let (of, inside) = self.inside.get_or_init(|| (eps.to_vec(), make()));
+        if of == eps { inside.clone() } else { make() }
     }
 
     /// Orthonormal basis of the range of X, with a linear part.

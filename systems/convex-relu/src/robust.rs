@@ -11,7 +11,7 @@ use crate::certificate::{Certified, Solution};
 use crate::conic::{Conic, Kind};
 use crate::exact::margin_rows;
 use crate::loss::sigmoid;
-use crate::program::FINE;
+use crate::program::{FINE, Inside};
 use crate::samples::{add, dot, norm};
 use crate::{Certificate, ConvexError, Loss, Patterns, Program, Samples};
 
@@ -96,7 +96,7 @@ struct Admissible<'a> {
     samples: &'a Samples,
     patterns: &'a Patterns,
     eps: &'a [f64],
-    inside: Vec<Option<Vec<f64>>>,
+    inside: Inside,
 }
 
 fn admissible<'a>(samples: &'a Samples, patterns: &'a Patterns, eps: &'a [f64]) -> Admissible<'a> {
@@ -183,7 +183,9 @@ impl RobustProgram {
     pub fn new(program: &Program, eps: Vec<f64>) -> Result<Self, ConvexError> {
         program.check_plain("adversarial training")?;
         check_box(program.samples(), &eps)?;
-        let found = admissible(program.samples(), program.patterns(), &eps);
+        let (samples, patterns) = (program.samples(), program.patterns());
+        let inside = program.geometry().inside(&eps, || admissible(samples, patterns, &eps).inside);
+        let found = Admissible { samples, patterns, eps: &eps, inside };
         let kept = found.filter(1)?;
         let inside = found.inside.into_iter().flatten().collect();
         Ok(Self { program: program.with_patterns(kept)?, eps, inside })
