@@ -2,6 +2,8 @@
 
 #[cfg(feature = "convex-relu")]
 mod fit;
+#[cfg(feature = "relax")]
+mod linsolve;
 #[cfg(feature = "cbo")]
 mod minimize;
 mod parallel;
