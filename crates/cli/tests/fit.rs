@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 
-use common::{command, errors, folder, json, run, shared_data};
+use common::{command, errors, folder, json, run, shared_data, succeed};
 use serde_json::Value;
 
 const KEYS: [&str; 12] = [
@@ -126,6 +126,20 @@ fn patterns_all_and_from_a_file_and_the_ways_to_choose_beta() {
 }
 
 #[test]
+fn people_see_the_result_and_the_report_how_it_came_about() {
+    let place = place();
+    let said =
+        succeed(place.path(), "fit convex-relu --train a.csv --test b.csv --target y --quiet --out m/");
+    assert!(
+        said.contains("β 0.1") && said.contains("test accuracy") && !said.contains("iterations"),
+        "{said}"
+    );
+    let report = fs::read_to_string(place.path().join("m/report.html")).unwrap();
+    assert!(report.contains("iterations") && report.contains("Margins"));
+    assert!(place.path().join("m/outputs.svg").is_file());
+}
+
+#[test]
 fn robust_training_and_attacks() {
     let place = place();
     let line = format!(
@@ -173,6 +187,10 @@ fn bad_input_is_refused_in_one_line() {
         ("a.csv --adversarial eps=-1", "eps=0.1"),
         ("a.csv --raw --adversarial eps=50", "largest admissible"),
         ("a.csv --adversarial eps=0.01 --attack cw", "fgsm"),
+        ("a.csv --adversarial eps=0.01 --method admm", "--method"),
+        ("a.csv --attack fgsm", "--attack"),
+        ("a.csv --beta 0.5 --cv 3", "--cv"),
+        ("a.csv --method exact --max-iters 5", "--max-steps"),
         ("a.csv --tol=-1 --method admm", "tol"),
         ("a.csv --multiclass pairs --method admm", "ova"),
         ("numbers.csv --loss hinge", "-1"),

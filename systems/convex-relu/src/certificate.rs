@@ -108,16 +108,17 @@ fn cleaned(v: &[f64], w: &[f64], d: usize) -> (Vec<f64>, Vec<f64>) {
 /// The best feasible multiple of θ (clipped to where ℓ* is finite) and its dual value.
 ///
 /// # Errors
-/// With a linear part: no factors.
+/// θ of another length.
 pub fn feasible_dual(
     program: &Program,
     theta: &[f64],
     supports: &mut Vec<Vec<u32>>,
 ) -> Result<(Vec<f64>, f64), ConvexError> {
     let (loss, y) = (program.loss(), program.targets());
+    ConvexError::check("entries of theta", theta.len(), y.len())?;
     let clip = |theta: &[f64]| -> Vec<f64> { theta.iter().zip(y).map(|(t, y)| loss.clip(*t, *y)).collect() };
     let mut theta = clip(theta);
-    program.orthogonal(&mut theta)?;
+    program.orthogonal(&mut theta);
     let most = program.beta() / program.limit(&theta, supports).max(f64::MIN_POSITIVE);
     let scale = match loss {
         Loss::Squared => {

@@ -1,6 +1,7 @@
 //! A small front to the interior-point solver: rows `constant + Σ coefficient·x` in cones.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use clarabel::algebra::CscMatrix;
 use clarabel::solver::{DefaultSettings, DefaultSolver, IPSolver, SolverStatus, SupportedConeT};
@@ -59,9 +60,9 @@ impl Conic {
         self.cones.push(cone);
     }
 
-    /// Solves to the solver's full accuracy, or as near as it comes: what the result is worth, only
-    /// a certificate tells.
-    pub fn solve(self) -> Result<Point, ConvexError> {
+    /// Solves to the solver's full accuracy, or as near as it comes in that time: what the result is worth,
+    /// only a certificate tells.
+    pub fn solve(self, time: Option<Duration>) -> Result<Point, ConvexError> {
         let (columns, rows) = (self.linear.len(), self.constants.len());
         let a = columns_of(rows, columns, self.entries);
         let diagonal = self.quadratic.iter().enumerate().filter(|(_, q)| **q != 0.0);
@@ -72,6 +73,7 @@ impl Conic {
             tol_gap_rel: 1e-9,
             tol_feas: 1e-9,
             max_threads: 1,
+            time_limit: time.map_or(f64::INFINITY, |time| time.as_secs_f64().max(1e-3)),
             ..DefaultSettings::default()
         };
         let failed = |status: String| ConvexError::Solver { status };
@@ -81,7 +83,10 @@ impl Conic {
         let solution = solver.solution;
         let usable = matches!(
             solution.status,
-            SolverStatus::Solved | SolverStatus::AlmostSolved | SolverStatus::InsufficientProgress
+            SolverStatus::Solved
+                | SolverStatus::AlmostSolved
+                | SolverStatus::InsufficientProgress
+                | SolverStatus::MaxTime
         );
         if !usable || solution.x.iter().any(|x| !x.is_finite()) {
             return Err(failed(solution.status.to_string()));

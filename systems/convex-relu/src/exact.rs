@@ -6,11 +6,10 @@ use crate::cone::Supports;
 use crate::conic::{Conic, Kind};
 use crate::grow::reach;
 use crate::loss::sigmoid;
+use crate::program::FINE;
 use crate::samples::dot;
 use crate::{ConvexError, Loss, Program};
 
-/// A gap as good as the solver's accuracy allows.
-pub(crate) const FINE: f64 = 1e-7;
 /// Rounds of [`finish`] at most.
 const ROUNDS: usize = 30;
 
@@ -26,14 +25,15 @@ struct Group {
     rows: Vec<usize>,
 }
 
-/// Solves (P) with all groups by the interior-point method.
+/// Solves (P) with all groups by the interior-point method, or ends with the best so far when the program's time
+/// is up.
 ///
 /// # Errors
 /// If the solver gives no point. A poor point gives a poor certificate, not an error.
 pub fn exact(program: &Program) -> Result<Certified, ConvexError> {
     let all: Vec<Group> = (0..2 * program.patterns().len()).map(|g| whole(program, g)).collect();
     let first = restricted(program, &all, None, &mut Supports::default())?.certified;
-    if first.certificate.gap <= FINE {
+    if first.certificate.gap <= FINE || program.late() {
         return Ok(first);
     }
     // Exponential cones end at reduced accuracy, and noise in many groups adds up.
@@ -57,7 +57,7 @@ pub fn finish(program: &Program, start: &Certified, tol: f64) -> Result<Certifie
         let newton = (program.loss() == Loss::Bce).then(|| margins(program, &best.solution.outputs));
         let now = restricted(program, &active, newton.as_deref(), &mut supports)?;
         best = now.certified.clone().or(best);
-        if best.certificate.gap <= tol {
+        if best.certificate.gap <= tol || program.late() {
             break;
         }
         let distances = program.distances(&now.theta, &mut supports.dual);
@@ -209,7 +209,7 @@ fn restricted(
         loss => margin_rows(&mut conic, loss, y, newton, |k, s, _| output(k, s)),
     };
 
-    let point = conic.solve()?;
+    let point = conic.solve(program.left())?;
     let mut v = vec![0.0; group * p];
     let mut w = v.clone();
     for &(g, first) in &groups {

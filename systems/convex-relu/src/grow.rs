@@ -7,7 +7,7 @@ use thalweg_core::{Seed, normal};
 use crate::certificate::Certified;
 use crate::cone::Cone;
 use crate::samples::{dot, norm};
-use crate::{ConvexError, Geometry, Patterns, Program, exact};
+use crate::{ConvexError, Patterns, Program, exact};
 
 /// Moves from cell to cell at most in one search.
 const MOVES: usize = 200;
@@ -17,7 +17,17 @@ const MOVES: usize = 200;
 /// the sign of a tight sample to step into the neighbour cell, as long as the value rises.
 ///
 /// None found is no proof that there is none; only [`Patterns::all`] is.
-pub fn separate(program: &Program, theta: &[f64], tries: u64, tol: f64, seed: Seed) -> Patterns {
+///
+/// # Errors
+/// θ of another length.
+pub fn separate(
+    program: &Program,
+    theta: &[f64],
+    tries: u64,
+    tol: f64,
+    seed: Seed,
+) -> Result<Patterns, ConvexError> {
+    ConvexError::check("entries of theta of one output", theta.len(), program.samples().n())?;
     let samples = program.samples();
     let search = |i: u64| {
         let mut rng = seed.stream("grow", i);
@@ -50,10 +60,11 @@ pub fn separate(program: &Program, theta: &[f64], tries: u64, tol: f64, seed: Se
     };
     let found: Vec<Option<Vec<f64>>> = (0..tries).into_par_iter().map(search).collect();
     let mut patterns = program.patterns().clone();
+    let mut more = false;
     for on in found.into_iter().flatten() {
-        patterns.add(&on.iter().map(|on| on - 0.5).collect::<Vec<_>>());
+        more |= patterns.add(&on.iter().map(|on| on - 0.5).collect::<Vec<_>>());
     }
-    patterns
+    Ok(if more { patterns.listed() } else { patterns })
 }
 
 /// max σθᵀ(Xu)₊ over ‖u‖ ≤ 1 in the cone of `on`, and −u times that value.
@@ -68,7 +79,7 @@ pub(crate) fn reach(program: &Program, theta: &[f64], sign: f64, on: &[f64]) -> 
 }
 
 /// Adds patterns found by [`separate`] and solves again, starting from what is there, for at most
-/// `rounds` rounds or until `tries` searches find none; the program with its new list.
+/// `rounds` rounds, until `tries` searches find none or the program's time is up; the program with its new list.
 ///
 /// # Errors
 /// As [`exact::finish`].
@@ -83,19 +94,23 @@ pub fn grow(
     let (mut program, mut now) = (program, start);
     for round in 0..rounds {
         let seed = Seed(seed.0.wrapping_add(u64::from(round)));
-        let patterns = separate(&program, &now.certificate.theta, tries, tol, seed);
-        if patterns.len() == program.patterns().len() {
+        let patterns = separate(&program, &now.certificate.theta, tries, tol, seed)?;
+        if patterns.len() == program.patterns().len() || program.late() {
             break;
         }
-        let geometry = Geometry::new(program.samples().clone(), patterns, program.geometry().linear_part())?;
-        program = Program::new(geometry, program.targets().to_vec(), program.loss(), program.beta())?;
-        let length = program.samples().d() * program.columns();
-        now.solution.v.resize(length, 0.0);
-        now.solution.w.resize(length, 0.0);
+        let longer = program.with_patterns(patterns)?;
+        let length = longer.samples().d() * longer.columns();
+        let mut start = now.clone();
+        start.solution.v.resize(length, 0.0);
+        start.solution.w.resize(length, 0.0);
         // The old bound does not hold for the longer list.
-        now.certificate.dual_bound = f64::NEG_INFINITY;
-        now.certificate.gap = f64::INFINITY;
-        now = exact::finish(&program, &now, tol)?;
+        start.certificate.dual_bound = f64::NEG_INFINITY;
+        start.certificate.gap = f64::INFINITY;
+        let better = exact::finish(&longer, &start, tol)?;
+        if longer.late() && better.certificate.gap > now.certificate.gap {
+            break; // the shorter list keeps its proof
+        }
+        (program, now) = (longer, better);
     }
     Ok((program, now))
 }

@@ -20,7 +20,7 @@
 //! let settings = ConvexRelu { loss: Loss::Squared, beta: 0.5, patterns, ..Default::default() };
 //! let fit = settings.fit(&samples, &[2.0, -1.0])?;
 //! assert!((fit.nonconvex_objective - 1.25).abs() < 1e-6 && fit.certificate.gap < 1e-6);
-//! assert!((fit.network.predict(&[1.0])[0] - 1.5).abs() < 1e-4 && fit.program.patterns().complete());
+//! assert!((fit.network.predict(&[1.0])?[0] - 1.5).abs() < 1e-4 && fit.program.patterns().complete());
 //! # Ok::<(), thalweg_convex_relu::ConvexError>(())
 //! ```
 //!
@@ -45,6 +45,7 @@
 //! r    ← prox of ℓ/ρ at Σ D_i X (u_i − z_i) + η;            λ, ν, η += what each split lacks
 //! ```
 //!
+//! Where there are more features than samples, all solve the same program in coordinates of the samples' span.
 //! The interior-point method alone is [`exact::exact`]; [`scp`] fits weights to neurons drawn at random; the
 //! published ADMM and block coordinate descent are in [`baselines`].
 //!
@@ -57,7 +58,8 @@
 //!
 //! The bound is for the listed patterns; it is one for all networks if the list is complete. [`grow`] looks for
 //! patterns that are missing. **Robust** ([`robust`]): the worst case over a box around each sample in closed
-//! form.
+//! form, for networks whose neurons keep their signs in every box; its value bounds the best worst case of all
+//! networks from above, and its lower bound is one for the listed patterns alone.
 //!
 //! **When not.** Time grows with samples × patterns: beyond some ten thousand samples train by gradients
 //! instead. Nets of more layers have no such program. Without the complete list of patterns, which only a few
@@ -67,6 +69,7 @@
 pub mod admm;
 pub mod attack;
 pub mod baselines;
+mod cells;
 pub mod certificate;
 mod cone;
 mod conic;

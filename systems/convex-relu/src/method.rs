@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use thalweg_core::{Drive, Invalid, Seed, Stop};
+use thalweg_core::{Drive, Invalid, Seed, Stop, StopReason};
 
 use crate::attack::Attack;
 use crate::certificate::Certified;
@@ -20,7 +20,7 @@ const ROUNDS: u32 = 20;
 pub enum PatternChoice {
     /// Those of so many random directions.
     Sample(u64),
-    /// All: the bound then holds for every network.
+    /// All: the bound of a plain program then holds for every network.
     All,
 }
 
@@ -72,8 +72,9 @@ impl Default for ConvexRelu {
 pub struct Fit {
     /// The network, on the samples as they were given.
     pub network: Network,
-    /// Convex value, bound and gap, for the listed patterns; if [`Patterns::complete`], for all
-    /// networks.
+    /// Convex value, bound and gap, for the listed patterns; for all networks if [`Patterns::complete`], which
+    /// no robust program's list is: its bound is one for networks whose neurons keep their signs in every box,
+    /// and its value an upper bound of the best worst case of all networks.
     pub certificate: Certificate,
     /// The network's own objective, scored with true ReLUs: at the worst points of the boxes if
     /// training was robust.
@@ -104,6 +105,14 @@ impl ConvexRelu {
     /// Settings out of range, what the method does not solve.
     pub fn check(&self, program: &Program) -> Result<(), ConvexError> {
         self.validate()?;
+        if self.extra_pattern_searches > 0 && program.outputs() > 1 {
+            let what = "several outputs at once";
+            return Err(ConvexError::Unsupported {
+                method: "pattern growth",
+                what,
+                instead: "a program each",
+            });
+        }
         match self.eps {
             Some(_) => program.check_plain("adversarial training"),
             None => self.solver.check(program),
@@ -156,7 +165,8 @@ impl ConvexRelu {
         self.fit_driven(program, &mut Stop::Steps(self.solver.max_steps))
     }
 
-    /// Fits a stated program, with the steps of iterative methods made by `drive`.
+    /// Fits a stated program, with the steps of iterative methods made by `drive`; what is no run ends by the
+    /// program's own time ([`Program::until`]).
     ///
     /// # Errors
     /// As [`ConvexRelu::fit`].
@@ -177,10 +187,10 @@ impl ConvexRelu {
         }
         let mut network = recover(&solved.certified, &program);
         if self.minimal_network {
-            network = reduce(&network, program.samples());
+            network = reduce(&network, program.samples())?;
         }
         let nonconvex_objective =
-            network.objective(program.samples(), program.targets(), program.loss(), program.beta());
+            network.objective(program.samples(), program.targets(), program.loss(), program.beta())?;
         let certificate = solved.certified.certificate.clone();
         Ok(Fit { network, certificate, nonconvex_objective, program, solved })
     }
@@ -193,11 +203,13 @@ impl ConvexRelu {
             network = merge(&network);
         }
         let attack = Attack { eps: robust.eps().to_vec(), loss: program.loss() };
-        let worst = attack.worst_case(&network, program.samples(), program.targets());
+        let worst = attack.worst_case(&network, program.samples(), program.targets())?;
         let nonconvex_objective = worst + network.decay(program.beta());
         let certificate = certified.certificate.clone();
         let algorithm = Algorithm::Exact;
-        let solved = Solved { certified, algorithm, iterations: 0, stopped_because: None };
+        let late = program.late() && certificate.gap > self.solver.tol;
+        let stopped_because = late.then_some(StopReason::Time);
+        let solved = Solved { certified, algorithm, iterations: 0, stopped_because };
         Ok(Fit { network, certificate, nonconvex_objective, program, solved })
     }
 

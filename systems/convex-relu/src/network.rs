@@ -47,8 +47,28 @@ impl Network {
         }
     }
 
+    /// Features of an input; none of a network that is 0 and takes any.
+    pub fn inputs(&self) -> Option<usize> {
+        let linear = self.linear_part.as_ref().map(|c| c.len() / self.outputs.max(1));
+        self.neurons.first().map(|n| n.weights.len()).or(linear)
+    }
+
+    /// Refuses inputs of another size.
+    pub(crate) fn check(&self, features: usize) -> Result<(), ConvexError> {
+        ConvexError::check("features of an input", features, self.inputs().unwrap_or(features))
+    }
+
     /// f(x), `[outputs]`.
-    pub fn predict(&self, x: &[f64]) -> Vec<f64> {
+    ///
+    /// # Errors
+    /// An input of another size.
+    pub fn predict(&self, x: &[f64]) -> Result<Vec<f64>, ConvexError> {
+        self.check(x.len())?;
+        Ok(self.outputs_at(x))
+    }
+
+    /// f(x) of an input of the right size.
+    pub(crate) fn outputs_at(&self, x: &[f64]) -> Vec<f64> {
         let mut f = match &self.linear_part {
             Some(c) => c.chunks(x.len()).map(|c| dot(c, x)).collect(),
             None => vec![0.0; self.outputs],
@@ -60,12 +80,30 @@ impl Network {
     }
 
     /// Outputs on all samples, `[n, outputs]` column-major.
-    pub fn outputs_on(&self, samples: &Samples) -> Vec<f64> {
+    ///
+    /// # Errors
+    /// Samples of another size.
+    pub fn outputs_on(&self, samples: &Samples) -> Result<Vec<f64>, ConvexError> {
+        self.check(samples.d())?;
         let mut all = vec![0.0; samples.n() * self.outputs];
         for (k, x) in samples.rows().enumerate() {
-            self.predict(x).into_iter().enumerate().for_each(|(o, f)| all[o * samples.n() + k] = f);
+            self.outputs_at(x).into_iter().enumerate().for_each(|(o, f)| all[o * samples.n() + k] = f);
         }
-        all
+        Ok(all)
+    }
+
+    /// The network of one of the outputs.
+    pub fn of_output(&self, output: usize) -> Self {
+        let own = self.neurons.iter().filter(|n| n.output == output).cloned();
+        let linear = |c: &Vec<f64>| {
+            let d = c.len() / self.outputs;
+            c[output * d..][..d].to_vec()
+        };
+        Self {
+            neurons: own.map(|n| Neuron { output: 0, ..n }).collect(),
+            linear_part: self.linear_part.as_ref().map(linear),
+            outputs: 1,
+        }
     }
 
     /// (β/2) Σ (‖u_j‖² + α_j²), the weight decay.
@@ -75,19 +113,30 @@ impl Network {
     }
 
     /// The non-convex objective, scored with true ReLUs; targets `[n, outputs]` column-major.
-    pub fn objective(&self, samples: &Samples, targets: &[f64], loss: Loss, beta: f64) -> f64 {
-        loss.value(&self.outputs_on(samples), targets) + self.decay(beta)
+    ///
+    /// # Errors
+    /// Samples of another size, targets of another number.
+    pub fn objective(
+        &self,
+        samples: &Samples,
+        targets: &[f64],
+        loss: Loss,
+        beta: f64,
+    ) -> Result<f64, ConvexError> {
+        let outputs = self.outputs_on(samples)?;
+        ConvexError::check("targets", targets.len(), outputs.len())?;
+        Ok(loss.value(&outputs, targets) + self.decay(beta))
     }
 
     /// Share of the samples whose class is right: by sign for one output (±1), by the largest of
     /// several (targets +1 for the class).
     ///
     /// # Errors
-    /// Targets of another number.
+    /// Samples of another size, targets of another number.
     pub fn accuracy(&self, samples: &Samples, targets: &[f64]) -> Result<f64, ConvexError> {
         let n = samples.n();
         ConvexError::check("targets", targets.len(), n * self.outputs)?;
-        let f = self.outputs_on(samples);
+        let f = self.outputs_on(samples)?;
         let right = |k: &usize| match self.outputs {
             1 => (f[*k] >= 0.0) == (targets[*k] > 0.0),
             several => largest(several, |o| f[o * n + k]) == largest(several, |o| targets[o * n + k]),

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use thalweg_core::{Seed, normal};
 use thalweg_linalg::dense::singular_values;
 
-use crate::samples::norm;
+use crate::cells::sides;
+use crate::samples::{add, dot, norm};
 use crate::{ConvexError, Samples};
 
 /// Largest number of patterns that [`Patterns::all`] enumerates.
@@ -55,38 +56,38 @@ impl Patterns {
             ConvexError::check("rows of the pattern matrix", column.len(), n)?;
             let signs: Vec<f64> = column.iter().map(|&b| if b == 0 { -1.0 } else { 1.0 }).collect();
             patterns.add(&signs);
-            patterns.drawn += 1;
         }
         patterns.not_empty()
     }
 
-    /// Every full-dimensional pattern of the arrangement of the samples' hyperplanes, found by
-    /// inserting one hyperplane after the other.
+    /// Every full-dimensional pattern of the arrangement of the samples' hyperplanes, each decided exactly, however
+    /// thin; columns that are combinations of others within rounding are taken for exact ones.
     ///
     /// # Errors
     /// If their number may exceed 10⁵.
     pub fn all(samples: &Samples) -> Result<Self, ConvexError> {
-        let (n, rank) = (samples.n(), rank(samples));
+        let columns = independent(samples);
+        let (n, rank) = (samples.n(), columns.len());
+        let too_many = |patterns: f64| ConvexError::TooMany { samples: n, rank, patterns };
         let bound = count(n, rank);
         if bound > MOST {
-            return Err(ConvexError::TooMany { samples: n, rank, patterns: bound });
+            return Err(too_many(bound));
         }
-        // Each cell is known by a point inside.
-        let mut cells: Vec<Vec<f64>> = Vec::new();
-        for k in (0..n).filter(|&k| norm(samples.row(k)) > 0.0) {
-            if cells.is_empty() {
-                let x = samples.row(k);
-                cells = vec![x.to_vec(), x.iter().map(|x| -x).collect()];
-                continue;
-            }
-            let crossed: Vec<Vec<f64>> = cells.iter().filter_map(|u| across(samples, k, u)).collect();
-            cells.extend(crossed);
-        }
+        let scales: Vec<f64> = columns.iter().map(|&j| power_of_two(samples, j)).collect();
+        let restricted = |k: usize| -> Vec<f64> {
+            columns.iter().zip(&scales).map(|(&j, scale)| samples.row(k)[j] * scale).collect()
+        };
+        let there: Vec<usize> = (0..n).filter(|&k| restricted(k).iter().any(|x| *x != 0.0)).collect();
         let mut patterns = Self::none(n);
-        cells.iter().for_each(|u| {
-            patterns.add(&samples.times(u));
-        });
-        patterns.drawn = cells.len() as u64;
+        if there.is_empty() {
+            return patterns.not_empty();
+        }
+        let rows = there.iter().map(|&k| restricted(k)).collect();
+        for sides in sides(rows, MOST as usize).ok_or_else(|| too_many(MOST + 1.0))? {
+            let mut heights = vec![0.0; n];
+            there.iter().zip(sides).for_each(|(&k, on)| heights[k] = if on { 1.0 } else { -1.0 });
+            patterns.add(&heights);
+        }
         patterns.complete = true;
         patterns.not_empty()
     }
@@ -123,15 +124,27 @@ impl Patterns {
         self.columns.is_empty()
     }
 
-    /// Directions drawn, duplicates included.
+    /// Directions drawn, duplicates included; 0 unless the list is what independent draws gave.
     pub fn drawn(&self) -> u64 {
         self.drawn
     }
 
-    /// The same patterns, of that many draws.
-    pub(crate) fn drawn_from(mut self, draws: u64) -> Self {
-        self.drawn = draws;
-        self
+    /// The same patterns as a mere list: neither all of a program's, nor independent draws.
+    pub(crate) fn listed(self) -> Self {
+        Self { drawn: 0, complete: false, ..self }
+    }
+
+    /// The patterns of some of the samples, in that order.
+    ///
+    /// # Errors
+    /// None of them has a sample on.
+    pub fn select(&self, index: &[usize]) -> Result<Self, ConvexError> {
+        let mut kept = Self::none(index.len());
+        for i in 0..self.len() {
+            let heights: Vec<f64> = index.iter().map(|&k| if self.on(i, k) { 1.0 } else { -1.0 }).collect();
+            kept.add(&heights);
+        }
+        kept.not_empty()
     }
 
     /// Whether these are all patterns of the data, so that a bound holds for every network.
@@ -144,7 +157,7 @@ impl Patterns {
         self.columns[i][k / 64] >> (k % 64) & 1 == 1
     }
 
-    /// The patterns that `keep` chooses, in the same order.
+    /// The patterns that `keep` chooses, in the same order, as a mere list.
     ///
     /// # Errors
     /// None of them.
@@ -154,8 +167,6 @@ impl Patterns {
             kept.columns.push(self.columns[i].clone());
             kept.seen.insert(self.columns[i].clone());
         }
-        kept.drawn = self.drawn;
-        kept.complete = self.complete && kept.len() == self.len();
         kept.not_empty()
     }
 
@@ -197,38 +208,49 @@ pub(crate) fn rank(samples: &Samples) -> usize {
     values.iter().filter(|s| **s > 1e-12 * most).count()
 }
 
-/// A point of the part of `u`'s cell (of the first `k` hyperplanes) beyond hyperplane `k`, if there
-/// is one: by Gordan's theorem the shortest point of conv{g_j} is not 0, and then it is inside.
-fn across(samples: &Samples, k: usize, u: &[f64]) -> Option<Vec<f64>> {
-    let side = |x: &[f64]| if crate::samples::dot(x, u) >= 0.0 { 1.0 } else { -1.0 };
-    let mut rows: Vec<Vec<f64>> = Vec::with_capacity(k + 1);
-    for j in 0..=k {
-        let x = samples.row(j);
-        let size = norm(x);
-        if size > 0.0 {
-            let s = if j == k { -side(x) } else { side(x) } / size;
-            rows.push(x.iter().map(|x| s * x).collect());
+/// Columns of which the others are combinations, up to rounding: the hyperplanes cut their coordinates as they
+/// cut all, since v ↦ (the products with these columns) is onto.
+fn independent(samples: &Samples) -> Vec<usize> {
+    let (n, d) = (samples.n(), samples.d());
+    // Rows and columns of size 1: neither scale changes the arrangement.
+    let sizes: Vec<f64> = samples.rows().map(norm).collect();
+    let column = |j: usize| -> Vec<f64> {
+        (0..n).map(|k| if sizes[k] > 0.0 { samples.row(k)[j] / sizes[k] } else { 0.0 }).collect()
+    };
+    let mut rest: Vec<Vec<f64>> = (0..d).map(column).collect();
+    rest.iter_mut().for_each(|c| scale_to_one(c));
+    let rounding = n.max(d) as f64 * f64::EPSILON;
+    let mut chosen = Vec::new();
+    loop {
+        let longest =
+            (0..d).map(|j| (norm(&rest[j]), j)).fold((0.0, 0), |a, b| if b.0 > a.0 { b } else { a });
+        if longest.0 <= rounding {
+            break;
         }
+        let mut q = rest[longest.1].clone();
+        scale_to_one(&mut q);
+        for c in &mut rest {
+            for _ in 0..2 {
+                let p = dot(&q, c);
+                add(c, -p, &q);
+            }
+        }
+        rest[longest.1].fill(0.0);
+        chosen.push(longest.1);
     }
-    let v = min_norm_point(&rows);
-    let inside = |g: &Vec<f64>| crate::samples::dot(g, &v) > 1e-12 * norm(&v);
-    (norm(&v) > 1e-9 && rows.iter().all(inside)).then_some(v)
+    chosen.sort_unstable();
+    chosen
 }
 
-/// A multiple of the shortest point of conv{g_j}: the residual of min_{μ≥0} ‖(0, 1) − Σ μ_j (g_j, 1)‖.
-fn min_norm_point(rows: &[Vec<f64>]) -> Vec<f64> {
-    let d = rows[0].len();
-    let lifted: Vec<f64> = rows.iter().flat_map(|g| g.iter().copied().chain([1.0])).collect();
-    // Two rows at least: Samples' least size; a repeated row changes nothing.
-    let lifted = if rows.len() == 1 { [lifted.clone(), lifted].concat() } else { lifted };
-    let Ok(samples) = Samples::new(lifted, d + 1) else { return vec![0.0; d] };
-    let norms: Vec<f64> = samples.rows().map(norm).collect();
-    let on = vec![1.0; samples.n()];
-    let cone = crate::cone::Cone { samples: &samples, norms: &norms, pattern: &on };
-    let mut c = vec![0.0; d + 1];
-    c[d] = 1.0;
-    cone.residual(&mut c, &mut Vec::new());
-    c.truncate(d);
-    c.iter_mut().for_each(|v| *v = -*v);
-    c
+/// What brings a column to a size of about 1, without rounding and without a change of the arrangement.
+fn power_of_two(samples: &Samples, j: usize) -> f64 {
+    let largest = samples.rows().fold(0.0, |a: f64, x| a.max(x[j].abs()));
+    (-largest.max(f64::MIN_POSITIVE).log2().floor()).clamp(-500.0, 500.0).exp2()
+}
+
+fn scale_to_one(c: &mut [f64]) {
+    let length = norm(c);
+    if length > 0.0 {
+        c.iter_mut().for_each(|x| *x /= length);
+    }
 }

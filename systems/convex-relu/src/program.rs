@@ -1,14 +1,19 @@
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use faer::{Mat, MatRef, Scale};
 use rayon::prelude::*;
 use thalweg_core::{Invalid, Problem};
 use thalweg_linalg::dense::{Cholesky, Svd, product, pseudo_inverse};
 
-use crate::cone::Cone;
+use crate::baselines::linear;
+use crate::certificate::{Certified, certify};
+use crate::cone::{Cone, Supports};
 use crate::samples::{add, norm};
 use crate::{ConvexError, Loss, Patterns, Samples};
 
+/// A gap as good as solvers' accuracy allows.
+pub(crate) const FINE: f64 = 1e-7;
 /// Gigabytes that a factorisation may take.
 pub(crate) const MEMORY: f64 = 8.0;
 
@@ -23,6 +28,21 @@ pub struct Geometry {
     norms: Vec<f64>,
     linear_part: bool,
     factors: OnceLock<Factors>,
+    range: OnceLock<Mat<f64>>,
+    narrow: OnceLock<Option<Narrow>>,
+    inside: OnceLock<(Vec<f64>, Inside)>,
+}
+
+/// A point strictly inside the robust cone of each pattern that has one.
+pub(crate) type Inside = Vec<Option<Vec<f64>>>;
+
+/// The same patterns over as many features as there are samples: with X = L Qᵀ, QᵀQ = I, the programs have the same
+/// norms, cones and outputs for v = Q v'.
+#[derive(Debug)]
+pub(crate) struct Narrow {
+    geometry: Arc<Geometry>,
+    /// Q, `[d, n]`.
+    q: Mat<f64>,
 }
 
 /// The inverses of the structured ADMM.
@@ -58,7 +78,8 @@ impl Geometry {
             return Err(ConvexError::NoPattern);
         }
         let (dense, norms) = (patterns.dense(), samples.rows().map(norm).collect());
-        Ok(Self { samples, patterns, dense, norms, linear_part, factors: OnceLock::new() })
+        let (factors, range, narrow, inside) = Default::default();
+        Ok(Self { samples, patterns, dense, norms, linear_part, factors, range, narrow, inside })
     }
 
     /// The data matrix.
@@ -86,6 +107,31 @@ impl Geometry {
         Cone { samples: &self.samples, norms: &self.norms, pattern: self.pattern(i) }
     }
 
+    /// Points inside the robust cones of these boxes: made once for the first boxes that are asked for, as the
+    /// programs of several classes share them.
+    pub(crate) fn inside(&self, eps: &[f64], make: impl Fn() -> Inside) -> Inside {
+        let (of, inside) = self.inside.get_or_init(|| (eps.to_vec(), make()));
+        if of == eps { inside.clone() } else { make() }
+    }
+
+    /// Orthonormal basis of the range of X, with a linear part.
+    fn range(&self) -> Option<&Mat<f64>> {
+        self.linear_part.then(|| self.range.get_or_init(|| range(&self.samples)))
+    }
+
+    /// The narrow version, of more features than samples.
+    fn narrow(&self) -> Option<&Narrow> {
+        let make = || {
+            let (n, d) = (self.samples.n(), self.samples.d());
+            let Svd { u, values, v } = (d > n).then(|| Svd::thin(self.samples.mat()).ok())??;
+            let l = (0..n).flat_map(|k| (0..n).map(move |j| (k, j))).map(|(k, j)| u[(k, j)] * values[j]);
+            let samples = Samples::new(l.collect(), n).ok()?;
+            let geometry = Self::new(samples, self.patterns.clone(), self.linear_part).ok()?;
+            Some(Narrow { geometry: Arc::new(geometry), q: v })
+        };
+        self.narrow.get_or_init(make).as_ref()
+    }
+
     /// Inverts C = I + XᵀX and the kernel once.
     ///
     /// # Errors
@@ -103,7 +149,7 @@ impl Geometry {
             return Err(ConvexError::Memory { method: "admm", needed, limit: MEMORY, instead });
         }
         let inverse = gram(&self.samples)?.inverse();
-        let range = self.linear_part.then(|| range(&self.samples));
+        let range = self.range().cloned();
         let invert = |m: Mat<f64>| Cholesky::new(m).map(|m| m.inverse());
         let kernel = if side == n {
             invert(self.over_samples(&inverse, range.as_ref())).map(Kernel::Samples)
@@ -190,6 +236,7 @@ pub struct Program {
     targets: Vec<f64>,
     loss: Loss,
     beta: f64,
+    until: Option<Instant>,
 }
 
 impl Problem for Program {}
@@ -218,7 +265,7 @@ impl Program {
                 instead: "squared or bce, or no linear part",
             });
         }
-        Ok(Self { geometry, targets, loss, beta })
+        Ok(Self { geometry, targets, loss, beta, until: None })
     }
 
     /// Refuses what only the structured ADMM and the interior point solve.
@@ -236,7 +283,46 @@ impl Program {
     /// # Errors
     /// β ≤ 0.
     pub fn with_beta(&self, beta: f64) -> Result<Self, ConvexError> {
-        Self::new(self.geometry.clone(), self.targets.clone(), self.loss, beta)
+        Ok(Self::new(self.geometry.clone(), self.targets.clone(), self.loss, beta)?.until(self.until))
+    }
+
+    /// The same, to be solved by then: interior points, growth and paths end there with their best so far, whose
+    /// certificate tells how good it is. What is solved in a run ends by the run's own rules.
+    pub fn until(self, until: Option<Instant>) -> Self {
+        Self { until, ..self }
+    }
+
+    /// What is left of the time; none without a limit.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        self.until.map(|until| until.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether the time is up.
+    pub(crate) fn late(&self) -> bool {
+        self.left().is_some_and(|left| left.is_zero())
+    }
+
+    /// The same program over fewer features, if there are more than samples, and the way back of its solution,
+    /// which is certified anew on the samples as they are.
+    pub(crate) fn narrow(&self) -> Option<(Self, impl Fn(Certified) -> Result<Certified, ConvexError>)> {
+        let Narrow { geometry, q } = self.geometry.narrow()?;
+        let widened = move |v: &[f64]| -> Vec<f64> {
+            let n = q.ncols();
+            let wide = product(q, MatRef::from_column_major_slice(v, n, v.len() / n));
+            (0..wide.ncols()).flat_map(|j| wide.col_as_slice(j).to_vec()).collect()
+        };
+        let back = move |found: Certified| {
+            let Certified { solution, certificate } = found;
+            let (v, w) = (widened(&solution.v), widened(&solution.w));
+            certify(self, &v, &w, &solution.outputs, &certificate.theta, &mut Supports::default())
+        };
+        Some((Self { geometry: geometry.clone(), ..self.clone() }, back))
+    }
+
+    /// The same over other patterns of the samples.
+    pub(crate) fn with_patterns(&self, patterns: Patterns) -> Result<Self, ConvexError> {
+        let geometry = Geometry::new(self.samples().clone(), patterns, self.geometry.linear_part)?;
+        Ok(Self::new(geometry, self.targets.clone(), self.loss, self.beta)?.until(self.until))
     }
 
     /// What it shares with other programs.
@@ -318,16 +404,43 @@ impl Program {
         Some((flat(&c), flat(&fitted)))
     }
 
-    /// The smallest β at which every neuron is 0: the largest dual distance of θ = ∇ℓ(0).
+    /// The smallest β at which every neuron is 0: the largest dual distance of θ = ∇ℓ at the best outputs
+    /// without neurons, which are 0 or those of the linear part.
     pub fn beta_max(&self) -> f64 {
-        let mut r = vec![0.0; self.targets.len()];
-        if let Some((_, fitted)) = self.fit_linear_part(&self.targets).filter(|_| self.loss == Loss::Squared)
-        {
-            r = fitted;
+        self.limit(&self.slopes(&self.without_neurons()), &mut Vec::new())
+    }
+
+    /// The solution without neurons with its proof, if β is so large that it is one.
+    pub(crate) fn zero(&self) -> Result<Option<Certified>, ConvexError> {
+        let (outputs, none) = (self.without_neurons(), vec![0.0; self.samples().d() * self.columns()]);
+        let theta = self.slopes(&outputs);
+        let mut supports = Supports::default();
+        if self.limit(&theta, &mut supports.dual) > self.beta * (1.0 + 1e-9) {
+            return Ok(None);
         }
-        let slope = |(r, y): (&f64, &f64)| self.loss.slope(*r, *y);
-        let theta: Vec<f64> = r.iter().zip(&self.targets).map(slope).collect();
-        self.limit(&theta, &mut Vec::new())
+        let certified = certify(self, &none, &none, &outputs, &theta, &mut supports)?;
+        Ok((certified.certificate.gap <= FINE).then_some(certified))
+    }
+
+    /// Outputs of the best network without neurons.
+    fn without_neurons(&self) -> Vec<f64> {
+        let zeros = vec![0.0; self.targets.len()];
+        if !self.geometry.linear_part {
+            return zeros;
+        }
+        match self.loss {
+            Loss::Squared => self.fit_linear_part(&self.targets).map_or(zeros, |(_, fitted)| fitted),
+            loss => {
+                // As good as without penalty; classes that a line separates have no optimum without one.
+                let one = |y: &[f64]| linear(self.samples(), y, loss, 1e-9)?.outputs_on(self.samples());
+                let fitted: Result<Vec<_>, _> = self.targets.chunks(self.samples().n()).map(one).collect();
+                fitted.map_or(zeros, |fitted| fitted.concat())
+            }
+        }
+    }
+
+    fn slopes(&self, r: &[f64]) -> Vec<f64> {
+        r.iter().zip(&self.targets).map(|(r, y)| self.loss.slope(*r, *y)).collect()
     }
 
     /// The largest dual distance of θ over patterns and signs: with θ/limit·β the dual is feasible.
@@ -366,14 +479,8 @@ impl Program {
     }
 
     /// θ less its part in the range of X, which a linear part needs.
-    pub(crate) fn orthogonal(&self, theta: &mut [f64]) -> Result<(), ConvexError> {
-        if let Some(u) = self
-            .geometry
-            .linear_part
-            .then(|| self.geometry.factors())
-            .transpose()?
-            .and_then(|f| f.range.as_ref())
-        {
+    pub(crate) fn orthogonal(&self, theta: &mut [f64]) {
+        if let Some(u) = self.geometry.range() {
             for theta in theta.chunks_mut(self.samples().n()) {
                 for j in 0..u.ncols() {
                     let u = u.col_as_slice(j);
@@ -382,6 +489,5 @@ impl Program {
                 }
             }
         }
-        Ok(())
     }
 }

@@ -5,19 +5,23 @@ use thalweg_linalg::dense::Svd;
 
 use crate::network::Neuron;
 use crate::samples::{dot, norm};
-use crate::{Network, Samples};
+use crate::{ConvexError, Network, Samples};
 
 /// Reduces a network to at most n neurons an output without changing its outputs on the samples or
 /// raising the weight decay: while the atoms ±(Xû_j)₊ depend, mass moves along the dependence
 /// until one neuron dies.
-pub fn reduce(network: &Network, samples: &Samples) -> Network {
+///
+/// # Errors
+/// Samples of another size.
+pub fn reduce(network: &Network, samples: &Samples) -> Result<Network, ConvexError> {
+    network.check(samples.d())?;
     let merged = merge(network);
     let mut neurons = Vec::new();
     for output in 0..network.outputs {
         let own: Vec<Neuron> = merged.neurons.iter().filter(|n| n.output == output).cloned().collect();
         neurons.extend(independent(own, samples));
     }
-    Network { neurons, ..merged }
+    Ok(Network { neurons, ..merged })
 }
 
 /// Drops neurons below 1e-7 of the whole mass and merges parallel ones of one sign; changes no

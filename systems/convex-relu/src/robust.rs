@@ -9,8 +9,9 @@ use thalweg_core::{Invalid, Seed, normal, rademacher};
 
 use crate::certificate::{Certified, Solution};
 use crate::conic::{Conic, Kind};
-use crate::exact::{FINE, margin_rows};
+use crate::exact::margin_rows;
 use crate::loss::sigmoid;
+use crate::program::{FINE, Inside};
 use crate::samples::{add, dot, norm};
 use crate::{Certificate, ConvexError, Loss, Patterns, Program, Samples};
 
@@ -72,7 +73,7 @@ pub fn robust_patterns(
         patterns.add(&samples.rows().map(height).collect::<Vec<_>>());
     }
     if let Ok(kept) = admissible(samples, &patterns, eps).filter(4) {
-        return Ok(kept.drawn_from(draws));
+        return Ok(kept);
     }
     patterns.add(&vec![1.0; samples.n()]);
     for i in 0..draws {
@@ -87,7 +88,7 @@ pub fn robust_patterns(
             patterns.add(&samples.times(&v));
         }
     }
-    admissible(samples, &patterns, eps).filter(1).map(|p| p.drawn_from(2 * draws))
+    admissible(samples, &patterns, eps).filter(1)
 }
 
 /// Patterns with the interior point of each robust cone that has one.
@@ -95,7 +96,7 @@ struct Admissible<'a> {
     samples: &'a Samples,
     patterns: &'a Patterns,
     eps: &'a [f64],
-    inside: Vec<Option<Vec<f64>>>,
+    inside: Inside,
 }
 
 fn admissible<'a>(samples: &'a Samples, patterns: &'a Patterns, eps: &'a [f64]) -> Admissible<'a> {
@@ -148,7 +149,7 @@ fn interior(samples: &Samples, signs: &[f64], eps: &[f64]) -> Option<(Vec<f64>, 
         conic.row(1.0, [(h + j, -1.0)]);
     }
     conic.cone(Kind::NonnegativeConeT(samples.n() + 3 * d));
-    let v = conic.solve().ok()?.x[v..v + d].to_vec();
+    let v = conic.solve(None).ok()?.x[v..v + d].to_vec();
     let slack = samples.rows().zip(signs).map(|(x, s)| s * dot(x, &v)).fold(f64::INFINITY, f64::min);
     let slack = slack - radius(&v, eps);
     Some((v, slack))
@@ -182,12 +183,12 @@ impl RobustProgram {
     pub fn new(program: &Program, eps: Vec<f64>) -> Result<Self, ConvexError> {
         program.check_plain("adversarial training")?;
         check_box(program.samples(), &eps)?;
-        let found = admissible(program.samples(), program.patterns(), &eps);
+        let (samples, patterns) = (program.samples(), program.patterns());
+        let inside = program.geometry().inside(&eps, || admissible(samples, patterns, &eps).inside);
+        let found = Admissible { samples, patterns, eps: &eps, inside };
         let kept = found.filter(1)?;
         let inside = found.inside.into_iter().flatten().collect();
-        let geometry = crate::Geometry::new(program.samples().clone(), kept, false)?;
-        let program = Program::new(geometry, program.targets().to_vec(), program.loss(), program.beta())?;
-        Ok(Self { program, eps, inside })
+        Ok(Self { program: program.with_patterns(kept)?, eps, inside })
     }
 
     /// The program over the admissible patterns.
@@ -223,7 +224,7 @@ impl RobustProgram {
         }
         for _ in 0..ROUNDS {
             let before = best.certificate.gap;
-            if before <= FINE {
+            if before <= FINE || self.program.late() {
                 break;
             }
             let margin = |k: usize| -2.0 * self.program.targets()[k] * self.worst_output(&best.solution, k);
@@ -238,7 +239,16 @@ impl RobustProgram {
                 active.clone_from(&all);
             }
         }
-        Ok(best)
+        Ok(self.or_none(best))
+    }
+
+    /// The solution without neurons, if the bound proves it as good as the solver's accuracy allows: neurons
+    /// are noise then.
+    fn or_none(&self, found: Certified) -> Certified {
+        let solution = self.feasible(&vec![0.0; found.solution.v.len() + found.solution.w.len()]);
+        let Certificate { dual_bound, theta, .. } = found.certificate.clone();
+        let certificate = Certificate::new(self.objective(&solution), dual_bound, theta);
+        if certificate.gap <= FINE { Certified { solution, certificate } } else { found }
     }
 
     /// One conic program of the active groups (all v, then all w); with `margins`
@@ -303,7 +313,7 @@ impl RobustProgram {
             loss => margin_rows(&mut conic, loss, y, margins, terms),
         };
 
-        let point = conic.solve()?;
+        let point = conic.solve(program.left())?;
         let mut columns = vec![0.0; 2 * p * d];
         for (at, (&g, &row)) in groups.iter().zip(&cones).enumerate() {
             columns[g * d..][..d].copy_from_slice(&point.x[v + at * d..][..d]);

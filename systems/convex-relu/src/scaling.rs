@@ -56,7 +56,11 @@ impl Scaling {
 
     /// The network on raw features: scaling folded into the first layer, the constant's weight into
     /// its bias, a linear part into two neurons an output.
-    pub fn fold(&self, network: &Network) -> Layers {
+    ///
+    /// # Errors
+    /// A network of another number of features.
+    pub fn fold(&self, network: &Network) -> Result<Layers, ConvexError> {
+        network.check(self.mean.len() + 1)?;
         let network = network.without_linear_part();
         let (d, m) = (self.mean.len(), network.neurons.len());
         let mut layers =
@@ -68,12 +72,16 @@ impl Scaling {
             layers.bias.push(neuron.weights[d] / self.root() - shift);
             layers.output[neuron.output * m + j] = neuron.scale;
         }
-        layers
+        Ok(layers)
     }
 }
 
-/// The network as layers without bias, for data that bring their own constant.
-pub fn plain_layers(network: &Network, d: usize) -> Layers {
+/// The network as layers without bias, for data of `d` features that bring their own constant.
+///
+/// # Errors
+/// A network of another number of features.
+pub fn plain_layers(network: &Network, d: usize) -> Result<Layers, ConvexError> {
+    network.check(d)?;
     let scaling = Scaling { mean: vec![0.0; d], deviation: vec![1.0; d] };
     let root = scaling.root();
     let lifted = |mut n: Neuron| {

@@ -1,5 +1,7 @@
 //! Sampled convex programs: the lasso over sampled neurons.
 
+use std::time::Instant;
+
 use faer::{Mat, MatMut, MatRef};
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Invalid, Seed, normal};
@@ -90,6 +92,20 @@ impl Scp {
         y: &[f64],
         directions: &[Vec<f64>],
     ) -> Result<Sampled, ConvexError> {
+        self.solve_until(samples, y, directions, None)
+    }
+
+    /// [`Scp::solve`], which ends then with the best so far.
+    ///
+    /// # Errors
+    /// As [`Scp::solve`].
+    pub fn solve_until(
+        &self,
+        samples: &Samples,
+        y: &[f64],
+        directions: &[Vec<f64>],
+        until: Option<Instant>,
+    ) -> Result<Sampled, ConvexError> {
         self.validate()?;
         Invalid::count("neurons", directions.len())?;
         ConvexError::check("targets", y.len(), samples.n())?;
@@ -99,7 +115,7 @@ impl Scp {
         self.loss.check(y)?;
         let a =
             Mat::from_fn(samples.n(), directions.len(), |k, j| dot(samples.row(k), &directions[j]).max(0.0));
-        let lasso = Lasso { a, y, loss: self.loss, beta: self.beta };
+        let lasso = Lasso { a, y, loss: self.loss, beta: self.beta, until };
         let (weights, certificate, iterations) = match (self.loss, self.solver) {
             (Loss::Hinge, _) => lasso.admm(self.tol, self.max_steps)?,
             (_, LassoSolver::CoordinateDescent) => lasso.newton(self.tol, self.max_steps),
@@ -135,11 +151,16 @@ struct Lasso<'a> {
     y: &'a [f64],
     loss: Loss,
     beta: f64,
+    until: Option<Instant>,
 }
 
 type Solved = (Vec<f64>, Certificate, u64);
 
 impl Lasso<'_> {
+    fn late(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+    }
+
     fn push(&self, c: &[f64]) -> Vec<f64> {
         let mut r = vec![0.0; self.y.len()];
         c.iter()
@@ -189,7 +210,7 @@ impl Lasso<'_> {
         loop {
             let slopes = self.slopes(&r);
             let certificate = self.certify(&r, &c, &slopes);
-            if certificate.gap <= tol || sweeps >= most {
+            if certificate.gap <= tol || sweeps >= most || self.late() {
                 return (c, certificate, sweeps);
             }
             // Gap-safe screening (Ndiaye et al. 2017); ℓ'' ≤ 1 for both losses.
@@ -302,10 +323,11 @@ impl Lasso<'_> {
         let count = self.a.ncols();
         let (mut c, mut ahead, mut t) = (vec![0.0; count], vec![0.0; count], 1.0f64);
         for iteration in 0.. {
-            if iteration % 50 == 0 || iteration >= most {
+            let late = self.late();
+            if iteration % 50 == 0 || iteration >= most || late {
                 let r = self.push(&c);
                 let certificate = self.certify(&r, &c, &self.slopes(&r));
-                if certificate.gap <= tol || iteration >= most {
+                if certificate.gap <= tol || iteration >= most || late {
                     return (c, certificate, iteration);
                 }
             }
@@ -363,7 +385,8 @@ impl Lasso<'_> {
                 primal += (fitted[k] - r[k]).powi(2);
                 dual += (r[k] - old).powi(2);
             }
-            if iteration % 50 == 0 || iteration >= most {
+            let last = iteration >= most || self.late();
+            if iteration % 50 == 0 || last {
                 let theta: Vec<f64> = eta.iter().map(|e| rho * e).collect();
                 let now = self.certify(&self.push(&v), &v, &theta);
                 best = Some(match best.take() {
@@ -373,7 +396,7 @@ impl Lasso<'_> {
                         (if own { v.clone() } else { old }, certificate)
                     }
                 });
-                if let Some((weights, certificate)) = best.take_if(|b| b.1.gap <= tol || iteration >= most) {
+                if let Some((weights, certificate)) = best.take_if(|b| b.1.gap <= tol || last) {
                     return Ok((weights, certificate, iteration));
                 }
             }

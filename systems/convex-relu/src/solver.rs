@@ -60,7 +60,7 @@ pub struct Solved {
     pub algorithm: Algorithm,
     /// Iterations of the first-order method; 0 for `exact`.
     pub iterations: u64,
-    /// What ended it; `None` for `exact`.
+    /// What ended it; of `exact` that the time was up, if it was.
     pub stopped_because: Option<StopReason>,
 }
 
@@ -114,11 +114,20 @@ impl Solver {
         drive: &mut impl Drive<Certified>,
     ) -> Result<Solved, ConvexError> {
         self.validate()?;
+        if let Some((narrow, back)) = program.narrow() {
+            let solved = self.solve_with(&narrow, seed, drive)?;
+            return Ok(Solved { certified: back(solved.certified)?, ..solved });
+        }
         let algorithm = self.method(program);
+        if let Some(certified) = program.zero()? {
+            return Ok(Solved { certified, algorithm, iterations: 0, stopped_because: None });
+        }
         let (tol, rho) = (self.tol, self.rho.unwrap_or(program.beta()));
         let outcome = match algorithm {
             Algorithm::Exact => {
-                let (certified, stopped_because) = (exact(program)?, None);
+                let certified = exact(program)?;
+                let stopped_because =
+                    (program.late() && certified.certificate.gap > tol).then_some(StopReason::Time);
                 return Ok(Solved { certified, algorithm, iterations: 0, stopped_because });
             }
             Algorithm::Admm => {

@@ -63,7 +63,7 @@ fn descend(
     // A rate that is too high ends in numbers that are not finite.
     let Ok(outcome) = outcome else { return Ok(Descent { value: f64::INFINITY, reached, accuracy: None }) };
     let network = training.network(&outcome.solution);
-    let value = network.objective(&data.train, &data.y, loss, beta);
+    let value = network.objective(&data.train, &data.y, loss, beta)?;
     let accuracy = data.test.is_some().then(|| accuracy(&network, data)).transpose()?;
     Ok(Descent { value, reached, accuracy })
 }

@@ -130,7 +130,7 @@ impl Measured {
         eps.push(0.0);
         let plain = settings().fit(&x, &y)?;
         let attack = Attack { eps: eps.clone(), loss: Loss::Bce };
-        let broken = attack.pgd_all(&plain.network, &test, &ty, 40, Seed(1)).accuracy;
+        let broken = attack.pgd_all(&plain.network, &test, &ty, 40, Seed(1))?.accuracy;
         let straight = linear(&x, &y, Loss::Bce, 1.0)?.accuracy(&test, &ty)?;
         let clean = plain.network.accuracy(&test, &ty)?;
         self.add("CIFAR bird / ship", [y.len(), ty.len()], [straight, clean], plain.certificate.gap);
@@ -144,8 +144,8 @@ impl Measured {
                 return Ok(());
             }
         };
-        let kept = attack.pgd_all(&fit.network, &test, &ty, 40, Seed(1)).accuracy;
-        let fgsm = attack.fgsm_all(&fit.network, &test, &ty).accuracy;
+        let kept = attack.pgd_all(&fit.network, &test, &ty, 40, Seed(1))?.accuracy;
+        let fgsm = attack.fgsm_all(&fit.network, &test, &ty)?.accuracy;
         let clean = fit.network.accuracy(&test, &ty)?;
         if let Some(cells) = self.cells.last_mut() {
             cells.extend([clean, fgsm, kept, broken].map(|p| percent(p, ty.len())));

@@ -16,7 +16,7 @@ use clap::Args;
 use serde_json::Value;
 use thalweg::convex_relu::certificate::Solution;
 use thalweg::convex_relu::{Geometry, Loss, Network, Program};
-use thalweg::fit::Data;
+use thalweg::fit::{Data, Settings};
 use thalweg::plot::Table;
 use thalweg::tasks::Finding;
 
@@ -65,7 +65,8 @@ impl Claims {
 /// One of the shared problems.
 fn load(name: &str, loss: Loss) -> Result<Data> {
     let file = shared_file(format!("convex-relu/{name}.npz"))?;
-    Ok(Data::load(&file.display().to_string(), None, None, loss, true)?)
+    let train = Some(file.display().to_string());
+    Ok(Data::load(&Settings { train, loss: Some(loss), raw: Some(true), ..Settings::default() })?)
 }
 
 fn program(data: &Data, loss: Loss, beta: f64) -> Result<Program> {

@@ -134,9 +134,9 @@ impl Measured {
         let (x, y) = data.test.as_ref().context("the archive has no test part")?;
         let loss = attack.loss;
         let clean = network.accuracy(x, y)?;
-        let fgsm = attack.fgsm_all(network, x, y).accuracy;
-        let pgd = attack.pgd_all(network, x, y, 40, Seed(1)).accuracy;
-        let proved = attack.certified_accuracy(network, x, y);
+        let fgsm = attack.fgsm_all(network, x, y)?.accuracy;
+        let pgd = attack.pgd_all(network, x, y, 40, Seed(1))?.accuracy;
+        let proved = attack.certified_accuracy(network, x, y)?;
         self.cells.push([
             name.into(),
             loss.name().into(),
@@ -166,9 +166,9 @@ fn sweep(name: &str) -> Result<[(Figure, String); 2]> {
         let net = network(robust.program(), &solved.solution);
         let attack = Attack { eps: all, loss: Loss::Hinge };
         convex.push((eps, solved.certificate.objective));
-        let left = attack.pgd_all(&net, &data.train, &data.y, 40, Seed(1));
+        let left = attack.pgd_all(&net, &data.train, &data.y, 40, Seed(1))?;
         attacked.push((eps, left.loss + net.decay(0.01)));
-        proved.push((eps, attack.certified_accuracy(&net, &data.train, &data.y)));
+        proved.push((eps, attack.certified_accuracy(&net, &data.train, &data.y)?));
     }
     let figure = |title: &str| Figure::new(format!("{name}, hinge: {title}")).x_label("ε").log_x();
     let values = figure("worst-case objective").log_y();

@@ -24,9 +24,10 @@ enum System {
   thalweg fit convex-relu --train a.csv --adversarial eps=0.02 --attack fgsm,pgd:40 --json
 
 Features are standardised, a constant is appended for the bias, and all are divided by √(d+1); β and
-ε are on this scale, β against the SUM of losses. The saved model takes raw features. Archives with
-Xtrain or patterns D are taken as they are. Exit code 3: the gap was not reached; the result is
-written with the gap that it has.")]
+ε are on this scale, β against the SUM of losses. Numbers to predict are centred: the program and its
+proof are of the centred ones, and the saved model, which takes raw features, adds the mean again.
+Several numbers per sample have a program each. Archives with Xtrain or patterns D are taken as they
+are. Exit code 3: the gap was not reached; the result is written with the gap that it has.")]
     ConvexRelu {
         #[command(flatten)]
         settings: Box<Settings>,

@@ -1,6 +1,6 @@
 //! Training by gradients on the objective that the convex program solves.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use thalweg_convex_relu::Network;
@@ -9,6 +9,7 @@ use thalweg_convex_relu::baselines::{Training, linear};
 use thalweg_core::{Objective, Run, Stop};
 use thalweg_optim::{Adam, Sgd};
 
+use super::Data;
 use super::job::Job;
 use super::words::Baseline;
 use crate::error::bail;
@@ -22,12 +23,22 @@ const STEPS: u64 = 2000;
 pub struct Row {
     /// Its name.
     pub method: Baseline,
-    /// The network's own objective.
+    /// The network's own objective; of the linear model its loss and (β/2)‖c‖².
     pub objective: f64,
-    /// Share of right classes on the test part, if there is one.
+    /// Share of right classes on the test part, if there is one; none for numbers.
     pub test_accuracy: Option<f64>,
+    /// Root of the mean squared error on the test part, if there is one; none for classes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_rmse: Option<f64>,
     /// Time of training and scoring.
     pub seconds: f64,
+}
+
+impl Row {
+    /// Whether it is a two-layer network with the objective of the plain program.
+    pub(super) fn is_network(&self) -> bool {
+        matches!(self.method, Baseline::Adam | Baseline::Sgd)
+    }
 }
 
 impl Job<'_> {
@@ -35,7 +46,7 @@ impl Job<'_> {
     pub fn check_baselines(&self) -> Result<()> {
         let Some(names) = &self.settings.compare else { return Ok(()) };
         if self.data.outputs() > 1 {
-            bail!("baselines are compared for one output; leave `compare` out");
+            bail!("`compare` is for one output; leave it out");
         }
         if names.contains(&Baseline::Pgd) && self.eps.is_none() {
             bail!("pgd needs the boxes; set `adversarial` to eps=E");
@@ -57,9 +68,17 @@ impl Job<'_> {
         };
         self.heed()?;
         let test = self.data.test.as_ref();
-        let test_accuracy = test.map(|(x, y)| network.accuracy(x, y)).transpose()?;
-        let objective = network.objective(x, y, self.loss, beta);
-        Ok(Row { method: name, objective, test_accuracy, seconds: clock.elapsed().as_secs_f64() })
+        let classes = self.data.classifies(self.loss);
+        let of_classes = test.filter(|_| classes).map(|(x, y)| network.accuracy(x, y));
+        let of_numbers = test.filter(|_| !classes).map(|(x, y)| Data::errors(&network, x, y));
+        let ridge = network.linear_part.iter().flatten().map(|c| 0.5 * beta * c * c).sum::<f64>();
+        Ok(Row {
+            method: name,
+            objective: network.objective(x, y, self.loss, beta)? + ridge,
+            test_accuracy: of_classes.transpose()?,
+            test_rmse: of_numbers.transpose()?.map(|errors| errors.rmse),
+            seconds: clock.elapsed().as_secs_f64(),
+        })
     }
 
     fn descend(&self, name: Baseline, beta: f64, hidden: usize) -> Result<Network> {
@@ -72,13 +91,14 @@ impl Job<'_> {
             steps /= 10;
         }
         let (steps, interrupt) = (Stop::Steps(steps), self.host.interrupt.clone());
+        let time = Stop::Time(self.left().unwrap_or(Duration::MAX));
         let problem = &mut training as &mut dyn Objective<Scalar = f64>;
         let theta = if name == Baseline::Sgd {
             let method = Sgd { lr: 1e-3, momentum: 0.9, ..Sgd::default() };
-            Run::new(&method, problem).stop(steps).interrupt(interrupt).run()?.solution
+            Run::new(&method, problem).stop(steps).stop(time).interrupt(interrupt).run()?.solution
         } else {
             let method = Adam { lr: 0.01, ..Adam::default() };
-            Run::new(&method, problem).stop(steps).interrupt(interrupt).run()?.solution
+            Run::new(&method, problem).stop(steps).stop(time).interrupt(interrupt).run()?.solution
         };
         Ok(training.network(&theta))
     }

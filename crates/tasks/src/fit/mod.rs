@@ -2,6 +2,7 @@
 //! to the global optimum.
 
 mod beta;
+mod check;
 mod compare;
 mod data;
 mod job;

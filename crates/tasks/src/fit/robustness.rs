@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use thalweg_convex_relu::Network;
-use thalweg_convex_relu::attack::Attack;
+use thalweg_convex_relu::attack::{Attack, Attacked};
 use thalweg_data::read_text;
 
 use super::job::Job;
@@ -21,6 +21,12 @@ pub struct Withstood {
     /// Share of the classes that no point of the boxes can change, proved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certified_accuracy: Option<f64>,
+    /// Root of the mean squared error of predicted numbers after one step along the gradient's signs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fgsm_rmse: Option<f64>,
+    /// The same after projected gradients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pgd_rmse: Option<f64>,
     /// Loss on the training part at the worst points of the boxes, of adversarial training.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub worst_case_train_loss: Option<f64>,
@@ -50,27 +56,35 @@ pub(super) fn half_widths(settings: &Settings, data: &Data) -> Result<Option<Vec
 }
 
 impl Job<'_> {
-    /// Attacks a network of one output, if there are boxes.
-    pub fn withstood(&self, network: &Network) -> Withstood {
+    /// Attacks a network, if there are boxes.
+    pub fn withstood(&self, network: &Network) -> Result<Withstood> {
         let mut left = Withstood::default();
-        let (Some(eps), 1) = (&self.eps, self.data.outputs()) else { return left };
+        let Some(eps) = &self.eps else { return Ok(left) };
         let attack = Attack { eps: eps.clone(), loss: self.loss };
         let (x, y) = self.data.test.as_ref().map_or((&self.data.train, &self.data.y), |t| (&t.0, &t.1));
+        let classes = self.data.classifies(self.loss);
+        let accuracy = |attacked: Attacked| classes.then_some(attacked.accuracy);
+        let rmse = |attacked: Attacked| (!classes).then(|| (2.0 * attacked.loss / y.len() as f64).sqrt());
         let usual = [Robustness::Fgsm, Robustness::Pgd(40)];
         for name in self.settings.attack.as_deref().unwrap_or(&usual) {
             match *name {
-                Robustness::Fgsm => left.fgsm_accuracy = Some(attack.fgsm_all(network, x, y).accuracy),
+                Robustness::Fgsm => {
+                    let attacked = attack.fgsm_all(network, x, y)?;
+                    (left.fgsm_accuracy, left.fgsm_rmse) = (accuracy(attacked), rmse(attacked));
+                }
                 Robustness::Pgd(steps) => {
-                    let seed = self.settings.seed();
-                    left.pgd_accuracy = Some(attack.pgd_all(network, x, y, steps, seed).accuracy);
+                    let attacked = attack.pgd_all(network, x, y, steps, self.settings.seed())?;
+                    (left.pgd_accuracy, left.pgd_rmse) = (accuracy(attacked), rmse(attacked));
                 }
                 Robustness::Eps(_) => {}
             }
         }
-        left.certified_accuracy = Some(attack.certified_accuracy(network, x, y));
+        left.certified_accuracy = classes.then(|| attack.certified_accuracy(network, x, y)).transpose()?;
         if self.settings.adversarial.is_some() {
-            left.worst_case_train_loss = Some(attack.worst_case(network, &self.data.train, &self.data.y));
+            let columns = self.data.y.chunks(self.data.train.n()).enumerate();
+            let worst = |(o, y)| attack.worst_case(&network.of_output(o), &self.data.train, y);
+            left.worst_case_train_loss = Some(columns.map(worst).sum::<Result<f64, _>>()?);
         }
-        left
+        Ok(left)
     }
 }

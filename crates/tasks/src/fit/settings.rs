@@ -8,6 +8,8 @@ use thalweg_convex_relu::{ConvexRelu, Loss, Solver};
 use thalweg_core::Seed;
 use thalweg_core::named::text;
 
+use crate::source::Reading;
+
 use super::words::{Baseline, Beta, HalfWidth, Method, Multiclass, Patterns, Robustness};
 
 /// What decides the result.
@@ -18,16 +20,16 @@ pub struct Settings {
     #[arg(long, visible_alias = "data", value_name = "FILE")]
     #[serde(alias = "data")]
     pub train: Option<String>,
-    /// Test data [default: cut off the end, or in the format]
+    /// Test data [default: drawn at random of each class, or in the format]
     #[arg(long, value_name = "FILE")]
     pub test: Option<PathBuf>,
-    /// Column of the targets
+    /// Column of the targets, or array of a plain archive
     #[arg(long)]
     pub target: Option<String>,
     /// Use only the first N training samples
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
-    /// Take features as they are: no scaling, no constant
+    /// Take features and targets as they are: no scaling, no constant, no centred numbers
     #[arg(long, num_args = 0, default_missing_value = "true")]
     pub raw: Option<bool>,
     /// squared, hinge or bce [default: hinge for classes, squared for numbers]
@@ -40,14 +42,14 @@ pub struct Settings {
     /// [default: 50; 400 for scp]
     #[arg(long, value_name = "N|all|FILE")]
     pub patterns: Option<Patterns>,
-    /// Weight decay β against the sum of losses; `auto` by cross-validation; path:N for N values
-    /// [default: 0.1]
+    /// Weight decay β against the sum of losses; `auto` by cross-validation of fits with the same settings;
+    /// path:N for N values [default: 0.1]
     #[arg(long, value_name = "B|auto|path:N", allow_negative_numbers = true)]
     pub beta: Option<Beta>,
     /// Folds of the cross-validation [default: 5]
     #[arg(long, value_name = "K")]
     pub cv: Option<usize>,
-    /// Relative certified gap to stop at [default: 1e-4; 1e-6 for scp]
+    /// Relative certified gap to stop at [default: 1e-4; 1e-6 for scp, 1e-3 for adversarial training]
     #[arg(long)]
     pub tol: Option<f64>,
     /// Steps of the iterative methods at most [default: 20000; 100000 for scp]
@@ -66,7 +68,7 @@ pub struct Settings {
     #[arg(long, alias = "prune", num_args = 0, default_missing_value = "true")]
     #[serde(alias = "prune")]
     pub minimal_network: Option<bool>,
-    /// Several classes: ova (one against the rest) or shared (one norm per pattern) [default: ova]
+    /// Several classes or targets: ova (a program each) or shared (one norm per pattern) [default: ova]
     #[arg(long, value_name = "ova|shared", value_parser = text::<Multiclass>)]
     pub multiclass: Option<Multiclass>,
     /// Train against the worst case in boxes of this half width (of scaled features)
@@ -85,6 +87,10 @@ pub struct Settings {
     /// Seed of everything random [default: 0]
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))] // TOML's largest
     pub seed: Option<u64>,
+    /// How the data are read.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub reading: Reading,
 }
 
 impl Settings {
@@ -93,10 +99,13 @@ impl Settings {
         Seed(self.seed.unwrap_or(0))
     }
 
-    /// The gap that is asked for: the conic solver behind adversarial training promises 1e-3.
+    /// The gap that is asked for; where none is, what the method reaches.
     pub fn wanted_gap(&self) -> f64 {
-        let tol = self.tol.unwrap_or(if self.method == Some(Method::Scp) { 1e-6 } else { 1e-4 });
-        tol.max(if self.adversarial.is_some() { 1e-3 } else { 0.0 })
+        self.tol.unwrap_or(match (self.method, self.adversarial) {
+            (Some(Method::Scp), _) => 1e-6,
+            (_, Some(_)) => 1e-3,
+            _ => 1e-4,
+        })
     }
 
     /// How programs are solved.

@@ -125,7 +125,7 @@ fn decision(fit: &Fit, samples: &Samples, y: &[f64]) -> Figure {
     let reach = samples.rows().flat_map(|r| [r[0].abs(), r[1].abs()]).fold(0.0, f64::max) * 1.1;
     let output = |a: f64, b: f64| {
         let x: Vec<f64> = [a, b].into_iter().chain(constant).collect();
-        fit.network.predict(&x)[0].tanh()
+        fit.network.predict(&x).map_or(f64::NAN, |f| f[0].tanh())
     };
     let of = |sign: f64| -> Vec<(f64, f64)> {
         samples.rows().zip(y).filter(|(_, y)| **y == sign).map(|(r, _)| (r[0], r[1])).collect()

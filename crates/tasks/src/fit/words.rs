@@ -38,14 +38,14 @@ impl Method {
     }
 }
 
-/// How several classes are fitted.
+/// How several classes or targets are fitted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Multiclass {
-    /// One program for each class against the rest.
+    /// One program for each class against the rest, or for each target.
     #[default]
     Ova,
-    /// One program, with one norm per pattern over all classes.
+    /// One program, with one norm per pattern over all of them.
     Shared,
 }
 

@@ -4,6 +4,8 @@
 mod bilevel;
 #[cfg(feature = "topo")]
 mod dag;
+#[cfg(feature = "convex-relu")]
+mod fit;
 #[cfg(feature = "relax")]
 mod linsolve;
 #[cfg(feature = "cbo")]

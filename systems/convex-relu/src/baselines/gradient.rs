@@ -110,7 +110,7 @@ impl Objective for Training<'_> {
         for k in chosen {
             let moved = self.attack.as_ref().zip(network.as_ref()).map(|((attack, steps), network)| {
                 let mut rng = self.seed.stream("attack", self.step << 20 | k as u64);
-                attack.pgd(network, self.samples.row(k), self.y[k], *steps, &mut rng)
+                attack.pgd(network, self.samples.row(k), &self.y[k..=k], *steps, &mut rng)
             });
             let x = moved.as_deref().unwrap_or(self.samples.row(k));
             let heights: Vec<f64> = u.chunks(d).map(|u| dot(u, x)).collect();

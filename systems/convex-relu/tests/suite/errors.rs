@@ -1,5 +1,10 @@
 //! Bad input: one clear sentence each, and never a panic.
 
+use thalweg_convex_relu::attack::Attack;
+use thalweg_convex_relu::certificate::feasible_dual;
+use thalweg_convex_relu::grow::separate;
+use thalweg_convex_relu::reduce::reduce;
+use thalweg_convex_relu::scaling::{Scaling, plain_layers};
 use thalweg_convex_relu::scp::{Scp, unit_vectors};
 use thalweg_convex_relu::solver::Algorithm;
 use thalweg_convex_relu::{
@@ -98,4 +103,31 @@ fn sampled_programs() {
     says(solve(Scp::default(), &[]), &["neurons"]);
     says(solve(Scp::default(), &unit_vectors(3, 5, Seed(0))), &["entries of a neuron", "5", "2"]);
     says(solve(Scp { beta: 0.0, ..Scp::default() }, &unit_vectors(3, 2, Seed(0))), &["beta"]);
+}
+
+#[test]
+fn what_has_another_width_is_refused() {
+    let network = ConvexRelu::default().fit(&samples(), &Y).unwrap().network;
+    assert_eq!(network.inputs(), Some(2));
+    for x in [vec![], vec![1.0], vec![1.0; 5]] {
+        let found = x.len().to_string();
+        says(network.predict(&x), &["features of an input", &found, "2"]);
+    }
+    let wide = Samples::new(vec![1.0; 15], 5).unwrap();
+    says(network.outputs_on(&wide), &["5", "2"]);
+    says(network.accuracy(&wide, &Y), &["5", "2"]);
+    says(network.objective(&wide, &Y, Loss::Hinge, 0.1), &["5", "2"]);
+    says(network.objective(&samples(), &Y[..2], Loss::Hinge, 0.1), &["targets", "2", "3"]);
+    let attack = |eps: Vec<f64>| Attack { eps, loss: Loss::Hinge };
+    says(attack(vec![0.1; 5]).fgsm_all(&network, &wide, &Y), &["5", "2"]);
+    says(attack(vec![0.1]).pgd_all(&network, &samples(), &Y, 3, Seed(0)), &["eps", "1", "2"]);
+    says(attack(vec![0.1; 2]).certified_accuracy(&network, &samples(), &Y[..1]), &["targets", "1", "3"]);
+    let all = Patterns::all(&samples()).unwrap();
+    let program =
+        Program::new(Geometry::new(samples(), all, false).unwrap(), Y.to_vec(), Loss::Hinge, 0.1).unwrap();
+    says(feasible_dual(&program, &[0.1], &mut Vec::new()), &["theta", "1", "3"]);
+    says(separate(&program, &[0.1], 1, 0.1, Seed(0)), &["theta", "1", "3"]);
+    says(reduce(&network, &wide), &["5", "2"]);
+    says(plain_layers(&network, 3), &["2", "3"]);
+    says(Scaling::of(&wide).fold(&network), &["2", "6"]);
 }

@@ -58,7 +58,7 @@ fn robust_values_by_hand() {
         let fit = settings.fit(&samples(), &y).unwrap();
         assert!((fit.certificate.objective - value).abs() < 1e-6, "{loss:?} {}", fit.certificate.objective);
         assert!((fit.nonconvex_objective - value).abs() < 1e-6 && fit.certificate.gap < 1e-5);
-        assert!((fit.network.predict(&[1.0])[0] - output).abs() < 1e-3);
+        assert!((fit.network.predict(&[1.0]).unwrap()[0] - output).abs() < 1e-3);
     }
 }
 
@@ -112,12 +112,13 @@ fn eps_zero_is_the_plain_program_and_values_rise_with_eps() {
             let attack = Attack { eps: vec![eps, eps], loss };
             let corners = [[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]];
             let worst = |(x, y): (&[f64], &f64)| {
-                let at =
-                    |s: &[f64; 2]| loss.one(network.predict(&[x[0] + eps * s[0], x[1] + eps * s[1]])[0], *y);
+                let moved =
+                    |s: &[f64; 2]| network.predict(&[x[0] + eps * s[0], x[1] + eps * s[1]]).unwrap()[0];
+                let at = |s: &[f64; 2]| loss.one(moved(s), *y);
                 corners.iter().map(at).fold(f64::MIN, f64::max)
             };
             let brute: f64 = samples.rows().zip(&y).map(worst).sum();
-            let closed = attack.worst_case(&network, &samples, &y);
+            let closed = attack.worst_case(&network, &samples, &y).unwrap();
             assert!((brute - closed).abs() <= 1e-8 * closed.max(1.0), "{loss:?}: {brute} {closed}");
             assert!(((closed + network.decay(0.1)) / certified.certificate.objective - 1.0).abs() < 1e-6);
 

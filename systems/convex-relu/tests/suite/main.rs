@@ -4,4 +4,5 @@ mod common;
 mod errors;
 mod hand;
 mod oracles;
+mod patterns;
 mod reference;

@@ -55,7 +55,7 @@ fn the_interior_point_reaches_the_values_and_the_network_scores_alike() {
             let certified = exact(&program).unwrap();
             check(name, &certified.certificate, set.optimum(loss), 1e-6, loss);
             let network = Network::recover(&certified.solution, program.samples().d(), 1);
-            let scored = network.objective(program.samples(), program.targets(), loss, set.beta);
+            let scored = network.objective(program.samples(), program.targets(), loss, set.beta).unwrap();
             assert!((scored / certified.certificate.objective - 1.0).abs() <= 1e-6);
         }
     }
@@ -130,17 +130,17 @@ fn adversarial(name: &'static str) {
         let network = Network::recover(&certified.solution, d, 1);
         let attack = Attack { eps: eps.clone(), loss };
         let (x, y) = (program.samples(), program.targets());
-        let worst = attack.worst_case(&network, x, y);
+        let worst = attack.worst_case(&network, x, y).unwrap();
         assert!(((worst + network.decay(set.beta)) / c.objective - 1.0).abs() <= 1e-5);
-        let fgsm = attack.fgsm_all(&network, x, y);
-        let pgd = attack.pgd_all(&network, x, y, 40, Seed(1));
+        let fgsm = attack.fgsm_all(&network, x, y).unwrap();
+        let pgd = attack.pgd_all(&network, x, y, 40, Seed(1)).unwrap();
         assert!((fgsm.loss / worst - 1.0).abs() <= 1e-6, "FGSM is optimal: {} {worst}", fgsm.loss);
         assert!(pgd.loss <= worst * (1.0 + 1e-6));
 
         let clean = network.accuracy(test, labels).unwrap();
-        let fgsm = attack.fgsm_all(&network, test, labels).accuracy;
-        let pgd = attack.pgd_all(&network, test, labels, 40, Seed(1)).accuracy;
-        let proved = attack.certified_accuracy(&network, test, labels);
+        let fgsm = attack.fgsm_all(&network, test, labels).unwrap().accuracy;
+        let pgd = attack.pgd_all(&network, test, labels, 40, Seed(1)).unwrap().accuracy;
+        let proved = attack.certified_accuracy(&network, test, labels).unwrap();
         eprintln!("{name} {loss:?}: clean {clean:.4} fgsm {fgsm:.4} pgd {pgd:.4} certified {proved:.4}");
         assert!(proved <= pgd && pgd <= fgsm && fgsm <= clean);
         if let Some(accuracies) = expected["clean_fgsm_pgd_test_accuracy"].as_array() {
@@ -165,7 +165,7 @@ fn sampled_programs() {
             let sampled = scp.solve(&samples, &y, &directions).unwrap();
             eprintln!("{solver:?} {} {:.3} s", sampled.iterations, started.elapsed().as_secs_f64());
             check("scp_bc", &sampled.certificate, reference[key(loss)].as_f64().unwrap(), 1e-6, loss);
-            let scored = sampled.network.objective(&samples, &y, loss, 0.1);
+            let scored = sampled.network.objective(&samples, &y, loss, 0.1).unwrap();
             assert!((scored / sampled.certificate.objective - 1.0).abs() < 1e-9);
             if loss == Loss::Squared {
                 let accuracy = sampled.network.accuracy(&arrays.samples("Xtest"), &arrays.vector("ytest"));
