@@ -5,10 +5,10 @@ use std::time::Instant;
 use serde_json::{Map, Value, json};
 use thalweg_core::StopReason;
 use thalweg_lipsdp::sample::{Sampling, lower_bound};
-use thalweg_lipsdp::{Bound, Certificate, Network};
+use thalweg_lipsdp::{Bound, Certificate, LipSdp};
 
 use super::samples::{Labelled, Samples};
-use super::{Settings, read, report};
+use super::{Settings, Subject, read, report};
 use crate::error::bail;
 use crate::{Folder, Host, Result, TaskError};
 
@@ -54,10 +54,9 @@ pub fn certify(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Res
     if let Some(folder) = folder {
         folder.begin(settings, &[CERTIFICATE, RADII, "bounds.svg", "accuracy.svg"])?;
     }
-    let sampling = Sampling { seed: settings.seed.unwrap_or(1), ..Sampling::default() };
-    let lower_bound = lower_bound(&net, settings.norm(), &[], &sampling);
-
     let mut watch = Watch { host, folder, clock: Instant::now(), records: Vec::new(), left_out: Vec::new() };
+    let points = samples.as_ref().map_or(&[][..], Labelled::points);
+    let lower_bound = reached(settings, &net, points, &mut watch)?;
     let mut outcome = Outcome {
         title: file.display().to_string(),
         all: settings.all(),
@@ -79,6 +78,21 @@ pub fn certify(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Res
     Ok(outcome)
 }
 
+/// Points of the data at which the search for a lower bound starts, at most.
+const STARTS: usize = 256;
+
+/// The most that an input is found to reach, from the data's points among others.
+fn reached(
+    settings: &Settings,
+    net: &Subject,
+    points: &[Vec<f64>],
+    watch: &mut Watch<'_>,
+) -> Result<Option<f64>> {
+    let Ok(net) = net.written_out() else { return Ok(None) };
+    let sampling = Sampling { seed: settings.seed.unwrap_or(1), ..Sampling::default() };
+    Ok(lower_bound(net, settings.norm(), &points[..points.len().min(STARTS)], &sampling))
+}
+
 /// Who looks on at one bound, pair or size of change after the other, and what was recorded of them.
 pub(super) struct Watch<'a> {
     pub host: &'a Host,
@@ -98,6 +112,13 @@ impl Watch<'_> {
         Ok(self.host.time.is_some_and(|limit| self.clock.elapsed() >= limit))
     }
 
+    /// The method within the time that is left.
+    fn within(&self, method: LipSdp) -> LipSdp {
+        let left = self.host.time.map(|limit| limit.saturating_sub(self.clock.elapsed()).as_secs_f64());
+        let max_seconds = left.map_or(method.max_seconds, |left| left.clamp(1e-3, method.max_seconds));
+        LipSdp { max_seconds, ..method }
+    }
+
     /// Adds a line to the metrics.
     pub fn record(&mut self, mut line: Value) -> Result<()> {
         line["step"] = (self.records.len() + 1).into();
@@ -111,7 +132,7 @@ type Tried = Result<Certificate, String>;
 
 impl Outcome {
     /// Tries one bound after the other. Those of an earlier session are not tried again.
-    fn prove(&mut self, settings: &Settings, net: &Network, watch: &mut Watch<'_>) -> Result<()> {
+    fn prove(&mut self, settings: &Settings, net: &Subject, watch: &mut Watch<'_>) -> Result<()> {
         let bounds = settings.bounds()?;
         let configuration = toml::to_string(settings)?;
         let mut tried: Vec<Tried> = match watch.folder.map_or(Ok(None), Folder::restore::<(String, _)>)? {
@@ -127,10 +148,11 @@ impl Outcome {
                     watch.left_out.push(bound.to_string());
                     continue;
                 }
-                tried.push(match settings.method(bound).certify(net) {
+                let method = watch.within(net.resolved(settings.method(bound), watch.host)?);
+                tried.push(match net.certify(&method) {
                     Ok(certificate) => Ok(certificate),
                     Err(e) if self.all => Err(e.to_string()),
-                    Err(e) => return Err(e.into()),
+                    Err(e) => return Err(e),
                 });
                 if let Some(folder) = watch.folder {
                     folder.save(&(&configuration, &tried))?;
@@ -187,6 +209,7 @@ impl Outcome {
                 let mut map = object(one, self.lower_bound);
                 if let Some(samples) = &self.samples {
                     map.insert("accuracy".into(), samples.accuracy.into());
+                    map.insert("eps_unit".into(), samples.unit.into());
                     let curve = samples.curve.iter().map(|p| p.json()).collect();
                     map.insert("certified_accuracy".into(), curve);
                     map.insert("radii".into(), samples.radii.iter().map(|r| r.1).collect());
