@@ -22,9 +22,8 @@ pub fn read(mut arrays: Arrays, activation: &str, residual: bool) -> Result<(Net
         let (input, output) = (affine(&mut arrays, "U", "bz")?, affine(&mut arrays, "Wo", "bo")?);
         let state = matrix(&mut arrays, "Wz")?;
         (Network::equilibrium(input, state, output, &activation.parse()?)?, Vec::new(), 2)
-    } else if let Some(first) = ["W1", "W0"].iter().rposition(|w| arrays.contains(w)) {
-        // Numbered from 0 or from 1.
-        let first = 1 - first;
+    } else if arrays.contains("W0") || arrays.contains("W1") {
+        let first = usize::from(!arrays.contains("W0"));
         let (layers, notes) = upright(numbered(&mut arrays, first)?);
         (chain(&mut arrays, layers, activation, residual, first)?, notes, 2)
     } else if !named.is_empty() {

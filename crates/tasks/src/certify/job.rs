@@ -56,7 +56,7 @@ pub fn certify(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Res
     }
     let mut watch = Watch { host, folder, clock: Instant::now(), records: Vec::new(), left_out: Vec::new() };
     let points = samples.as_ref().map_or(&[][..], Labelled::points);
-    let lower_bound = reached(settings, &net, points, &mut watch)?;
+    let lower_bound = reached(settings, &net, points);
     let mut outcome = Outcome {
         title: file.display().to_string(),
         all: settings.all(),
@@ -82,15 +82,10 @@ pub fn certify(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Res
 const STARTS: usize = 256;
 
 /// The most that an input is found to reach, from the data's points among others.
-fn reached(
-    settings: &Settings,
-    net: &Subject,
-    points: &[Vec<f64>],
-    watch: &mut Watch<'_>,
-) -> Result<Option<f64>> {
-    let Ok(net) = net.written_out() else { return Ok(None) };
+fn reached(settings: &Settings, net: &Subject, points: &[Vec<f64>]) -> Option<f64> {
     let sampling = Sampling { seed: settings.seed.unwrap_or(1), ..Sampling::default() };
-    Ok(lower_bound(net, settings.norm(), &points[..points.len().min(STARTS)], &sampling))
+    let points = &points[..points.len().min(STARTS)];
+    lower_bound(net.written_out().ok()?, settings.norm(), points, &sampling)
 }
 
 /// Who looks on at one bound, pair or size of change after the other, and what was recorded of them.
@@ -109,7 +104,11 @@ impl Watch<'_> {
         if self.host.interrupt.requested() {
             return Err(TaskError::Interrupted { folder: self.folder.map(|f| f.path().into()) });
         }
-        Ok(self.host.time.is_some_and(|limit| self.clock.elapsed() >= limit))
+        Ok(self.late())
+    }
+
+    fn late(&self) -> bool {
+        self.host.time.is_some_and(|limit| self.clock.elapsed() >= limit)
     }
 
     /// The method within the time that is left.
@@ -154,7 +153,10 @@ impl Outcome {
                     Err(e) if self.all => Err(e.to_string()),
                     Err(e) => return Err(e),
                 });
-                if let Some(folder) = watch.folder {
+                if method.max_seconds < settings.method(bound).max_seconds && watch.late() {
+                    // It holds, but more time would have made it tighter: a resumed run tries it again.
+                    watch.left_out.push(format!("the rest of {bound}"));
+                } else if let Some(folder) = watch.folder {
                     folder.save(&(&configuration, &tried))?;
                 }
             }

@@ -1,5 +1,7 @@
 //! Jobs from the library: results, resumed runs, several ranks.
 
+#[cfg(feature = "lipsdp")]
+mod certify;
 #[cfg(feature = "cbo")]
 mod minimize;
 mod parallel;
