@@ -5,6 +5,7 @@
 
 use crate::baselines::constant;
 use crate::ball::{plus, times};
+use crate::certificate::{Basis, fingerprint_wired};
 use crate::network::{Block, Network};
 use crate::operator::{Number, Operator, Rows};
 use crate::{Activation, Bound, Certificate, LipError, Norm};
@@ -86,6 +87,12 @@ impl Wired {
         Self::new(self.inputs(), self.neurons.clone(), output)
     }
 
+    /// What neurons read and their activation, in order, and what the output reads.
+    pub(crate) fn layers(&self) -> impl Iterator<Item = (&[Term], Option<&Activation>)> {
+        let neurons = self.neurons.iter().map(|n| (&n.terms[..], Some(&n.activation)));
+        neurons.chain([(&self.output[..], None)])
+    }
+
     /// Width of a sum of terms.
     fn reads(&self, terms: &[Term]) -> usize {
         terms.first().map_or(0, |t| t.maps.last().map_or(self.widths[t.from], Operator::outputs))
@@ -142,6 +149,8 @@ impl Wired {
             norm,
             method: Bound::Product.to_string(),
             verified: true,
+            basis: Basis::Product,
+            network: fingerprint_wired(self),
             margin: None,
             theta: None,
             solver_value: None,
@@ -151,7 +160,25 @@ impl Wired {
             neurons: self.neurons(),
             lmi_size: None,
             multipliers: None,
+            parts: Vec::new(),
         })
+    }
+
+    /// Evaluates the product of norms of a certificate again.
+    ///
+    /// # Errors
+    /// A certificate of another network, or one that rests on something else or claims less.
+    pub fn check(&self, certificate: &Certificate) -> Result<f64, LipError> {
+        let this = fingerprint_wired(self);
+        if certificate.network != this {
+            return Err(LipError::OtherNetwork { of: certificate.network.clone(), this });
+        }
+        let proved = self.product(certificate.norm);
+        if !certificate.bound.is_finite() || proved > certificate.bound * (1.0 + 1e-12) {
+            let claimed = certificate.bound;
+            return Err(LipError::Unverified(format!("it claims {claimed} but proves only {proved}")));
+        }
+        Ok(proved)
     }
 
     /// Entries of all matrices that [`Wired::written_out`] makes, about.

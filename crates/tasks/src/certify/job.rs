@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::{Map, Value, json};
 use thalweg_core::StopReason;
 use thalweg_lipsdp::sample::{Sampling, lower_bound};
-use thalweg_lipsdp::{Bound, Certificate, LipSdp};
+use thalweg_lipsdp::{Bound, Certificate, LipError, LipSdp};
 
 use super::samples::{Labelled, Samples};
 use super::{Settings, Subject, read, report};
@@ -56,7 +56,7 @@ pub fn certify(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Res
     }
     let mut watch = Watch { host, folder, clock: Instant::now(), records: Vec::new(), left_out: Vec::new() };
     let points = samples.as_ref().map_or(&[][..], Labelled::points);
-    let lower_bound = reached(settings, &net, points);
+    let lower_bound = reached(settings, &net, points)?;
     let mut outcome = Outcome {
         title: file.display().to_string(),
         all: settings.all(),
@@ -78,14 +78,16 @@ pub fn certify(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Res
     Ok(outcome)
 }
 
-/// Points of the data at which the search for a lower bound starts, at most.
-const STARTS: usize = 256;
-
-/// The most that an input is found to reach, from the data's points among others.
-fn reached(settings: &Settings, net: &Subject, points: &[Vec<f64>]) -> Option<f64> {
+/// The most that an input is found to reach, from the data's points among others; none where values are not known or
+/// the network is too large to be written out.
+fn reached(settings: &Settings, net: &Subject, points: &[Vec<f64>]) -> Result<Option<f64>> {
+    let Ok(net) = net.written_out() else { return Ok(None) };
     let sampling = Sampling { seed: settings.seed.unwrap_or(1), ..Sampling::default() };
-    let points = &points[..points.len().min(STARTS)];
-    lower_bound(net.written_out().ok()?, settings.norm(), points, &sampling)
+    match lower_bound(net, settings.norm(), points, &sampling) {
+        Ok(found) => Ok(Some(found)),
+        Err(LipError::NoValues(_)) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// Who looks on at one bound, pair or size of change after the other, and what was recorded of them.
@@ -275,13 +277,12 @@ impl Outcome {
             &["nsr", "first-order"],
             &["neuron", "split:2", "product"],
         ];
+        let lower = self.lower_bound.unwrap_or(0.0);
+        if let Some(e) = self.certificates.iter().find_map(|c| c.against(lower).err()) {
+            return Some(e.to_string());
+        }
         if !self.all {
             return None;
-        }
-        let lower = self.lower_bound.unwrap_or(0.0);
-        let least = self.tightest().map_or(f64::INFINITY, |c| c.bound);
-        if least < lower {
-            return Some(format!("a bound of {least} below the sampled {lower}"));
         }
         let value = |name: &str| self.certificates.iter().find(|c| c.method == name).map(|c| c.bound);
         CHAINS.iter().find_map(|chain| {
@@ -300,6 +301,7 @@ pub(super) fn object(c: &Certificate, lower: Option<f64>) -> Map<String, Value> 
         "norm": c.norm,
         "method": c.method,
         "verified": c.verified,
+        "basis": c.basis,
         "margin": c.margin,
         "theta": c.theta,
         "solver_value": c.solver_value,

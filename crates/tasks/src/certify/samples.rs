@@ -190,13 +190,14 @@ fn bounds(
     let method = settings.method(Bound::Auto);
     let pairs = if settings.pairs == Some(true) { Pairs::Program } else { Pairs::Cheap };
     let net = loaded.net.written_out()?;
-    let norms = whole.method == Bound::Product.to_string() && pairs == Pairs::Cheap;
+    let norms = whole.method == Bound::Product.to_string();
     let bound = |&pair: &(usize, usize)| {
         let clock = Instant::now();
         let by_norms = norms.then(|| loaded.net.pair_product(settings.norm(), pair)).flatten();
-        let bound = match by_norms {
-            Some(bound) => bound,
-            None => pair_bound(&method, net, whole, pairs, pair)?,
+        let bound = match (by_norms, pairs) {
+            (Some(bound), Pairs::Cheap) => bound,
+            (Some(bound), Pairs::Program) => method.certify(&net.pair(pair.0, pair.1)?)?.bound.min(bound),
+            (None, _) => pair_bound(&method, net, whole, pairs, pair)?,
         };
         Ok((pair, bound, clock.elapsed().as_secs_f64()))
     };

@@ -8,7 +8,7 @@ use thalweg_core::Seed;
 use thalweg_data::{npy, npz};
 use thalweg_lipsdp::sample::{Sampling, lower_bound};
 use thalweg_lipsdp::{Bound, LipSdp, Norm};
-use thalweg_net::{Graph, Init, Mode, Model, Net, Op, Pass, Preprocess, initial, named};
+use thalweg_net::{Graph, Init, Mode, Model, Net, Pass, Preprocess, initial, named};
 use thalweg_tasks::certify::{EpsUnit, ReadOptions, Settings, certify, check, network, read, wired};
 use thalweg_tasks::{Host, Result};
 use thalweg_testing::gaussian;

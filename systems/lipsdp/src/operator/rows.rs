@@ -206,6 +206,11 @@ impl Rows {
         self.rows.iter().map(Vec::len).sum()
     }
 
+    /// The entries and the bias of each row.
+    pub fn iter(&self) -> impl Iterator<Item = (&[Entry], &Number)> {
+        self.rows.iter().map(Vec::as_slice).zip(&self.bias)
+    }
+
     /// Whether it gives what it reads.
     pub fn is_identity(&self) -> bool {
         let one = |(i, row): (usize, &Vec<Entry>)| matches!(row[..], [Entry { column, number: Number::ONE }] if column == i);
