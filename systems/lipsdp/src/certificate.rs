@@ -44,7 +44,7 @@ pub struct Certificate {
     /// What the proof starts from; absent for closed forms. Neurons that cannot matter have none.
     pub multipliers: Option<Multipliers>,
     /// Bounds of parts of the network that this one is made of.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub parts: Vec<Certificate>,
 }
 

@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 use thalweg_core::StopReason;
-use thalweg_lipsdp::sample::{Sampling, lower_bound};
-use thalweg_lipsdp::{Bound, Certificate, LipError, LipSdp};
+use thalweg_lipsdp::{Bound, Certificate, LipSdp};
 
+use super::reach::reached;
 use super::samples::{Labelled, Samples};
 use super::{Settings, Subject, read, report};
 use crate::error::bail;
@@ -56,7 +56,7 @@ pub fn certify(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Res
     }
     let mut watch = Watch { host, folder, clock: Instant::now(), records: Vec::new(), left_out: Vec::new() };
     let points = samples.as_ref().map_or(&[][..], Labelled::points);
-    let lower_bound = reached(settings, &net, points)?;
+    let lower_bound = reached(settings, &loaded, &net, points)?;
     let mut outcome = Outcome {
         title: file.display().to_string(),
         all: settings.all(),
@@ -76,18 +76,6 @@ pub fn certify(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Res
         outcome.write(folder)?;
     }
     Ok(outcome)
-}
-
-/// The most that an input is found to reach, from the data's points among others; none where values are not known or
-/// the network is too large to be written out.
-fn reached(settings: &Settings, net: &Subject, points: &[Vec<f64>]) -> Result<Option<f64>> {
-    let Ok(net) = net.written_out() else { return Ok(None) };
-    let sampling = Sampling { seed: settings.seed.unwrap_or(1), ..Sampling::default() };
-    match lower_bound(net, settings.norm(), points, &sampling) {
-        Ok(found) => Ok(Some(found)),
-        Err(LipError::NoValues(_)) => Ok(None),
-        Err(e) => Err(e.into()),
-    }
 }
 
 /// Who looks on at one bound, pair or size of change after the other, and what was recorded of them.
@@ -149,7 +137,9 @@ impl Outcome {
                     watch.left_out.push(bound.to_string());
                     continue;
                 }
-                let method = watch.within(net.resolved(settings.method(bound), watch.host)?);
+                let quiet = watch.host.quiet();
+                let host = if self.all { &quiet } else { watch.host };
+                let method = watch.within(net.resolved(settings.method(bound), host)?);
                 tried.push(match net.certify(&method) {
                     Ok(certificate) => Ok(certificate),
                     Err(e) if self.all => Err(e.to_string()),

@@ -6,7 +6,7 @@ use thalweg_data::Arrays;
 use thalweg_net::{Graph, Model, NetError, Preprocess, arch_or_file};
 
 use super::network::wired;
-use super::{Subject, archive};
+use super::{Engine, Subject, archive};
 use crate::error::bail;
 use crate::{Context, Result};
 
@@ -15,6 +15,8 @@ use crate::{Context, Result};
 pub struct LoadedNetwork {
     /// The network, for scaled inputs.
     pub net: Subject,
+    /// What computes a model's values where it is too large to be written out.
+    pub engine: Option<Engine>,
     /// Multiplies raw values; bounds are for inputs after it.
     pub scale: f64,
     /// Names of the classes, if the file has them.
@@ -61,7 +63,7 @@ pub fn read(file: &Path, options: &ReadOptions) -> Result<LoadedNetwork> {
         let (net, notes) =
             activation.and_then(|a| archive::read(arrays, a, *residual)).with_context(named)?;
         let scale = normalize.as_ref().map_or(1.0, |n| n.scale.into());
-        return Ok(LoadedNetwork { net: Subject::matrices(net), scale, classes: Vec::new(), notes });
+        return Ok(LoadedNetwork { net: Subject::matrices(net), engine: None, scale, classes: Vec::new(), notes });
     }
     if activation.is_some() || *residual {
         bail!("`activation` and `residual` are for npz archives; {} describes its own layers", named());
@@ -75,7 +77,9 @@ pub fn read(file: &Path, options: &ReadOptions) -> Result<LoadedNetwork> {
     };
     let preprocess = normalize.as_ref().unwrap_or(&model.preprocess).clone();
     let net = Subject::wired(wired(&model, &preprocess).with_context(named)?);
-    Ok(LoadedNetwork { net, scale: preprocess.scale.into(), classes: model.classes, notes: Vec::new() })
+    let (scale, classes) = (preprocess.scale.into(), model.classes.clone());
+    let engine = Some(Engine::new(model, preprocess)?);
+    Ok(LoadedNetwork { net, engine, scale, classes, notes: Vec::new() })
 }
 
 /// The layers of a file that may not say them.

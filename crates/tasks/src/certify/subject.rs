@@ -1,6 +1,5 @@
 //! What is certified: a network written out as matrices, its wiring, or both.
 
-use thalweg_lipsdp::operator::Rows;
 use thalweg_lipsdp::wired::Wired;
 use thalweg_lipsdp::{Bound, Certificate, LipSdp, Network, Norm};
 
@@ -10,6 +9,9 @@ use crate::{Host, Result};
 
 /// Above this many seconds for one evaluation, about, `auto` leaves the first-order bound for the product of norms.
 const SLOW: f64 = 1.0;
+
+/// Estimates below so many seconds are not said.
+const WORTH_SAYING: f64 = 2.0;
 
 /// A network, in the forms in which bounds take it.
 #[derive(Clone, Debug)]
@@ -112,13 +114,15 @@ impl Subject {
         let quick = size.seconds() < 60.0 && size.bytes() < method.max_memory as f64;
         let program = !matches!(method.bound, Bound::Auto | Bound::FirstOrder);
         if quick || program {
-            host.note(format!(
-                "a program of side {} with {} multipliers: about {} and {} of memory",
-                size.side,
-                size.multipliers,
-                duration(size.seconds()),
-                memory(size.bytes())
-            ));
+            if size.seconds() > WORTH_SAYING {
+                host.note(format!(
+                    "a program of side {} with {} multipliers: about {} and {} of memory",
+                    size.side,
+                    size.multipliers,
+                    duration(size.seconds()),
+                    memory(size.bytes())
+                ));
+            }
             return Ok(method);
         }
         let slow = evaluation(net);
@@ -139,16 +143,6 @@ impl Subject {
     /// A bound of the difference of outputs `k` and `j` by norms alone; none where the wiring is not known.
     pub fn pair_product(&self, norm: Norm, (k, j): (usize, usize)) -> Option<f64> {
         Some(self.wired.as_ref()?.difference(k, Some(j)).ok()?.product(norm))
-    }
-
-    /// The network followed by a linear map.
-    ///
-    /// # Errors
-    /// A map of another width.
-    pub fn followed_by(&self, map: &Rows) -> Result<Self> {
-        let wired = self.wired.as_ref().map(|w| w.followed_by(map.clone())).transpose()?;
-        let net = self.net.as_ref().map(|n| n.followed_by(map.affine().weight)).transpose()?;
-        Ok(Self { net, wired })
     }
 }
 
