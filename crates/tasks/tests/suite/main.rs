@@ -5,4 +5,5 @@ mod certify;
 #[cfg(feature = "cbo")]
 mod minimize;
 mod parallel;
+mod reading;
 mod training;
