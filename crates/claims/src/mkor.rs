@@ -15,8 +15,10 @@ use thalweg::train::{Epoch, Job, Plan, Sampling, Trainer};
 
 use crate::claim::{Entry, publish};
 use crate::measure::{Timed, exponent, in_turn, seconds, stepper};
-use crate::sources::{MLP, Sources};
-use thalweg::train::compare::{Length, Row, Setting, Variant, compare, moments, spread, trainer, variant};
+use crate::sources::{MLP, RULE, Sources};
+use thalweg::train::compare::{
+    By, Length, Row, Setting, Variant, compare, leader, moments, spread, trainer, tuned, variant,
+};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -55,8 +57,8 @@ impl Claims {
 
     fn perceptron(&self) -> Result<Finding> {
         let task = self.on.digits(MLP, 10_000)?;
-        let variants = rivals(0.1);
-        let rows = compare(&task, &variants, &self.on.setting(Length::Epochs(4)), &self.on.options.host())?;
+        let setting = self.on.setting(Length::Epochs(4));
+        let rows = tuned(&task, rivals(), &setting, By::Accuracy, &self.on.options.host())?;
         let (times, names) = step_times(&task, 0.01)?;
         let mut table = Table::new([
             "method",
@@ -100,7 +102,8 @@ impl Claims {
             (format!("the printed formula fails ({:.2} %)", printed.mean()), printed.mean() < 80.0),
         ];
         let text = format!(
-            "{MLP}, {} images, batch 128, 4 epochs, linear decay; SGD with momentum 0.9 behind the preconditioners. Mean ± standard deviation over {} seeds; costs are medians of rounds in turn.",
+            "{} {MLP}, {} images, batch 128, 4 epochs, linear decay; SGD with momentum 0.9 behind the preconditioners. {RULE} Mean ± standard deviation over {} seeds; costs are medians of rounds in turn.",
+            leader(&rows, By::Accuracy),
             task.train.len(),
             self.on.options.seeds
         );
@@ -121,23 +124,25 @@ impl Claims {
         let task = self.on.autoencoder(arch, 10_000)?;
         let every = [1, 10, 100];
         let mkor = every.map(|f| {
-            let fields = json!({ "lr": 0.3, "inv_freq": f, "warmup_steps": 0 });
+            let fields = json!({ "inv_freq": f, "warmup_steps": 0 });
             variant(format!("MKOR, f = {f}"), "mkor", fields)
         });
         let kfac = every.map(|f| {
-            let fields =
-                json!({ "lr": 0.3, "inv_freq": f, "factor_freq": f, "rescale": "joint", "kl_clip": null });
+            let fields = json!({ "inv_freq": f, "factor_freq": f, "rescale": "joint", "kl_clip": null });
             variant(format!("K-FAC, f = {f}"), "kfac", fields)
         });
-        let mut variants = vec![variant("SGD", "sgd", json!({ "lr": 0.3 }))];
+        let mut variants = vec![variant("SGD", "sgd", json!({}))];
         variants.extend(mkor.into_iter().chain(kfac));
-        let rows = compare(&task, &variants, &self.on.setting(Length::Epochs(4)), &self.on.options.host())?;
-        let mut table = Table::new(["method", "test loss", "train loss", "ms/step"]);
+        variants.extend([variant("AdamW", "adamw", json!({})), variant("Muon", "muon", json!({}))]);
+        let setting = self.on.setting(Length::Epochs(4));
+        let rows = tuned(&task, variants, &setting, By::Loss, &self.on.options.host())?;
+        let mut table = Table::new(["method", "rate", "test loss", "train loss", "ms/step"]);
         let steps = (task.train.len() / 128 * 4) as f64;
         let per_step = |r: &Row| 1e3 * moments(&r.seconds).0 / steps;
         for r in &rows {
             table.row([
                 r.label.clone(),
+                r.rate(),
                 spread(&r.test_loss, 4),
                 spread(&r.train_loss, 4),
                 format!("{:.2}", per_step(r)),
@@ -159,7 +164,8 @@ impl Claims {
             name: "autoencoder",
             title: "Frequency of the updates".into(),
             text: format!(
-                "{arch}, {} images, squared error, batch 128, 4 epochs, linear decay from 0.3, factors updated every f steps. Mean ± standard deviation over {} seeds.",
+                "{} {arch}, {} images, squared error, batch 128, 4 epochs, linear decay, factors updated every f steps. {RULE} Mean ± standard deviation over {} seeds.",
+                leader(&rows, By::Loss),
                 task.train.len(),
                 self.on.options.seeds
             ),
@@ -247,35 +253,35 @@ impl Claims {
 
     fn lenet(&self) -> Result<Finding> {
         let task = self.on.digits("lenet", 8_000)?;
-        let rows =
-            compare(&task, &rivals(0.05), &self.on.setting(Length::Epochs(3)), &self.on.options.host())?;
+        let setting = self.on.setting(Length::Epochs(3));
+        let rows = tuned(&task, rivals(), &setting, By::Accuracy, &self.on.options.host())?;
         let find = |label: &str| rows.iter().find(|r| r.label == label).context("a variant is missing");
         let (sgd, mkor) = (find("SGD")?.mean(), find("MKOR, released")?.mean());
         let gain = mkor - sgd;
         let marks = vec![(format!("MKOR beats SGD by ≥ 0.4 points (by {gain:.2})"), gain >= 0.4)];
         let text = format!("lenet, {} images, batch 128, 3 epochs, linear decay.", task.train.len());
-        Ok(self.on.finding("lenet", "LeNet", text, &rows, marks))
+        Ok(self.on.finding("lenet", "LeNet", text, &rows, By::Accuracy, marks))
     }
 
     fn transformer(&self) -> Result<Finding> {
         let arch = "char-transformer:2,64,4,64";
         let task = self.on.text(arch)?;
-        let backend = |name: &str, lr: f64| json!({ "backend": name, "lr": lr });
-        let hybrid = json!({ "backend": "adamw", "lr": 3e-3, "hybrid": { "window": 25 } });
-        let variants = [
-            variant("AdamW", "adamw", json!({ "lr": 3e-3 })),
-            variant("MKOR on AdamW", "mkor", backend("adamw", 3e-3)),
+        let hybrid = json!({ "backend": "adamw", "hybrid": { "window": 25 } });
+        let variants = vec![
+            variant("AdamW", "adamw", json!({})),
+            variant("MKOR on AdamW", "mkor", json!({ "backend": "adamw" })),
             variant("MKOR-H on AdamW", "mkor-h", hybrid),
-            variant("LAMB", "lamb", json!({ "lr": 0.01 })),
-            variant("MKOR on LAMB", "mkor", backend("lamb", 0.01)),
+            variant("LAMB", "lamb", json!({})),
+            variant("MKOR on LAMB", "mkor", json!({ "backend": "lamb" })),
         ];
         let setting = Setting {
             batch: 32,
             length: Length::Steps(self.steps),
             schedule: "warmup:100+linear",
             seeds: self.on.options.seeds,
+            from: &[],
         };
-        let rows = compare(&task, &variants, &setting, &self.on.options.host())?;
+        let rows = tuned(&task, variants, &setting, By::Loss, &self.on.options.host())?;
         let loss = |r: &Row| moments(&r.test_loss).0;
         let marks = vec![
             (
@@ -314,7 +320,7 @@ impl Claims {
             "{arch}, {} steps of 32 windows, warm-up and linear decay. At the loss that the backend alone ends with, looked at after each epoch: {passed}",
             self.steps
         );
-        Ok(self.on.finding("transformer", "Character transformer", text, &rows, marks))
+        Ok(self.on.finding("transformer", "Character transformer", text, &rows, By::Loss, marks))
     }
 
     fn robustness(&self) -> Result<Finding> {
@@ -455,20 +461,21 @@ fn epochs_to(row: &Row, percent: f64) -> String {
 }
 
 /// MKOR in its variants and its rivals, SGD first.
-fn rivals(lr: f64) -> Vec<Variant> {
-    let mkor = |rule: &str| variant(format!("MKOR, {rule}"), "mkor", json!({ "lr": lr, "rule": rule }));
+fn rivals() -> Vec<Variant> {
+    let mkor = |rule: &str| variant(format!("MKOR, {rule}"), "mkor", json!({ "rule": rule }));
     vec![
-        variant("SGD", "sgd", json!({ "lr": lr })),
+        variant("SGD", "sgd", json!({})),
         mkor("released"),
         mkor("sherman-morrison"),
         mkor("printed"),
-        variant("MKOR, power vectors", "mkor", json!({ "lr": lr, "vector": "power" })),
-        variant("MKOR on AdamW", "mkor", json!({ "backend": "adamw", "lr": 3e-3 })),
-        variant("K-FAC", "kfac", json!({ "lr": lr, "inv_freq": 10, "rescale": "joint", "kl_clip": null })),
-        variant("Eva", "eva", json!({ "lr": lr })),
-        variant("AdamW", "adamw", json!({ "lr": 3e-3 })),
-        variant("LAMB", "lamb", json!({ "lr": 0.01 })),
-        variant("Muon", "muon", json!({ "lr": 0.01 })),
+        variant("MKOR, power vectors", "mkor", json!({ "vector": "power" })),
+        variant("MKOR on AdamW", "mkor", json!({ "backend": "adamw" })),
+        variant("K-FAC", "kfac", json!({ "inv_freq": 10, "rescale": "joint", "kl_clip": null })),
+        variant("Eva", "eva", json!({})),
+        variant("Adam", "adam", json!({})),
+        variant("AdamW", "adamw", json!({})),
+        variant("LAMB", "lamb", json!({})),
+        variant("Muon", "muon", json!({})),
     ]
 }
 

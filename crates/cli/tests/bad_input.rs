@@ -293,7 +293,7 @@ fn models_that_do_not_fit() {
     let words = csv(12, |a, _| if a > 0.0 { "up".into() } else { "down".into() });
     let place = folder(&[
         ("t.csv", words.as_bytes()),
-        ("wide.csv", b"a,b,c,label\n1,2,3,up\n1,2,3,down\n"),
+        ("other.csv", b"a,c,label\n1,2,up\n1,2,down\n"),
         ("left.csv", b"a,b,label\n1,2,left\n1,2,up\n"),
         ("numbers.csv", b"a,b,label\n1,2,0.5\n1,2,0.7\n"),
         ("a.txt", "abcd ".repeat(30).as_bytes()),
@@ -357,12 +357,32 @@ fn models_that_do_not_fit() {
             ("evaluate --quiet --data t.csv --model d/model.safetensors", &["[8, 8, 1]", "[2]"]),
             ("evaluate --quiet --data a.txt --model d/model.safetensors", &["character \"a\"", "never saw"]),
             ("evaluate --quiet --data digits --model t/model.safetensors", &["[4]", "[8, 8, 1]"]),
-            ("evaluate --quiet --data wide.csv --model c/model.safetensors", &["[2]", "[3]"]),
+            (
+                "evaluate --quiet --data other.csv --model c/model.safetensors",
+                &["no column \"b\"", "a, c, label"],
+            ),
+            (
+                "evaluate --quiet --data t.csv --model c/model.safetensors --test-fraction 1",
+                &["--test-fraction"],
+            ),
+            (
+                "evaluate --quiet --data digits --model d/model.safetensors --split tail",
+                &["--split", "leave it out"],
+            ),
+            ("evaluate --quiet --data digits --model d/model.safetensors --layout nchw", &["--layout"]),
+            ("train --quiet --data t.csv --model mlp:2-2 --layout nchw", &["--layout", "CSV"]),
             (
                 "evaluate --quiet --data left.csv --model c/model.safetensors",
                 &["class \"left\"", "never saw", "2 classes"],
             ),
-            ("evaluate --quiet --data numbers.csv --model c/model.safetensors", &["numbers"]),
+            (
+                "evaluate --quiet --data numbers.csv --model c/model.safetensors",
+                &["class \"0.5\"", "never saw"],
+            ),
+            (
+                "evaluate --quiet --data numbers.csv --model c/model.safetensors --task regression",
+                &["numbers to predict"],
+            ),
             (
                 "evaluate --quiet --data b.txt --model t/model.safetensors",
                 &["character \"x\"", "never saw", "5 characters"],

@@ -136,8 +136,11 @@ fn a_table_of_words_is_classified() {
         let score = json(place.path(), "evaluate --model r/model.safetensors --data one.csv --json");
         right += score["accuracy"].as_f64().unwrap() * count(word) as f64;
     }
-    let all = json(place.path(), "evaluate --model r/model.safetensors --data t.csv --json");
-    assert_eq!(all["n"], 120, "a single file is scored whole");
+    let test = json(place.path(), "evaluate --model r/model.safetensors --data t.csv --json");
+    assert_eq!((&test["n"], &test["part"]), (&20.into(), &"test".into()), "the part kept from training");
+    assert_eq!((&test["loss"], &test["accuracy"]), (&summary["test_loss"], &summary["test_accuracy"]));
+    let all = json(place.path(), "evaluate --model r/model.safetensors --data t.csv --part all --json");
+    assert_eq!(all["n"], 120);
     assert!((right / 120.0 - all["accuracy"].as_f64().unwrap()).abs() < 1e-9);
 }
 

@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use crate::arrays::{Array, Arrays, Elements, array_name};
+use crate::choice::choice;
 use crate::examples::LABELS;
 use crate::labels::{Labels, Task, Unlabelled, settle_labels};
 use crate::{DataError, Targets, Values};
@@ -21,12 +22,11 @@ pub enum Layout {
 
 impl Layout {
     /// The choices by name.
-    pub const ALL: [(&str, Self); 3] = [
-        ("auto", Self::Auto),
-        ("channels-last", Self::ChannelsLast),
-        ("channels-first", Self::ChannelsFirst),
-    ];
+    pub const ALL: [(&str, Self); 3] =
+        [("auto", Self::Auto), ("nhwc", Self::ChannelsLast), ("nchw", Self::ChannelsFirst)];
 }
+
+choice!(Layout, "layout");
 
 /// Examples from named arrays, and the test examples beside them, named alike with `_test`.
 ///

@@ -1,5 +1,7 @@
 use std::ops::Range;
 
+use crate::DataError;
+
 /// What stands between two cells of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Separator {
@@ -77,6 +79,28 @@ impl Separator {
             return if self == Self::Blanks { 0.0 } else { 0.5 / counts.len() as f64 };
         }
         (times(common) + usize::from(first != common)) as f64 / counts.len() as f64
+    }
+}
+
+impl std::fmt::Display for Separator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(Self::ALL.iter().find(|(_, value)| value == self).map_or("", |(name, _)| name))
+    }
+}
+
+impl std::str::FromStr for Separator {
+    type Err = DataError;
+
+    /// By name, or as the character itself.
+    fn from_str(text: &str) -> Result<Self, DataError> {
+        let named = Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+        let mut chars = text.chars();
+        let lone = chars.next().filter(|_| chars.next().is_none());
+        named.or_else(|| lone.and_then(Self::of_char)).ok_or_else(|| DataError::Choice {
+            what: "separator",
+            given: text.into(),
+            known: Self::ALL.map(|(name, _)| name).join(", "),
+        })
     }
 }
 

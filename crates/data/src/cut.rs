@@ -17,6 +17,11 @@ pub enum Cut {
     },
 }
 
+/// How many of `n` ≥ 2 examples a share is, at least one and not all.
+pub(crate) fn tests(share: f64, n: usize) -> usize {
+    ((share * n as f64).round() as usize).clamp(1, n - 1)
+}
+
 impl Cut {
     /// Training and test part of at least two examples, the latter `tests` of them.
     pub(crate) fn apply(self, data: &Dataset, tests: usize) -> (Dataset, Dataset) {

@@ -94,6 +94,22 @@ impl Dataset {
         }
     }
 
+    /// A number that tells these examples, in this order, from others: of shape, inputs and targets (FNV-1a).
+    pub fn fingerprint(&self) -> u64 {
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        let mut add = |word: u64| hash = (hash ^ word).wrapping_mul(0x100_0000_01b3);
+        self.shape.iter().for_each(|&n| add(n as u64));
+        match &self.x {
+            Values::Bytes(x) => x.iter().for_each(|&v| add(v.into())),
+            Values::Floats(x) => x.iter().for_each(|v| add(v.to_bits().into())),
+        }
+        match &self.targets {
+            Targets::Classes { labels, .. } => labels.iter().for_each(|&l| add(l.into())),
+            Targets::Values { values, .. } => values.iter().for_each(|v| add(v.to_bits().into())),
+        }
+        hash
+    }
+
     /// The examples `index`, in that order, repeats allowed.
     ///
     /// # Panics

@@ -32,11 +32,15 @@ pub enum DataError {
     #[error("{folder}: several files to choose from: {found}; name the one file to read")]
     Ambiguous { folder: PathBuf, found: String },
     /// An option that has no meaning for this data.
-    #[error("{data}: the option {option} does not apply to {kind}; leave it out")]
+    #[error("{data}: the option `{option}` does not apply to {kind}; leave it out")]
     NoOption { data: String, option: &'static str, kind: &'static str },
 
+    /// A choice that there is not.
+    #[error("{what} = {given:?} is not allowed; use one of {known}")]
+    Choice { what: &'static str, given: String, known: String },
+
     /// A share of test examples that leaves one part empty.
-    #[error("test_fraction = {share} is not allowed; use a number in (0, 1)")]
+    #[error("`test_fraction` = {share} is not allowed; use a number in (0, 1)")]
     Fraction { share: f64 },
 
     /// The first bytes are not those of the format.
@@ -132,6 +136,13 @@ pub enum DataError {
     /// Features of svmlight out of order or twice.
     #[error("{file}: line {line}: index {index} after {last}; sort the row and keep each index once")]
     Order { file: PathBuf, line: usize, index: u32, last: u32 },
+
+    /// An index of svmlight that would claim memory which the entries do not bear out.
+    #[error(
+        "{file}: line {line}: index {index} where the files have {entries} entries in all; check the index, or number \
+         the features from 1"
+    )]
+    Index { file: PathBuf, line: usize, index: u32, entries: usize },
 
     /// A damaged npz archive.
     #[error("{file}: damaged npz archive: {cause}; write it again with numpy.savez")]

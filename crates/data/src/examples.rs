@@ -2,18 +2,62 @@ use std::path::Path;
 
 use crate::labels::{Labels, Task, Unlabelled};
 use crate::table::{Table, parsed, parsed_single};
-use crate::{DataError, Values};
+use crate::{DataError, Options, TableOptions, Values};
 
 /// Label columns looked for when none is named.
 pub(crate) const LABELS: [&str; 4] = ["label", "target", "y", "class"];
 
+/// Examples of a table in a file, with the names of their inputs: without the columns `options.drop`, and of
+/// `options.features` those alone, in their order. What is dropped must be in the `first` file.
+pub(crate) fn read(
+    file: &Path,
+    options: &Options,
+    first: bool,
+    notes: &mut Vec<String>,
+) -> Result<(Unlabelled, Vec<String>), DataError> {
+    // Rows are left out for what they lack in the columns that are used.
+    let plain = TableOptions { drop_missing: false, ..options.table.clone() };
+    let mut table = Table::read(file, &plain)?;
+    let label = options.label.as_deref();
+    let at = label_column(&table, label)?;
+    let columns = table.columns();
+    let no_column =
+        |wanted: String| DataError::NoColumn { file: file.into(), wanted, columns: columns.join(", ") };
+    if let Some(absent) = options.drop.iter().find(|name| first && !columns.contains(name)) {
+        return Err(no_column(absent.clone()));
+    }
+    let dropped = |name: &String| options.drop.contains(name);
+    let mut kept: Vec<usize> = (0..columns.len()).filter(|&j| j == at || !dropped(&columns[j])).collect();
+    if !options.features.is_empty() {
+        let named = |name: &String| columns.iter().position(|c| c == name).filter(|j| kept.contains(j));
+        let lacking: Vec<&str> =
+            options.features.iter().filter(|f| named(f).is_none()).map(String::as_str).collect();
+        if !lacking.is_empty() {
+            return Err(no_column(lacking.join(", ")));
+        }
+        let wanted: Vec<usize> = options.features.iter().filter_map(named).collect();
+        let extra: Vec<&str> = (kept.iter().filter(|j| **j != at && !wanted.contains(j)))
+            .map(|&j| columns[j].as_str())
+            .collect();
+        if !extra.is_empty() {
+            notes.push(format!("left out, since the model does not read it: {}", extra.join(", ")));
+        }
+        if !wanted.is_sorted() {
+            notes.push("the columns are in another order than the model's; they are matched by name".into());
+        }
+        kept = wanted.into_iter().filter(|&j| j != at).chain([at]).collect();
+    }
+    table.keep(&kept);
+    if options.table.drop_missing {
+        table.drop_missing();
+    }
+    notes.extend_from_slice(table.notes());
+    of(&table, label, options.task())
+}
+
 /// Examples of a table: the column `label` (else the first of `label`, `target`, `y`, `class`) holds the targets,
 /// all others the inputs, whose names are given too.
-pub(crate) fn of(
-    table: &Table,
-    label: Option<&str>,
-    task: Task,
-) -> Result<(Unlabelled, Vec<String>), DataError> {
+fn of(table: &Table, label: Option<&str>, task: Task) -> Result<(Unlabelled, Vec<String>), DataError> {
     let at = label_column(table, label)?;
     if table.rows() == 0 {
         return Err(DataError::Empty { file: table.file().into() });

@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use crate::choice::choice;
 use crate::dataset::{number_classes, numbered};
 use crate::{DataError, Dataset, Targets, Values};
 
@@ -24,6 +25,8 @@ impl Task {
     pub const ALL: [(&str, Self); 3] =
         [("auto", Self::Auto), ("classification", Self::Classification), ("regression", Self::Regression)];
 }
+
+choice!(Task, "task");
 
 /// Labels as a file has them.
 #[derive(Clone, Debug)]

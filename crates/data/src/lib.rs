@@ -17,6 +17,7 @@
 mod archive;
 mod arrays;
 mod cells;
+mod choice;
 mod cifar;
 mod cut;
 mod dataset;

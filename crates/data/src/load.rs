@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use crate::kind::{Kind, list, survey};
 use crate::labels::settle;
 use crate::{
-    Cut, DataError, Dataset, Layout, Table, TableOptions, Targets, Task, Text, archive, cifar, digits,
-    examples, idx, text,
+    Cut, DataError, Dataset, Header, Layout, TableOptions, Targets, Task, Text, Values, archive, cifar, cut,
+    digits, examples, idx, text,
 };
 
 /// Training and test part of what was read.
@@ -51,6 +51,11 @@ pub struct Loaded {
     pub features: Vec<String>,
     /// For people: what was found out, left out and looks odd.
     pub notes: Vec<String>,
+    /// Smallest and largest value that an input can have: 0 and 16 of the embedded digits, 0 and 255 of other
+    /// bytes; none of real numbers and texts.
+    pub range: Option<[f32; 2]>,
+    /// [`Dataset::fingerprint`] of the whole that a test part was cut from.
+    pub whole: Option<u64>,
 }
 
 /// Choices beside the path.
@@ -62,14 +67,29 @@ pub struct Options {
     pub label: Option<String>,
     /// What labels of tables and arrays are. Default: found out.
     pub task: Task,
+    /// The same, where `task` leaves it open, for data in which labels may be either: what they are for a model.
+    /// Default: found out.
+    pub expected: Task,
     /// Where the channels of images in arrays stand. Default: found out.
     pub layout: Layout,
     /// How tables are read. Default: found out.
     pub table: TableOptions,
+    /// Columns of tables that are no inputs. Default: none.
+    pub drop: Vec<String>,
+    /// The inputs among the columns of tables, in this order; others are left out, with a note. Data whose inputs
+    /// have no names take no notice. Default: all columns, in the order of the file.
+    pub features: Vec<String>,
     /// How a test part is cut from examples that come without one; of text it is the end. Default: off the end.
     pub cut: Cut,
-    /// Share of examples in a test part that is cut, in (0, 1). Default: a sixth.
+    /// Share of examples (of a text: of characters) in a test part that is cut, in (0, 1). Default: a sixth, of a
+    /// text a tenth.
     pub test_fraction: Option<f64>,
+}
+
+impl Options {
+    pub(crate) fn task(&self) -> Task {
+        if self.task == Task::Auto { self.expected } else { self.task }
+    }
 }
 
 /// Reads `digits` (the embedded ones), a file or a folder. Each file may be packed: `.gz`, `.bz2`, `.xz`.
@@ -89,23 +109,89 @@ pub struct Options {
 /// # Errors
 /// Files that are missing, damaged, inconsistent or of unknown kind, folders with more than one kind.
 pub fn load(data: &str, options: &Options) -> Result<Loaded, DataError> {
-    if data == "digits" {
-        let given = [
-            ("test", options.test.is_some()),
-            ("label", options.label.is_some()),
-            ("task", options.task != Task::Auto),
-            ("layout", options.layout != Layout::Auto),
-            ("table", options.table != TableOptions::default()),
-        ];
-        if let Some(&(option, _)) = given.iter().find(|(_, given)| *given) {
-            return Err(DataError::NoOption { data: data.into(), option, kind: "the embedded digits" });
-        }
-        let (train, test) = digits();
-        let source = Source::Examples { train, test };
-        return Ok(loaded(data, "embedded images", source, Origin::Given, Vec::new(), Vec::new()));
+    if let Some(share) = options.test_fraction.filter(|share| !(*share > 0.0 && *share < 1.0)) {
+        return Err(DataError::Fraction { share });
     }
-
+    if data == "digits" {
+        refuse(data, "the embedded digits", options, &[], options.test.is_some().then_some("test"))?;
+        let (train, test) = digits();
+        let mut loaded = Loaded::of(data, "embedded images", Source::Examples { train, test }, Origin::Given);
+        loaded.range = Some([0.0, 16.0]);
+        return Ok(loaded);
+    }
     let path = Path::new(data);
+    let (kind, files, tests) = find(path, options)?;
+    let applicable: &[&str] = match kind {
+        Kind::Csv => &["label", "task", "header", "separator", "missing", "drop_missing", "drop"],
+        Kind::Npz | Kind::Npy => &["label", "task", "layout"],
+        _ => &[],
+    };
+    refuse(data, kind.name(), options, applicable, None)?;
+    if files.is_empty() {
+        return Err(DataError::NoData { folder: path.into(), found: "only the test file".into() });
+    }
+    if let Some(several) = [&files, &tests].into_iter().find(|f| f.len() > 1 && kind != Kind::Cifar) {
+        return Err(DataError::Ambiguous { folder: path.into(), found: list(several) });
+    }
+    if kind == Kind::Text {
+        let test = tests.first().map(PathBuf::as_path);
+        let (train, test_part) = text::read(&files[0], test, options.test_fraction)?;
+        let origin = if test.is_some() { Origin::Given } else { Origin::Cut };
+        return Ok(Loaded::of(data, kind.name(), Source::Text { train, test: test_part }, origin));
+    }
+    let (mut features, mut notes) = (Vec::new(), Vec::new());
+    let (mut train, given) = examples(kind, &files, &tests, options, &mut features, &mut notes)?;
+    let mut whole = None;
+    let (train, test, origin) = match given {
+        Some(mut given) => {
+            train.align(&mut given, tests.first().unwrap_or(&files[0]))?;
+            (train, given, Origin::Given)
+        }
+        None => {
+            let n = train.len();
+            if n < 2 {
+                return Err(DataError::TooFew { file: files[0].clone() });
+            }
+            whole = Some(train.fingerprint());
+            let tests = options.test_fraction.map_or(n - n * 5 / 6, |share| cut::tests(share, n));
+            let (train, test) = options.cut.apply(&train, tests);
+            (train, test, if options.cut == Cut::Tail { Origin::Cut } else { Origin::Drawn })
+        }
+    };
+    note_classes(&train, &test, &mut notes);
+    let range = matches!(train.x, Values::Bytes(_)).then_some([0.0, 255.0]);
+    let loaded = Loaded::of(data, kind.name(), Source::Examples { train, test }, origin);
+    Ok(Loaded { features, notes, range, whole, ..loaded })
+}
+
+/// Refuses the options that are given and not `applicable`, and the one that is `misplaced` anyway.
+fn refuse(
+    data: &str,
+    kind: &'static str,
+    options: &Options,
+    applicable: &[&str],
+    misplaced: Option<&'static str>,
+) -> Result<(), DataError> {
+    let table = &options.table;
+    let given = [
+        ("label", options.label.is_some()),
+        ("task", options.task != Task::Auto),
+        ("layout", options.layout != Layout::Auto),
+        ("header", table.header != Header::Auto),
+        ("separator", table.separator.is_some()),
+        ("missing", !table.missing.is_empty()),
+        ("drop_missing", table.drop_missing),
+        ("drop", !options.drop.is_empty()),
+    ];
+    let unsuited = given.iter().find(|(option, given)| *given && !applicable.contains(option));
+    match misplaced.or(unsuited.map(|(option, _)| *option)) {
+        Some(option) => Err(DataError::NoOption { data: data.into(), option, kind }),
+        None => Ok(()),
+    }
+}
+
+/// The kind of data and its training and test files.
+fn find(path: &Path, options: &Options) -> Result<(Kind, Vec<PathBuf>, Vec<PathBuf>), DataError> {
     let unreadable = |e| DataError::Unreadable { file: path.into(), source: e };
     let (kind, mut files, mut tests) = if fs::metadata(path).map_err(unreadable)?.is_dir() {
         survey(path)?
@@ -119,85 +205,47 @@ pub fn load(data: &str, options: &Options) -> Result<Loaded, DataError> {
         files.retain(|f| real(f) != real(test));
         tests = vec![test.clone()];
     }
-    let label = options.label.as_deref();
-    let (table, arrays) = (kind == Kind::Csv, matches!(kind, Kind::Npz | Kind::Npy));
-    let misplaced = [
-        ("label", label.is_some() && !table && !arrays),
-        ("task", options.task != Task::Auto && !table && !arrays),
-        ("layout", options.layout != Layout::Auto && !arrays),
-        ("table", options.table != TableOptions::default() && !table),
-    ];
-    if let Some(&(option, _)) = misplaced.iter().find(|(_, misplaced)| *misplaced) {
-        return Err(DataError::NoOption { data: data.into(), option, kind: kind.name() });
-    }
-    if files.is_empty() {
-        return Err(DataError::NoData { folder: path.into(), found: "only the test file".into() });
-    }
-    if let Some(several) = [&files, &tests].into_iter().find(|f| f.len() > 1 && kind != Kind::Cifar) {
-        return Err(DataError::Ambiguous { folder: path.into(), found: list(several) });
-    }
+    Ok((kind, files, tests))
+}
 
+/// The examples of files of one kind, and the test part that they give.
+fn examples(
+    kind: Kind,
+    files: &[PathBuf],
+    tests: &[PathBuf],
+    options: &Options,
+    features: &mut Vec<String>,
+    notes: &mut Vec<String>,
+) -> Result<(Dataset, Option<Dataset>), DataError> {
     let (file, test) = (files[0].as_path(), tests.first().map(PathBuf::as_path));
-    let (mut features, mut notes) = (Vec::new(), Vec::new());
-    let (mut train, given) = match kind {
-        Kind::Text => {
-            let (train, test_part) = text::read(file, test)?;
-            let origin = if test.is_some() { Origin::Given } else { Origin::Cut };
-            let source = Source::Text { train, test: test_part };
-            return Ok(loaded(data, kind.name(), source, origin, features, notes));
-        }
-        Kind::Idx => (idx::read(file)?, test.map(idx::read).transpose()?),
-        Kind::Cifar => (cifar::read(&files)?, test.map(|_| cifar::read(&tests)).transpose()?),
+    let label = options.label.as_deref();
+    match kind {
+        Kind::Cifar => Ok((cifar::read(files)?, test.map(|_| cifar::read(tests)).transpose()?)),
         Kind::Csv => {
-            let table = Table::read(file, &options.table)?;
-            notes.extend_from_slice(table.notes());
-            let (train, names) = examples::of(&table, label, options.task)?;
-            examples::note_constant(&train, &names, &mut notes);
+            let (train, names) = examples::read(file, options, true, notes)?;
+            examples::note_constant(&train, &names, notes);
             let mut other = None;
             if let Some(test) = test {
-                let table = Table::read(test, &options.table)?;
-                let told = table.notes().iter().filter(|note| !notes.contains(note));
-                let told: Vec<String> = told.map(|note| format!("{}: {note}", test.display())).collect();
-                notes.extend(told);
-                let (mut part, found) = examples::of(&table, label, options.task)?;
-                examples::in_order(&mut part, &found, &names, test, &mut notes)?;
+                let mut of_test = Vec::new();
+                let (mut part, found) = examples::read(test, options, false, &mut of_test)?;
+                of_test.retain(|note| !notes.contains(note));
+                notes.extend(of_test.iter().map(|note| format!("{}: {note}", test.display())));
+                examples::in_order(&mut part, &found, &names, test, notes)?;
                 other = Some(part);
             }
-            features = names;
-            settle(train, other, options.task, test.unwrap_or(file), &mut notes)?
+            *features = names;
+            settle(train, other, options.task(), test.unwrap_or(file), notes)
         }
         Kind::Npz | Kind::Npy => {
-            let (train, beside) = archive::read(file, label, options.layout, &mut notes)?;
+            let (train, beside) = archive::read(file, label, options.layout, notes)?;
             let other = match test {
                 Some(test) => Some(archive::read(test, label, options.layout, &mut Vec::new())?.0),
                 None => beside,
             };
-            settle(train, other, options.task, test.unwrap_or(file), &mut notes)?
+            settle(train, other, options.task(), test.unwrap_or(file), notes)
         }
-    };
-    let (train, test, origin) = match given {
-        Some(mut given) => {
-            train.align(&mut given, test.unwrap_or(file))?;
-            (train, given, Origin::Given)
-        }
-        None => {
-            let n = train.len();
-            if n < 2 {
-                return Err(DataError::TooFew { file: file.into() });
-            }
-            let tests = match options.test_fraction {
-                None => n - n * 5 / 6,
-                Some(share) if share > 0.0 && share < 1.0 => {
-                    ((share * n as f64).round() as usize).clamp(1, n - 1)
-                }
-                Some(share) => return Err(DataError::Fraction { share }),
-            };
-            let (train, test) = options.cut.apply(&train, tests);
-            (train, test, if options.cut == Cut::Tail { Origin::Cut } else { Origin::Drawn })
-        }
-    };
-    note_classes(&train, &test, &mut notes);
-    Ok(loaded(data, kind.name(), Source::Examples { train, test }, origin, features, notes))
+        Kind::Idx | Kind::Text => Ok((idx::read(file)?, test.map(idx::read).transpose()?)),
+    }
 }
 
 /// Notes classes that one part lacks.
@@ -220,42 +268,41 @@ fn note_classes(train: &Dataset, test: &Dataset, notes: &mut Vec<String>) {
             let shown = lacking[..lacking.len().min(6)].join(", ");
             let of = format!("{} of {} classes: {shown}", lacking.len(), names.len());
             notes.push(format!(
-                "the {part} part lacks {of}{}; cut the parts otherwise if that is not meant",
+                "warning: the {part} part lacks {of}{}; cut the parts otherwise if that is not meant",
                 if lacking.len() > 6 { ", …" } else { "" }
             ));
         }
     }
 }
 
-fn loaded(
-    data: &str,
-    kind: &str,
-    source: Source,
-    origin: Origin,
-    features: Vec<String>,
-    notes: Vec<String>,
-) -> Loaded {
-    let (train, test, what) = match &source {
-        Source::Examples { train, test } => {
-            let shape: Vec<_> = train.shape.iter().map(ToString::to_string).collect();
-            let targets = match &train.targets {
-                Targets::Classes { names, .. } => format!("{} classes", names.len()),
-                Targets::Values { width, .. } => format!("{width} real target{}", plural(*width)),
-            };
-            (train.len(), test.len(), format!("examples of {} inputs, {targets}", shape.join("×")))
-        }
-        Source::Text { train, test } => {
-            let distinct = train.vocabulary.len();
-            (train.tokens.len(), test.tokens.len(), format!("characters, {distinct} distinct"))
-        }
-    };
-    let cut = match origin {
-        Origin::Given => "",
-        Origin::Cut => ", the test part cut off the end",
-        Origin::Drawn => ", the test part drawn at random with a share of each class",
-    };
-    let description = format!("{data} ({kind}): {train} training and {test} test {what}{cut}");
-    Loaded { source, origin, description, features, notes }
+impl Loaded {
+    fn of(data: &str, kind: &str, source: Source, origin: Origin) -> Self {
+        let (train, test, what) = match &source {
+            Source::Examples { train, test } => {
+                let shape: Vec<_> = train.shape.iter().map(ToString::to_string).collect();
+                let targets = match &train.targets {
+                    Targets::Classes { names, .. } => format!("{} classes", names.len()),
+                    Targets::Values { width, .. } => format!("{width} real target{}", plural(*width)),
+                };
+                (train.len(), test.len(), format!("examples of {} inputs, {targets}", shape.join("×")))
+            }
+            Source::Text { train, test } => {
+                let distinct = train.vocabulary.len();
+                (train.tokens.len(), test.tokens.len(), format!("characters, {distinct} distinct"))
+            }
+        };
+        let cut = match origin {
+            Origin::Given => "",
+            Origin::Cut => ", the test part cut off the end",
+            Origin::Drawn if matches!(&source, Source::Examples { train, .. } if train.classes().is_none()) => {
+                ", the test part drawn at random"
+            }
+            Origin::Drawn => ", the test part drawn at random with a share of each class",
+        };
+        let description = format!("{data} ({kind}): {train} training and {test} test {what}{cut}");
+        let (features, notes) = Default::default();
+        Self { source, origin, description, features, notes, range: None, whole: None }
+    }
 }
 
 fn plural(n: usize) -> &'static str {

@@ -6,7 +6,7 @@ use crate::{DataError, file};
 /// A sparse matrix as it stands in a MatrixMarket file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Market {
-    /// Rows; the header's word, which nothing else need bear out.
+    /// Rows: the header's word, which the entries bear out in size.
     pub rows: usize,
     /// Columns, likewise.
     pub columns: usize,
@@ -28,14 +28,18 @@ impl Market {
                 "{columns} columns where a right-hand side has one; give one vector per file"
             ));
         }
-        // A header alone does not claim memory.
-        if rows > 1 << 24 && rows / 1000 > triplets.len() {
+        if unborne(rows, triplets.len()) {
             return wrong(format!("{rows} rows of which {} have an entry; check the sizes", triplets.len()));
         }
         let mut vector = vec![0.0; rows];
         triplets.into_iter().for_each(|(i, _, value)| vector[i] += value);
         Ok(vector)
     }
+}
+
+/// Whether a length that stands in a file claims memory which the entries of the file do not bear out.
+pub(crate) fn unborne(length: usize, entries: usize) -> bool {
+    length > 1 << 24 && length / 1000 > entries
 }
 
 /// Reads a MatrixMarket file: coordinate or array; real, integer or pattern (a pattern has ones); general,
@@ -150,6 +154,12 @@ impl<'a> Header<'a> {
         if lines.len() != entries {
             let line = lines.get(entries).map_or(end, |l| l.0);
             return fail(line, format!("{} entries where line {at} promises {entries}", lines.len()));
+        }
+        if unborne(rows.max(cols), entries) {
+            return fail(
+                at,
+                format!("{rows} rows and {cols} columns with {entries} entries; check the sizes"),
+            );
         }
         if symmetry != Symmetry::General && rows != cols {
             return fail(at, format!("{rows} rows and {cols} columns; a symmetric matrix is square"));

@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use crate::market::unborne;
 use crate::{DataError, file};
 
 /// Rows of numbers of which most are 0, with a label each: compressed sparse rows.
@@ -23,7 +24,7 @@ pub struct Svmlight {
 /// Indices count from 1, as LIBSVM writes them, unless one of the files has an index 0.
 ///
 /// # Errors
-/// Unreadable or empty files, and rows that are no such, with their line.
+/// Unreadable or empty files, rows that are no such and indices that the entries do not bear out, with their line.
 ///
 /// ```no_run
 /// let [train, test] = thalweg_data::read_svmlight(["ijcnn1.train.svm.bz2", "ijcnn1.test.svm.bz2"])?;
@@ -32,24 +33,33 @@ pub struct Svmlight {
 /// ```
 pub fn read_svmlight<const N: usize>(files: [impl AsRef<Path>; N]) -> Result<[Svmlight; N], DataError> {
     let mut read = [const { None }; N];
+    let mut most: Option<(u32, &Path, usize)> = None;
     for (file, read) in files.iter().zip(&mut read) {
-        *read = Some(rows(file.as_ref())?);
+        let (rows, largest) = rows(file.as_ref())?;
+        if let Some((index, line)) = largest.filter(|l| most.is_none_or(|(index, ..)| index < l.0)) {
+            most = Some((index, file.as_ref(), line));
+        }
+        *read = Some(rows);
     }
     let mut read = read.map(Option::unwrap_or_default);
     let from = u32::from(!read.iter().any(|r| r.indices.contains(&0)));
+    let columns = most.map_or(0, |(index, ..)| (index - from) as usize + 1);
+    let entries = read.iter().map(|r| r.indices.len()).sum();
+    if let Some((index, file, line)) = most.filter(|_| unborne(columns, entries)) {
+        return Err(DataError::Index { file: file.into(), line, index, entries });
+    }
     for r in &mut read {
         r.indices.iter_mut().for_each(|j| *j -= from);
+        r.columns = columns;
     }
-    let most = read.iter().filter_map(|r| r.indices.iter().max()).max();
-    let columns = most.map_or(0, |&j| j as usize + 1);
-    read.iter_mut().for_each(|r| r.columns = columns);
     Ok(read)
 }
 
-/// The rows of one file, its indices as they are written.
-fn rows(file: &Path) -> Result<Svmlight, DataError> {
+/// The rows of one file, its indices as they are written, and the largest of them with its line.
+fn rows(file: &Path) -> Result<(Svmlight, Option<(u32, usize)>), DataError> {
     let text = file::text(file)?;
     let mut rows = Svmlight { indptr: vec![0], ..Svmlight::default() };
+    let mut largest: Option<(u32, usize)> = None;
     for (line, row) in (1..).zip(text.lines()) {
         let wrong =
             |word: &str, expected| DataError::Word { file: file.into(), line, word: word.into(), expected };
@@ -70,10 +80,13 @@ fn rows(file: &Path) -> Result<Svmlight, DataError> {
             rows.indices.push(index);
             rows.values.push(number(value).ok_or_else(pair)?);
         }
+        if let Some(last) = last.filter(|&last| largest.is_none_or(|(index, _)| index < last)) {
+            largest = Some((last, line));
+        }
         rows.indptr.push(rows.indices.len());
     }
     if rows.labels.is_empty() {
         return Err(DataError::Empty { file: file.into() });
     }
-    Ok(rows)
+    Ok((rows, largest))
 }

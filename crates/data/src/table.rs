@@ -2,6 +2,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use crate::cells::{Cells, Separator};
+use crate::choice::choice;
 use crate::{DataError, file};
 
 /// Whether the first row holds the names of the columns.
@@ -20,6 +21,8 @@ impl Header {
     /// The choices by name.
     pub const ALL: [(&str, Self); 3] = [("auto", Self::Auto), ("yes", Self::Yes), ("no", Self::No)];
 }
+
+choice!(Header, "header");
 
 /// How a table is read.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -242,6 +245,13 @@ impl Table {
             self.notes.push(format!("{dropped} of {all} rows lack a value and are left out"));
         }
         dropped
+    }
+
+    /// The same rows with these columns alone, in this order.
+    pub(crate) fn keep(&mut self, columns: &[usize]) {
+        self.place = columns.iter().map(|&j| self.place[j]).collect();
+        self.numeric = columns.iter().map(|&j| self.numeric[j]).collect();
+        self.columns = columns.iter().map(|&j| self.columns[j].clone()).collect();
     }
 
     /// The error of a cell that is not what it should be: missing, or something else.

@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use crate::cut::tests;
 use crate::{DataError, file};
 
 /// A sequence of characters.
@@ -35,9 +36,9 @@ fn encode(text: &str, vocabulary: &[char]) -> Result<Vec<u32>, DataError> {
     text.chars().enumerate().map(token).collect()
 }
 
-/// Training and test text, the latter the last tenth where it is no file of its own. The vocabulary is
-/// that of both.
-pub(crate) fn read(train: &Path, test: Option<&Path>) -> Result<(Text, Text), DataError> {
+/// Training and test text, the latter the last `share` (else the last tenth) where it is no file of its own. The
+/// vocabulary is that of both.
+pub(crate) fn read(train: &Path, test: Option<&Path>, share: Option<f64>) -> Result<(Text, Text), DataError> {
     let first = file::text(train)?;
     let second = test.map(file::text).transpose()?;
     let mut vocabulary: Vec<char> = first.chars().chain(second.iter().flat_map(|s| s.chars())).collect();
@@ -47,7 +48,11 @@ pub(crate) fn read(train: &Path, test: Option<&Path>) -> Result<(Text, Text), Da
     let tail = match second {
         Some(second) => encode(&second, &vocabulary)?,
         None if head.len() < 2 => return Err(DataError::TooFew { file: train.into() }),
-        None => head.split_off(head.len() * 9 / 10),
+        None => {
+            let all = head.len();
+            let tests = share.map_or(all - all * 9 / 10, |share| tests(share, all));
+            head.split_off(all - tests)
+        }
     };
     Ok((Text { tokens: head, vocabulary: vocabulary.clone() }, Text { tokens: tail, vocabulary }))
 }

@@ -74,5 +74,5 @@ pub use model::Model;
 pub use net::Net;
 pub use op::Op;
 pub use pass::{Directions, Pass};
-pub use preprocess::Preprocess;
+pub use preprocess::{Normalize, Preprocess};
 pub use stats::Gather;

@@ -16,7 +16,7 @@ use crate::{Graph, Net, NetError, Preprocess};
 /// A trained network with all that is needed to use it: what a model file holds.
 ///
 /// The file is safetensors: tensors under PyTorch's names and in its orders, and as metadata the
-/// `graph`, the `preprocess`, the `classes` and notes on the `training`, each as JSON.
+/// `graph`, the `preprocess`, the `classes`, the `features`, and notes on `data` and `training`, each as JSON.
 ///
 /// ```
 /// use thalweg_core::Seed;
@@ -41,6 +41,10 @@ pub struct Model {
     pub preprocess: Preprocess,
     /// Names of the classes; for text models the vocabulary.
     pub classes: Vec<String>,
+    /// Names of the inputs, where they are columns of a table.
+    pub features: Vec<String>,
+    /// Free notes on the data that it was trained on.
+    pub data: Value,
     /// Free notes on how the model was made.
     pub training: Value,
 }
@@ -64,17 +68,21 @@ impl Model {
         let (layout, buffers) = (self.graph.layout()?, self.graph.buffers()?);
         NetError::check("the parameter buffer", self.theta.len(), layout.len())?;
         NetError::check("the buffer of running statistics", self.buffers.len(), buffers.len())?;
+        let mut metadata = json!({
+            "format": "pt",
+            "graph": self.graph.to_json().to_string(),
+            "preprocess": json!(self.preprocess).to_string(),
+            "classes": json!(self.classes).to_string(),
+            "training": self.training.to_string(),
+        });
+        if !self.features.is_empty() {
+            metadata["features"] = json!(self.features).to_string().into();
+        }
+        if !self.data.is_null() {
+            metadata["data"] = self.data.to_string().into();
+        }
         let mut header = Map::new();
-        header.insert(
-            "__metadata__".into(),
-            json!({
-                "format": "pt",
-                "graph": self.graph.to_json().to_string(),
-                "preprocess": json!(self.preprocess).to_string(),
-                "classes": json!(self.classes).to_string(),
-                "training": self.training.to_string(),
-            }),
-        );
+        header.insert("__metadata__".into(), metadata);
         for (layout, start) in [(&layout, 0), (&buffers, layout.len())] {
             for b in layout.blocks() {
                 let offsets = [4 * (start + b.range().start), 4 * (start + b.range().end)];
@@ -120,11 +128,15 @@ impl Model {
             }
         };
         let classes = note("classes").map_or(Ok(Vec::new()), |text| json_note(path, "classes", text))?;
-        let training = note("training").map_or(Ok(Value::Null), |text| json_note(path, "training", text))?;
-        Ok(Self { classes, training, ..Self::from_tensors(path, &bytes, graph, preprocess)? })
+        let features = note("features").map_or(Ok(Vec::new()), |text| json_note(path, "features", text))?;
+        let free = |key| note(key).map_or(Ok(Value::Null), |text| json_note(path, key, text));
+        let (data, training) = (free("data")?, free("training")?);
+        let model = Self::from_tensors(path, &bytes, graph, preprocess)?;
+        Ok(Self { classes, features, data, training, ..model })
     }
 
-    /// Reads tensors into a given graph, for files without one. `module.` prefixes and counters of
+    /// Reads tensors into a given graph, for files without one. A prefix that all tensors share (`_orig_mod.`,
+    /// `model.`, …) is dropped, and kept as `dropped_prefix` of the notes on the training. `module.` prefixes and counters of
     /// batches are ignored, and a few other names for the same layer are understood (`linear` for
     /// `fc`, `shortcut` for `downsample`); anything else must fit exactly.
     ///
@@ -152,11 +164,11 @@ impl Model {
         let mut tensors = BTreeMap::new();
         let mut unexpected = Vec::new();
         let file = parse(path, bytes)?.0;
-        for (name, tensor) in file.iter() {
-            if name.ends_with("num_batches_tracked") {
-                continue;
-            }
-            match spellings(name).find(|n| known(n)) {
+        let counted = |name: &&str| !name.ends_with("num_batches_tracked");
+        let names: Vec<&str> = file.iter().map(|(name, _)| name).filter(counted).collect();
+        let dropped = foreign_prefix(&names, |name| spellings(name).any(|n| known(&n)));
+        for (name, tensor) in file.iter().filter(|(name, _)| counted(name)) {
+            match spellings(&name[dropped..]).find(|n| known(n)) {
                 None => unexpected.push(name),
                 Some(ours) => {
                     if tensors.insert(ours, tensor).is_some() {
@@ -192,8 +204,24 @@ impl Model {
             Ok(all)
         };
         let (theta, buffers) = (collect(&layout)?, collect(&buffers)?);
-        Ok(Self { graph, theta, buffers, preprocess, classes: Vec::new(), training: Value::Null })
+        let training = match names.first().filter(|_| dropped > 0) {
+            Some(name) => json!({ "dropped_prefix": name[..dropped] }),
+            None => Value::Null,
+        };
+        Ok(Self { graph, theta, buffers, preprocess, training, ..Self::default() })
     }
+}
+
+/// Length of the shortest prefix, of whole parts that end with a point, that all names share and behind which
+/// all are `known`; 0 where there is none.
+fn foreign_prefix(names: &[&str], known: impl Fn(&str) -> bool) -> usize {
+    let Some(first) = names.first() else { return 0 };
+    let points = first.match_indices('.').map(|(at, _)| at + 1);
+    let shared = |n: &usize| names.iter().all(|name| name.starts_with(&first[..*n]));
+    std::iter::once(0)
+        .chain(points.take_while(shared))
+        .find(|&n| names.iter().all(|name| known(&name[n..])))
+        .unwrap_or(0)
 }
 
 /// A tensor's name as we may know it.
@@ -223,7 +251,19 @@ fn decode(block: &Block, tensor: &TensorView<'_>, all: &mut Vec<f32>) -> Result<
         Dtype::F32 => all.extend(data.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b))),
         Dtype::F16 => all.extend(data.as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).to_f32())),
         Dtype::BF16 => all.extend(data.as_chunks().0.iter().map(|&b| bf16::from_le_bytes(b).to_f32())),
-        other => return Err(format!("tensor `{}` is of type {other}; use F32, F16 or BF16", block.name)),
+        Dtype::F64 => {
+            for &b in data.as_chunks().0 {
+                let wide = f64::from_le_bytes(b);
+                let narrow = wide as f32;
+                if wide.is_finite() && !narrow.is_finite() {
+                    return Err(format!("tensor `{}` holds {wide:e}, too large for F32", block.name));
+                }
+                all.push(narrow);
+            }
+        }
+        other => {
+            return Err(format!("tensor `{}` is of type {other}; use F64, F32, F16 or BF16", block.name));
+        }
     }
     Ok(())
 }

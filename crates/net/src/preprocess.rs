@@ -7,12 +7,9 @@ use crate::NetError;
 /// What happens to raw input values before a network sees them:
 /// `(scale · raw − mean) / std`, mean and standard deviation per channel or one for all.
 ///
-/// Written as `mean=0.5,std=0.5` or `mean=0.485/0.456/0.406,std=0.229/0.224/0.225,scale=1`; the
-/// scale is 1/255 unless given, since images are bytes.
-///
 /// ```
-/// use thalweg_net::Preprocess;
-/// let p: Preprocess = "mean=0.5,std=0.5".parse()?;
+/// use thalweg_net::{Normalize, Preprocess};
+/// let p: Preprocess = "mean=0.5,std=0.5".parse::<Normalize>()?.of(true);
 /// let mut x = [0.0; 2];
 /// p.apply(&[0u8, 255], 1, &mut x)?;
 /// assert_eq!(x, [-1.0, 1.0]);
@@ -82,11 +79,48 @@ impl Preprocess {
     }
 }
 
+/// A preprocessing as people write it: `mean=0.5,std=0.5` or
+/// `mean=0.485/0.456/0.406,std=0.229/0.224/0.225,scale=1`. The scale may be left open: it depends on the data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Normalize {
+    /// Multiplies raw values. Default: 1/255 of bytes, 1 of real numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<f32>,
+    /// As [`Preprocess::mean`]. Default 0.
+    pub mean: Vec<f32>,
+    /// As [`Preprocess::std`]. Default 1.
+    pub std: Vec<f32>,
+}
+
+impl Normalize {
+    /// What it means for data that are `bytes`, or real numbers.
+    pub fn of(&self, bytes: bool) -> Preprocess {
+        let scale = self.scale.unwrap_or(if bytes { 1.0 / 255.0 } else { 1.0 });
+        Preprocess { scale, mean: self.mean.clone(), std: self.std.clone() }
+    }
+}
+
+impl From<Preprocess> for Normalize {
+    fn from(Preprocess { scale, mean, std }: Preprocess) -> Self {
+        Self { scale: Some(scale), mean, std }
+    }
+}
+
+/// As [`Normalize`], for data that are bytes.
 impl FromStr for Preprocess {
     type Err = NetError;
 
     fn from_str(text: &str) -> Result<Self, NetError> {
-        let mut p = Self { scale: 1.0 / 255.0, ..Self::default() };
+        Ok(text.parse::<Normalize>()?.of(true))
+    }
+}
+
+impl FromStr for Normalize {
+    type Err = NetError;
+
+    fn from_str(text: &str) -> Result<Self, NetError> {
+        let mut p = Self { scale: None, mean: vec![0.0], std: vec![1.0] };
         for part in text.split(',') {
             let (key, value) = part.split_once('=').unwrap_or((part, ""));
             let values: Result<Vec<f32>, _> =
@@ -94,7 +128,7 @@ impl FromStr for Preprocess {
             match (key.trim(), values) {
                 ("mean", Ok(values)) => p.mean = values,
                 ("std", Ok(values)) => p.std = values,
-                ("scale", Ok(values)) if values.len() == 1 => p.scale = values[0],
+                ("scale", Ok(values)) if values.len() == 1 => p.scale = Some(values[0]),
                 _ => {
                     let why = format!(
                         "`{part}` is not understood; write mean=0.5,std=0.5 or mean=a/b/c,std=a/b/c[,scale=s]"
@@ -103,7 +137,7 @@ impl FromStr for Preprocess {
                 }
             }
         }
-        p.check(p.mean.len().max(p.std.len()))?;
+        p.of(false).check(p.mean.len().max(p.std.len()))?;
         Ok(p)
     }
 }

@@ -2,43 +2,95 @@
 
 use std::path::Path;
 
+use serde_json::Value;
 use thalweg_data::{Dataset, Loaded, Source, Targets, Text};
-use thalweg_net::{Model, NetError, Preprocess, arch_or_file};
+use thalweg_net::{Model, NetError, Normalize, Preprocess, arch_or_file};
 
 use crate::error::bail;
+use crate::source::{DataSource, Part, Parted, outputs, preprocess_of};
 use crate::train::Examples;
 use crate::{Context, Result, TaskError};
 
-/// Loads a model; one without metadata needs its architecture and its preprocessing. A
-/// preprocessing given replaces the model's own.
+/// Why a text takes no preprocessing.
+pub(crate) const NO_NUMBERS: &str = "`normalize` is for numbers, and a text has none; leave it out";
+
+/// Loads a model and the data that it is used on, read as the model was trained on it. A file without metadata
+/// needs its architecture and its preprocessing; a preprocessing given replaces the model's own. What was noticed
+/// is among the notes of the data.
 ///
 /// # Errors
-/// No such file, or one that does not describe itself where no architecture is given.
-pub fn load_model(
+/// No such files, a model that does not describe itself where no architecture is given, columns that the model
+/// reads and the data lack.
+pub fn load_with_data(
     file: &Path,
     arch: Option<&str>,
-    normalize: Option<&Preprocess>,
-    data: &Loaded,
-) -> Result<Model> {
+    normalize: Option<&Normalize>,
+    source: DataSource,
+) -> Result<(Model, Loaded)> {
     let Some(arch) = arch else {
-        let model = Model::load(file).map_err(|e| match e {
+        let mut model = Model::load(file).map_err(|e| match e {
             NetError::NoGraph { path } => TaskError::Input(format!(
                 "{}: it carries no graph; set `arch` to its architecture and `normalize` to its preprocessing, e.g. mean=0.5,std=0.5",
                 path.display()
             )),
             e => e.into(),
         })?;
-        let preprocess = normalize.cloned().unwrap_or_else(|| model.preprocess.clone());
-        return Ok(Model { preprocess, ..model });
+        let mut loaded = source.for_model(&model).load()?;
+        if !model.features.is_empty() && loaded.features.is_empty() {
+            loaded
+                .notes
+                .push("the inputs have no names; they are taken in the order of the model's columns".into());
+        }
+        match (normalize, &loaded.source) {
+            (None, _) => {}
+            (Some(normalize), Source::Examples { train, .. }) => {
+                model.preprocess = preprocess_of(normalize, train, &mut loaded.notes);
+            }
+            (Some(_), Source::Text { .. }) => bail!("{NO_NUMBERS}"),
+        }
+        return Ok((model, loaded));
     };
-    let (input, outputs) = match &data.source {
-        Source::Examples { train, .. } => (train.shape.clone(), train.classes().unwrap_or(1)),
-        Source::Text { train, .. } => (Vec::new(), train.vocabulary.len()),
+    let mut loaded = source.load()?;
+    let (input, outputs, preprocess) = match (&loaded.source, normalize) {
+        (Source::Examples { train, .. }, Some(normalize)) => {
+            (train.shape.clone(), outputs(train), preprocess_of(normalize, train, &mut loaded.notes))
+        }
+        (Source::Examples { .. }, None) => {
+            bail!(
+                "a model without metadata needs its preprocessing too; set `normalize`, e.g. mean=0.5,std=0.5"
+            )
+        }
+        (Source::Text { train, .. }, None) => (Vec::new(), train.vocabulary.len(), Preprocess::default()),
+        (Source::Text { .. }, Some(_)) => bail!("{NO_NUMBERS}"),
     };
-    let Some(preprocess) = normalize else {
-        bail!("a model without metadata needs its preprocessing too; set `normalize`, e.g. mean=0.5,std=0.5");
-    };
-    Ok(Model::load_foreign(file, arch_or_file(arch, &input, outputs)?, preprocess.clone())?)
+    let model = Model::load_foreign(file, arch_or_file(arch, &input, outputs)?, preprocess)?;
+    if let Some(prefix) = model.training.get("dropped_prefix").and_then(Value::as_str) {
+        loaded.notes.push(format!("all tensors are named `{prefix}…`; that prefix is dropped"));
+    }
+    Ok((model, loaded))
+}
+
+/// Which part of the data a saved model is scored on unless one is named, and why: the test part that is given, or
+/// that was cut from the same data when it was trained; of other data everything.
+pub fn scored_part(model: &Model, loaded: &Loaded) -> (Part, &'static str) {
+    let Some(whole) = loaded.whole else { return (Part::Test, "the test part") };
+    match Parted::of(model) {
+        Some(parted) if parted.whole == format!("{whole:016x}") => {
+            (Part::Test, "the test part, as it was cut when the model was trained")
+        }
+        Some(_) => (Part::All, "all examples: these are not the data that the model was trained on"),
+        None => (Part::All, "all examples: the model does not say on which data it was trained"),
+    }
+}
+
+/// A warning where a test part, cut anew from the data that a model was trained on, holds what it was trained on.
+pub fn cut_anew(model: &Model, cut: Option<&Parted>) -> Option<String> {
+    let (trained, cut) = (Parted::of(model)?, cut?);
+    (trained.whole == cut.whole && trained != *cut).then(|| {
+        "warning: the test part is cut otherwise than when the model was trained; it holds examples that the model \
+         was trained on"
+            .into()
+    })
 }
 
 /// One part of the data.

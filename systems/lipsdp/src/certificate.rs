@@ -4,7 +4,9 @@ use faer::Mat;
 use serde::{Deserialize, Serialize};
 
 use crate::network::{Affine, Block, Network};
+use crate::operator::{Number, Operator};
 use crate::size::Size;
+use crate::wired::Wired;
 use crate::{Activation, LipError, Norm};
 
 /// A proved bound and how it came about.
@@ -42,7 +44,7 @@ pub struct Certificate {
     /// What the proof starts from; absent for closed forms. Neurons that cannot matter have none.
     pub multipliers: Option<Multipliers>,
     /// Bounds of parts of the network that this one is made of.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub parts: Vec<Certificate>,
 }
 
@@ -118,6 +120,21 @@ pub(crate) fn fingerprint(net: &Network) -> String {
     format!("{:032x}", hash.0)
 }
 
+/// The same of a network that is not written out.
+pub(crate) fn fingerprint_wired(net: &Wired) -> String {
+    let mut hash = Fnv(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d);
+    hash.number(net.inputs());
+    for (terms, activation) in net.layers() {
+        hash.number(terms.len());
+        for term in terms {
+            hash.number(term.from);
+            term.maps.iter().for_each(|map| hash.operator(map));
+        }
+        activation.into_iter().for_each(|act| hash.activation(act));
+    }
+    format!("{:032x}", hash.0)
+}
+
 struct Fnv(u128);
 
 impl Fnv {
@@ -136,6 +153,30 @@ impl Fnv {
         self.number(a.ncols());
         for j in 0..a.ncols() {
             a.col_as_slice(j).iter().for_each(|x| self.bytes(&x.to_bits().to_le_bytes()));
+        }
+    }
+
+    fn operator(&mut self, map: &Operator) {
+        let number = |hash: &mut Self, n: &Number| hash.bytes(&n.value.to_bits().to_le_bytes());
+        match map {
+            Operator::Rows(rows) => {
+                self.bytes(b"w");
+                for (row, bias) in rows.iter() {
+                    self.number(row.len());
+                    for entry in row {
+                        self.number(entry.column);
+                        number(self, &entry.number);
+                    }
+                    number(self, bias);
+                }
+            }
+            Operator::Convolution(c) => {
+                self.bytes(b"c");
+                let sizes = [&c.input[..], &c.k, &c.stride, &c.pad, &c.dilation, &[c.out, c.groups]].concat();
+                sizes.into_iter().for_each(|n| self.number(n));
+                self.bytes(&[u8::from(c.circular)]);
+                c.weight.iter().chain(&c.bias).for_each(|n| number(self, n));
+            }
         }
     }
 

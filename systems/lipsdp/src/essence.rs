@@ -5,7 +5,7 @@
 use faer::Mat;
 
 use crate::constraint::Form;
-use crate::network::{Affine, Block, Network};
+use crate::network::{Affine, Block, Network, Radii};
 use crate::{Activation, LipError, Slope};
 
 /// Whether no output depends on any input, by the zeros of the weights.
@@ -29,15 +29,15 @@ fn live(net: &Network) -> Vec<Vec<bool>> {
     for block in net.blocks() {
         let h = &states[states.len() - 1];
         states.push(match block {
-            Block::Affine(a) => reached(&a.weight, h),
+            Block::Affine(a) => reached(a, h),
             Block::Activation(act) => passed(act, h),
             Block::Residual { inner, activation, outer } => {
-                let branch = passed(activation, &reached(&inner.weight, h));
-                let branch = outer.as_ref().map_or(branch.clone(), |o| reached(&o.weight, &branch));
+                let branch = passed(activation, &reached(inner, h));
+                let branch = outer.as_ref().map_or(branch.clone(), |o| reached(o, &branch));
                 h.iter().zip(branch).map(|(h, b)| *h || b).collect()
             }
             Block::Equilibrium { input, .. } => {
-                let any = reached(&input.weight, h).contains(&true);
+                let any = reached(input, h).contains(&true);
                 vec![any; input.weight.nrows()]
             }
         });
@@ -52,14 +52,14 @@ fn matter(net: &Network) -> Vec<Vec<bool>> {
     let mut states = vec![used.clone()];
     for (block, live) in net.blocks().iter().zip(&live).rev() {
         used = match block {
-            Block::Affine(a) => moves(&a.weight, &used),
+            Block::Affine(a) => moves(a, &used),
             Block::Activation(act) => asked(act, &used, live.len()),
             Block::Residual { inner, activation, outer } => {
-                let branch = outer.as_ref().map_or(used.clone(), |o| moves(&o.weight, &used));
-                let branch = moves(&inner.weight, &asked(activation, &branch, inner.weight.nrows()));
+                let branch = outer.as_ref().map_or(used.clone(), |o| moves(o, &used));
+                let branch = moves(inner, &asked(activation, &branch, inner.weight.nrows()));
                 used.iter().zip(branch).map(|(u, b)| *u || b).collect()
             }
-            Block::Equilibrium { input, .. } => moves(&input.weight, &vec![true; input.weight.nrows()]),
+            Block::Equilibrium { input, .. } => moves(input, &vec![true; input.weight.nrows()]),
         };
         used.iter_mut().zip(live).for_each(|(u, l)| *u &= l);
         states.push(used.clone());
@@ -69,13 +69,13 @@ fn matter(net: &Network) -> Vec<Vec<bool>> {
 }
 
 /// Rows with a weight on one of these columns.
-fn reached(w: &Mat<f64>, columns: &[bool]) -> Vec<bool> {
-    (0..w.nrows()).map(|i| columns.iter().enumerate().any(|(j, l)| *l && w[(i, j)] != 0.0)).collect()
+fn reached(a: &Affine, columns: &[bool]) -> Vec<bool> {
+    (0..a.weight.nrows()).map(|i| columns.iter().enumerate().any(|(j, l)| *l && !a.is_zero(i, j))).collect()
 }
 
 /// Columns with a weight on one of these rows.
-fn moves(w: &Mat<f64>, rows: &[bool]) -> Vec<bool> {
-    (0..w.ncols()).map(|j| rows.iter().enumerate().any(|(i, u)| *u && w[(i, j)] != 0.0)).collect()
+fn moves(a: &Affine, rows: &[bool]) -> Vec<bool> {
+    (0..a.weight.ncols()).map(|j| rows.iter().enumerate().any(|(i, u)| *u && !a.is_zero(i, j))).collect()
 }
 
 /// Outputs of an activation that depend on one of these inputs.
@@ -141,7 +141,7 @@ fn slim(net: &Network, all_outputs: bool) -> Result<(usize, Vec<Block>), LipErro
                     false if affine(b + 1) => indices(&matter[b + 1]),
                     false => whole(b + 1),
                 };
-                blocks.push(Block::Affine(part(&a.weight, &rows, &kept)));
+                blocks.push(Block::Affine(part(a, &rows, &kept)));
                 kept = rows;
                 continue;
             }
@@ -180,8 +180,8 @@ fn branch(
         Some(Block::Residual { inner, activation, outer })
     };
     let n = inner.weight.nrows();
-    let hidden = passed(activation, &reached(&inner.weight, inputs));
-    let used = outer.map_or_else(|| outputs.to_vec(), |o| moves(&o.weight, outputs));
+    let hidden = passed(activation, &reached(inner, inputs));
+    let used = outer.map_or_else(|| outputs.to_vec(), |o| moves(o, outputs));
     let mask: Vec<bool> = hidden.iter().zip(&used).map(|(l, u)| *l && *u).collect();
     let mask = match activation {
         Activation::MaxPool { .. } if mask.contains(&true) => vec![true; n],
@@ -204,13 +204,16 @@ fn branch(
         other => other.clone(),
     };
     let all: Vec<usize> = (0..inner.weight.ncols()).collect();
-    let outer = outer.map_or_else(|| Mat::identity(all.len(), n), |o| o.weight.clone());
-    block(part(&inner.weight, &kept, &all), activation, Some(part(&outer, &all, &kept)))
+    let outer = outer.cloned().unwrap_or_else(|| Affine::linear(Mat::identity(all.len(), n)));
+    block(part(inner, &kept, &all), activation, Some(part(&outer, &all, &kept)))
 }
 
 /// Rows and columns of a map; bounds have no use for its bias.
-fn part(w: &Mat<f64>, rows: &[usize], columns: &[usize]) -> Affine {
-    Affine::linear(Mat::from_fn(rows.len(), columns.len(), |i, j| w[(rows[i], columns[j])]))
+fn part(a: &Affine, rows: &[usize], columns: &[usize]) -> Affine {
+    let of = |w: &Mat<f64>| Mat::from_fn(rows.len(), columns.len(), |i, j| w[(rows[i], columns[j])]);
+    let bias = vec![0.0; rows.len()];
+    let radii = a.radii.as_ref().map(|r| Box::new(Radii { weight: of(&r.weight), bias: bias.clone() }));
+    Affine { weight: of(&a.weight), bias, radii }
 }
 
 /// Neurons are rescaled if that changes them by at least this power of two: those of ordinary networks stay as they
@@ -268,6 +271,14 @@ fn level(before: &mut Affine, act: &Activation, after: &mut Affine) -> bool {
         for k in group {
             (0..a.ncols()).for_each(|j| a[(k, j)] *= up);
             (0..b.nrows()).for_each(|i| b[(i, k)] *= down);
+            // Radii may underflow, so they are rounded up.
+            let scaled = |r: &mut f64, by: f64| *r = if *r == 0.0 { 0.0 } else { (*r * by).next_up() };
+            if let Some(radii) = &mut before.radii {
+                (0..a.ncols()).for_each(|j| scaled(&mut radii.weight[(k, j)], up));
+            }
+            if let Some(radii) = &mut after.radii {
+                (0..b.nrows()).for_each(|i| scaled(&mut radii.weight[(i, k)], down));
+            }
         }
         moved = true;
     }

@@ -75,6 +75,7 @@ mod lmi;
 mod method;
 mod network;
 mod norm;
+pub mod operator;
 mod recursion;
 mod reduce;
 pub mod robust;
@@ -82,6 +83,7 @@ pub mod sample;
 pub mod size;
 mod start;
 mod verify;
+pub mod wired;
 
 pub use activation::{Activation, Slope};
 pub use bound::Bound;

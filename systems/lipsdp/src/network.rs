@@ -1,6 +1,7 @@
 use faer::Mat;
 use thalweg_linalg::dense::apply;
 
+use crate::ball::Ball;
 use crate::{Activation, LipError};
 
 /// `W x + b`; the rows of W are the outputs.
@@ -10,12 +11,41 @@ pub struct Affine {
     pub weight: Mat<f64>,
     /// Bias b, `[outputs]`; bounds do not depend on it.
     pub bias: Vec<f64>,
+    /// How far the weights and biases that are meant may be from these; absent where they are meant as they stand.
+    pub radii: Option<Box<Radii>>,
+}
+
+/// `|meant − stored| ≤ radius`, entry by entry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Radii {
+    /// Of the weights, `[outputs, inputs]`.
+    pub weight: Mat<f64>,
+    /// Of the bias, `[outputs]`.
+    pub bias: Vec<f64>,
 }
 
 impl Affine {
+    /// Weights and bias that are meant as they stand.
+    pub fn new(weight: Mat<f64>, bias: Vec<f64>) -> Self {
+        Self { weight, bias, radii: None }
+    }
+
     /// A linear map without bias.
     pub fn linear(weight: Mat<f64>) -> Self {
-        Self { bias: vec![0.0; weight.nrows()], weight }
+        Self { bias: vec![0.0; weight.nrows()], weight, radii: None }
+    }
+
+    /// Whether a weight is 0 beyond doubt.
+    pub(crate) fn is_zero(&self, i: usize, j: usize) -> bool {
+        self.weight[(i, j)] == 0.0 && self.radii.as_ref().is_none_or(|r| r.weight[(i, j)] == 0.0)
+    }
+
+    /// The weights with their radii.
+    pub(crate) fn ball(&self) -> Ball {
+        match &self.radii {
+            None => Ball::exact(self.weight.clone()),
+            Some(radii) => Ball { mid: self.weight.clone(), rad: radii.weight.clone() },
+        }
     }
 
     pub(crate) fn at(&self, x: &[f64]) -> Vec<f64> {
@@ -38,6 +68,15 @@ impl Affine {
         }
         if self.bias.len() != rows {
             return Err(LipError::shape(place, format!("a bias of {}", self.bias.len()), rows));
+        }
+        if let Some(radii) = &self.radii {
+            finite(&radii.weight, &format!("{place}: radius"))?;
+            let found = (radii.weight.nrows(), radii.weight.ncols(), radii.bias.len());
+            let negative = (0..columns).flat_map(|j| radii.weight.col_as_slice(j)).any(|r| *r < 0.0);
+            if found != (rows, columns, rows) || negative || !radii.bias.iter().all(|r| *r >= 0.0) {
+                let needed = format!("radii ≥ 0 of {rows} × {columns} weights and {rows} biases");
+                return Err(LipError::shape(place, format!("radii of {found:?}"), needed));
+            }
         }
         Ok(rows)
     }

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use thalweg_linalg::dense::solve;
 
-use crate::ball::{gamma, plus, times};
+use crate::ball::{gamma, plus, sound_norm, times};
 use crate::baselines::{constant, product, proved_norm};
 use crate::certificate::{Multipliers, fingerprint};
 use crate::constraint::Form;
@@ -190,7 +190,7 @@ impl Rounding {
             let single =
                 |block: Block, n: usize| Network::new(n, vec![block]).and_then(|n| product(&n, Norm::L2));
             match b {
-                Block::Affine(a) => proved_norm(&a.weight),
+                Block::Affine(a) => sound_norm(&a.ball()),
                 Block::Activation(act) => constant(act, Norm::L2),
                 Block::Residual { inner: w, .. } | Block::Equilibrium { input: w, .. } => {
                     single(b.clone(), w.weight.ncols()).unwrap_or(f64::INFINITY)
@@ -218,9 +218,11 @@ fn two(v: &[f64]) -> f64 {
     v.iter().map(|v| v * v).sum::<f64>().sqrt()
 }
 
-/// Rounding of W h + b.
+/// Error of W h + b.
 fn affine_error(a: &Affine, h: &[f64]) -> f64 {
-    1.01 * gamma(h.len() + 3) * (a.weight.norm_l2() * two(h) + two(&a.bias))
+    let own = 1.01 * gamma(h.len() + 3) * (a.weight.norm_l2() * two(h) + two(&a.bias));
+    // What is meant may differ from what is stored.
+    a.radii.as_ref().map_or(own, |r| own + 1.01 * (r.weight.norm_l2() * two(h) + two(&r.bias)))
 }
 
 /// Rounding of φ(z): elementary functions are good to a few units in the last place of what they read or give.

@@ -14,7 +14,8 @@ use crate::printer::{print, print_json};
   thalweg evaluate --model run/model.safetensors --data digits
   thalweg evaluate --model run/model.safetensors --data digits --part train --json
 
-A folder is scored by its test part, `digits` and texts too; a single file of examples as a whole.")]
+A model that `train` saved knows how its test part was cut: the same file is scored on that part, another
+file without a test part as a whole. `digits`, texts and data with a test part of their own are scored on it.")]
 pub struct Evaluate {
     #[command(flatten)]
     settings: Settings,
@@ -24,13 +25,21 @@ pub struct Evaluate {
 
 impl Evaluate {
     pub fn run(self) -> Result<Status> {
-        let score = evaluate(&self.settings, &self.common.start()?)?;
+        let found = evaluate(&self.settings, &self.common.start()?)?;
         if self.common.json {
-            print_json(&score)?;
-        } else {
-            let accuracy = score.accuracy.map(|a| format!("accuracy {:.2} %   ", 100.0 * a));
-            print(&format!("{}loss {:.4}   n {}\n", accuracy.unwrap_or_default(), score.loss, score.n))?;
+            print_json(&found)?;
+            return Ok(Status::Done);
         }
+        let score = found.score;
+        let mut said = score.accuracy.map_or_else(String::new, |a| format!("accuracy {:.2} %   ", 100.0 * a));
+        if let Some(rmse) = score.rmse {
+            said += &format!("RMSE {rmse:.4}   ");
+        }
+        if let Some(r2) = score.r2 {
+            said += &format!("R² {r2:.4}   ");
+        }
+        let loss = if score.rmse.is_some() { "mean squared error" } else { "loss" };
+        print(&format!("{said}{loss} {:.4}   n {}\n", score.loss, score.n))?;
         Ok(Status::Done)
     }
 }

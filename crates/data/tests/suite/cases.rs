@@ -257,7 +257,7 @@ fn c_sorted_stratified() {
     assert_eq!(loaded("c_sorted.csv", &options(1)).unwrap(), data);
     assert!((2..20).any(|seed| loaded("c_sorted.csv", &options(seed)).unwrap() != data));
     let all = Options { test_fraction: Some(1.0), ..options(1) };
-    refused(loaded("c_sorted.csv", &all), &["test_fraction = 1", "(0, 1)"]);
+    refused(loaded("c_sorted.csv", &all), &["`test_fraction` = 1", "(0, 1)"]);
 }
 
 /// Train on `train`, test on `test`, by species.
@@ -585,8 +585,7 @@ fn patterns() {
 
 #[test]
 fn hugedim() {
-    let market = read_market(&case("hugedim.mtx")).unwrap();
-    assert_eq!((market.rows, market.triplets), (3_000_000_000, vec![(0, 0, 2.)]));
+    refused(read_market(&case("hugedim.mtx")), &["hugedim.mtx", "line 2", "3000000000 rows", "1 entries"]);
 }
 
 #[test]
@@ -597,6 +596,8 @@ fn tiny_b() {
 
 #[test]
 fn huge_svm() {
-    let [read] = read_svmlight([case("huge.train.svm")]).unwrap();
-    assert_eq!((read.columns, read.values.len()), (4_000_000_000, 3));
+    refused(
+        read_svmlight([case("huge.train.svm")]),
+        &["huge.train.svm", "line 1", "4000000000", "3 entries"],
+    );
 }

@@ -7,3 +7,4 @@ mod dialects;
 mod formats;
 mod malformed;
 mod market;
+mod parts;

@@ -151,7 +151,7 @@ fn cases() -> Vec<Case> {
         // text
         case(&text(b"ab\nc\xc3("), "t.txt", &["t.txt", "line 2", "byte 4", "UTF-8"]),
         case(&text(b"a"), "t.txt", &["t.txt", "only one example"]),
-        Case { label: Some("y"), ..case(&text(b"abc"), "t.txt", &["t.txt", "option label", "text"]) },
+        Case { label: Some("y"), ..case(&text(b"abc"), "t.txt", &["t.txt", "option `label`", "text"]) },
         // npz, npy
         case(&[("a.npz", archive)], "a.npz", &["a.npz", "damaged npz"]),
         arrays(&[("y", y())], &["a.npz", "no array x/X", "holds: y"]),
@@ -234,6 +234,8 @@ fn malformed_svmlight_is_refused_by_line_and_fault() {
         ("1 9999999999:2\n", &["\"9999999999:2\""]),
         ("1 1:2\n-1 3:1 2:1\n", &["line 2", "index 2 after 3", "sort the row"]),
         ("1 3:1 3:1\n", &["line 1", "index 3 after 3", "once"]),
+        ("1 1:1\n2 1:1 4294967295:1\n", &["line 2", "index 4294967295", "3 entries"]),
+        ("1 0:1 4294967295:1\n", &["line 1", "index 4294967295", "2 entries"]),
     ];
     refused(|file| read_svmlight([file]), cases);
 }
@@ -255,5 +257,5 @@ fn malformed_splits_are_refused_by_line_and_fault() {
 #[test]
 fn digits_take_no_options() {
     let options = Options { label: Some("y".into()), ..Options::default() };
-    assert!(load("digits", &options).unwrap_err().to_string().contains("option label"));
+    assert!(load("digits", &options).unwrap_err().to_string().contains("option `label`"));
 }

@@ -37,7 +37,13 @@ fn matrices_and_vectors_are_read() {
     let x = [1e-300, -0.1, 7.0];
     assert_eq!(vector(vector_text(&x).as_bytes()).unwrap(), x);
     let long = b"%%MatrixMarket matrix coordinate real general\n3000000000 1 1\n2 1 7\n";
-    assert!(vector(long).unwrap_err().to_string().contains("3000000000 rows of which 1"));
+    assert!(
+        read("b.mtx", long).unwrap_err().to_string().contains("3000000000 rows and 1 columns with 1 entries")
+    );
+    let alone = Market { rows: 3_000_000_000, columns: 1, triplets: vec![(1, 0, 7.0)] };
+    assert!(
+        alone.into_vector("b.mtx".as_ref()).unwrap_err().to_string().contains("3000000000 rows of which 1")
+    );
     assert!(vector(dense).unwrap_err().to_string().contains("2 columns"));
 }
 

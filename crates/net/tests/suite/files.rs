@@ -11,8 +11,8 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 use thalweg_core::Seed;
 use thalweg_net::{
-    Graph, Init, Mask, Mode, Model, NetError, Op, Pass, Preprocess, arch_or_file, default_init, initial,
-    named,
+    Graph, Init, Mask, Mode, Model, NetError, Normalize, Op, Pass, Preprocess, arch_or_file, default_init,
+    initial, named,
 };
 use thalweg_testing::shared_data;
 
@@ -28,6 +28,8 @@ fn model(arch: &str, input: &[usize], classes: usize) -> Model {
         buffers,
         preprocess: "mean=0.1/0.2/0.3,std=0.5".parse().unwrap(),
         classes: vec!["Katze".into(), "\"dog\"\n".into()],
+        features: vec!["petal length".into(), "\"b\"".into()],
+        data: json!({ "split": "tail" }),
         training: json!({ "steps": 3, "method": "sgd" }),
     }
 }
@@ -43,6 +45,7 @@ fn export(model: &Model, dtype: Dtype, rename: impl Fn(&str) -> String, extra: &
                 Dtype::F16 => values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect(),
                 Dtype::BF16 => values.iter().flat_map(|&x| bf16::from_f32(x).to_le_bytes()).collect(),
                 Dtype::F32 => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+                Dtype::F64 => values.iter().flat_map(|&x| f64::from(x).to_le_bytes()).collect(),
                 _ => values.iter().flat_map(|&x| (x as i64).to_le_bytes()).collect(),
             };
             tensors.push((rename(&b.name), b.shape.clone(), bytes));
@@ -132,6 +135,58 @@ fn foreign_names_are_understood() {
 }
 
 #[test]
+fn a_prefix_that_all_tensors_share_is_dropped_and_doubles_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let m = model("mlp:3-4-2", &[3], 2);
+    for prefix in ["", "_orig_mod.", "model.", "state_dict.model.", "module._orig_mod."] {
+        for dtype in [Dtype::F32, Dtype::F64] {
+            let bytes = export(&m, dtype, |name| format!("{prefix}{name}"), &[]);
+            let path = put(folder.path(), &bytes);
+            let loaded = Model::load_foreign(&path, m.graph.clone(), m.preprocess.clone()).unwrap();
+            assert_eq!(loaded.theta, m.theta, "{prefix} {dtype}");
+            let said = loaded.training.get("dropped_prefix").and_then(Value::as_str);
+            assert_eq!(said, Some(prefix).filter(|p| !p.is_empty()));
+        }
+    }
+    // Behind one tensor's prefix alone nothing is dropped.
+    let odd = |name: &str| if name == "fc1.bias" { name.into() } else { format!("model.{name}") };
+    let path = put(folder.path(), &export(&m, Dtype::F32, odd, &[]));
+    let e = Model::load_foreign(&path, m.graph.clone(), m.preprocess.clone()).unwrap_err().to_string();
+    assert!(e.contains("model.fc1.weight"), "{e}");
+    let mut large = export(&m, Dtype::F64, str::to_string, &[]);
+    let at = large.len() - 8 * m.theta.len();
+    large[at + 7] = 0x7e;
+    let path = put(folder.path(), &large);
+    let e = Model::load_foreign(&path, m.graph, m.preprocess).unwrap_err().to_string();
+    assert!(e.contains("too large for F32"), "{e}");
+}
+
+#[test]
+fn a_scale_that_is_left_open_depends_on_the_data() {
+    let open: Normalize = "mean=0.5,std=0.25".parse().unwrap();
+    assert_eq!((open.of(true).scale, open.of(false).scale), (1.0 / 255.0, 1.0));
+    let told: Normalize = "mean=0.5,std=0.25,scale=2".parse().unwrap();
+    assert_eq!((told.of(true).scale, told.of(false).scale), (2.0, 2.0));
+    // Settings keep what was decided.
+    let text = toml::to_string(&Normalize::from(open.of(true))).unwrap();
+    assert_eq!(toml::from_str::<Normalize>(&text).unwrap().of(false), open.of(true));
+}
+
+/// What docs/models.md shows is a network.
+#[test]
+fn the_documented_layers_are_read() {
+    let text =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/models.md")).unwrap();
+    let blocks: Vec<&str> = text.split("```toml\n").skip(1).map(|b| b.split("```").next().unwrap()).collect();
+    assert!(blocks.len() >= 2);
+    for block in blocks {
+        let graph = Graph::from_toml(block).unwrap_or_else(|e| panic!("{e} in\n{block}"));
+        assert!(graph.layout().unwrap().len() > 100);
+        graph.shapes().unwrap();
+    }
+}
+
+#[test]
 fn malformed_files_say_what_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let m = model("resnet8", &[8, 8, 3], 4);
@@ -162,7 +217,7 @@ fn malformed_files_say_what_is_wrong() {
             &["no `graph`", "architecture", "normalisation", "load_foreign"],
         ),
         (export(&m, Dtype::F32, str::to_string, &notes()[..1]), &["no `preprocess`"]),
-        (export(&m, Dtype::I64, str::to_string, &notes()), &["type I64", "F32, F16 or BF16"]),
+        (export(&m, Dtype::I64, str::to_string, &notes()), &["type I64", "F64, F32, F16 or BF16"]),
         (
             export(&m, Dtype::F32, |n| n.replace("fc", "top"), &notes()),
             &["missing `fc.weight`, `fc.bias`", "`top."],

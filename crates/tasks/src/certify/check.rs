@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use thalweg_lipsdp::{Certificate, LipSdp};
+use thalweg_lipsdp::Certificate;
 
 use super::{Settings, read};
 use crate::folder::read_file;
@@ -37,6 +37,6 @@ pub fn check(settings: &Settings, certificate: &Path, host: &Host) -> Result<Che
     let net = settings.aimed(&loaded.net)?;
     let named = || certificate.display().to_string();
     let claimed: Certificate = serde_json::from_str(&read_file(certificate)?).with_context(named)?;
-    let proved = LipSdp::check(&claimed, &net).with_context(named)?;
+    let proved = net.check(&claimed).with_context(named)?;
     Ok(Checked { bound: claimed.bound, proved, method: claimed.method })
 }

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use thalweg_data::Arrays;
-use thalweg_lipsdp::Network;
-use thalweg_net::{Model, Preprocess, arch_or_file};
+use thalweg_net::{Graph, Model, NetError, Preprocess, arch_or_file};
 
-use super::{archive, network};
+use super::network::wired;
+use super::{Engine, Subject, archive};
 use crate::error::bail;
 use crate::{Context, Result};
 
@@ -14,8 +14,10 @@ use crate::{Context, Result};
 #[derive(Clone, Debug)]
 pub struct LoadedNetwork {
     /// The network, for scaled inputs.
-    pub net: Network,
-    /// Multiplies raw values; bounds are for inputs after it (pixels in [0, 1]).
+    pub net: Subject,
+    /// What computes a model's values where it is too large to be written out.
+    pub engine: Option<Engine>,
+    /// Multiplies raw values; bounds are for inputs after it.
     pub scale: f64,
     /// Names of the classes, if the file has them.
     pub classes: Vec<String>,
@@ -30,6 +32,10 @@ pub struct ReadOptions {
     pub activation: Option<String>,
     /// Of a safetensors file without a graph: a name or a TOML file.
     pub arch: Option<String>,
+    /// Shape of an example, channels last, for an architecture by name that does not say it.
+    pub input: Option<Vec<usize>>,
+    /// Outputs of an architecture by name that does not say them. Default 10.
+    pub outputs: Option<usize>,
     /// Layers between the first and the last of an npz archive are blocks x + φ(W x + b).
     pub residual: bool,
     /// Preprocessing instead of the model's; an npz archive takes its scale only.
@@ -39,19 +45,25 @@ pub struct ReadOptions {
 /// Reads a model or an archive.
 ///
 /// # Errors
-/// No such file, one that does not describe itself where nothing else does, a network that is no chain.
+/// No such file, one that does not describe itself where nothing else does, a network without a constraint.
 pub fn read(file: &Path, options: &ReadOptions) -> Result<LoadedNetwork> {
     let named = || file.display().to_string();
-    let ReadOptions { activation, arch, residual, normalize } = options;
+    let ReadOptions { activation, arch, input, outputs, residual, normalize } = options;
+    if arch.is_none() && (input.is_some() || outputs.is_some()) {
+        bail!("`input` and `outputs` are for an architecture by name; set `arch`, or leave them out");
+    }
     if file.extension().is_some_and(|e| e == "npz") {
-        let mut arrays = Arrays::open(file)?;
+        if arch.is_some() {
+            bail!("`arch` is for safetensors; an npz archive takes `activation`");
+        }
+        let arrays = Arrays::open(file)?;
         let activation = activation.as_deref().context(
             "an npz archive does not say its activation; set `activation` to relu, leaky:0.1, maxmin, groupsort:N, householder, …",
         );
         let (net, notes) =
-            activation.and_then(|a| archive::read(&mut arrays, a, *residual)).with_context(named)?;
+            activation.and_then(|a| archive::read(arrays, a, *residual)).with_context(named)?;
         let scale = normalize.as_ref().map_or(1.0, |n| n.scale.into());
-        return Ok(LoadedNetwork { net, scale, classes: Vec::new(), notes });
+        return Ok(LoadedNetwork { net: Subject::matrices(net), engine: None, scale, classes: Vec::new(), notes });
     }
     if activation.is_some() || *residual {
         bail!("`activation` and `residual` are for npz archives; {} describes its own layers", named());
@@ -59,18 +71,42 @@ pub fn read(file: &Path, options: &ReadOptions) -> Result<LoadedNetwork> {
     let model = match arch {
         None => Model::load(file)?,
         Some(arch) => {
-            let widths = arch.strip_prefix("mlp:").and_then(|a| a.split(':').next()).unwrap_or("");
-            let input: Vec<usize> =
-                widths.split('-').next().and_then(|w| w.parse().ok()).into_iter().collect();
-            let outputs = widths.rsplit('-').next().and_then(|w| w.parse().ok()).unwrap_or(10);
-            Model::load_foreign(
-                file,
-                arch_or_file(arch, &input, outputs)?,
-                normalize.clone().unwrap_or_default(),
-            )?
+            let graph = architecture(file, arch, options)?;
+            Model::load_foreign(file, graph, normalize.clone().unwrap_or_default())?
         }
     };
     let preprocess = normalize.as_ref().unwrap_or(&model.preprocess).clone();
-    let net = network::with_preprocessing(&model, &preprocess).with_context(named)?;
-    Ok(LoadedNetwork { net, scale: preprocess.scale.into(), classes: model.classes, notes: Vec::new() })
+    let net = Subject::wired(wired(&model, &preprocess).with_context(named)?);
+    let (scale, classes) = (preprocess.scale.into(), model.classes.clone());
+    let engine = Some(Engine::new(model, preprocess)?);
+    Ok(LoadedNetwork { net, engine, scale, classes, notes: Vec::new() })
+}
+
+/// The layers of a file that may not say them.
+fn architecture(file: &Path, arch: &str, options: &ReadOptions) -> Result<Graph> {
+    let path = Path::new(arch);
+    if path.extension().is_some_and(|e| e == "toml" || e == "json") {
+        if options.input.is_some() || options.outputs.is_some() {
+            bail!("{arch} says the shape of its input and its outputs; leave out `input` and `outputs`");
+        }
+        return Ok(Graph::read(path)?);
+    }
+    let widths: Vec<Option<usize>> = match arch.strip_prefix("mlp:") {
+        Some(rest) => rest.split([':', ',']).next().unwrap_or("").split('-').map(|w| w.parse().ok()).collect(),
+        None => Vec::new(),
+    };
+    let own = || match Model::load(file) {
+        Ok(model) => Ok(Some(model.graph.input)),
+        Err(NetError::NoGraph { .. }) => Ok(None),
+        Err(e) => Err(e),
+    };
+    let input = match (&options.input, widths.first().copied().flatten()) {
+        (Some(input), _) => input.clone(),
+        (None, Some(width)) => vec![width],
+        (None, None) => own()?.with_context(|| {
+            format!("`arch` {arch} does not say the shape of its input; set `input`, e.g. 28,28,1")
+        })?,
+    };
+    let outputs = options.outputs.or(widths.last().copied().flatten()).unwrap_or(10);
+    Ok(arch_or_file(arch, &input, outputs)?)
 }

@@ -7,7 +7,7 @@ use super::{CurvePoint, Outcome};
 use crate::folder::REPORT;
 use crate::{Folder, Result};
 
-const PROVED: &str = "No two inputs differ by more than this per unit of their distance.";
+const PROVED: &str = "No two outputs differ by more than this per unit of their inputs' distance.";
 
 impl Outcome {
     /// For people: of one bound a line, with a table of what is certified of the data; of all a table.

@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 use serde_json::{Value, json};
-use thalweg_data::{Dataset, Targets, Values};
-use thalweg_lipsdp::robust::{Pairs, all_pairs, attacked_accuracy, certify_samples, pair_bound};
+use thalweg_data::{Dataset, Source, Targets, Values};
+use thalweg_lipsdp::robust::{Pairs, Robustness, all_pairs, attacked_accuracy, certify_samples, pair_bound};
 use thalweg_lipsdp::{Bound, Certificate, Mat};
 
 use super::job::Watch;
-use super::{LoadedNetwork, Settings};
+use super::{EpsUnit, LoadedNetwork, Settings};
 use crate::error::bail;
 use crate::model::DataPart;
 use crate::source::{DataSource, Part};
@@ -23,6 +23,8 @@ pub struct Samples {
     pub radii: Vec<(usize, f64)>,
     /// Share of samples classified correctly.
     pub accuracy: f64,
+    /// What a change of size 1, in which `radii` and `curve` count, is in the data's own numbers.
+    pub unit: f64,
     /// Shares of samples over the size of the change.
     pub curve: Vec<CurvePoint>,
 }
@@ -30,7 +32,7 @@ pub struct Samples {
 /// Shares of samples at one size of the change.
 #[derive(Clone, Copy, Debug)]
 pub struct CurvePoint {
-    /// Size ε of the change.
+    /// Size ε of the change, in the unit of the samples.
     pub eps: f64,
     /// No change of this size alters the answer.
     pub certified: f64,
@@ -51,23 +53,45 @@ const STEPS: usize = 40;
 pub(super) struct Labelled {
     x: Vec<Vec<f64>>,
     labels: Vec<usize>,
+    /// A change of size 1 in the data's own numbers.
+    unit: f64,
+    /// Multiplies these.
+    scale: f64,
 }
 
 impl Labelled {
     /// Those that the settings name, if they do.
     pub fn load(settings: &Settings, loaded: &LoadedNetwork, host: &Host) -> Result<Option<Self>> {
         let Some(data) = settings.data.clone() else { return Ok(None) };
-        let source = DataSource { data, test: None, label: settings.label.clone(), limit: None }.load()?;
+        let label = settings.label.clone();
+        let source = DataSource { data, label, ..DataSource::default() }.load()?;
         host.note(&source.description);
+        let unit = match (&source.source, settings.eps_unit.unwrap_or_default()) {
+            (Source::Examples { train, .. }, EpsUnit::Range) => {
+                let (least, most) = range(&train.x);
+                if !(most > least) {
+                    bail!("all inputs of the data are {least}, so they have no range; set `eps-unit` to raw");
+                }
+                let unit = most - least;
+                host.note(format!("`eps` 1 is {unit} in the data's own numbers, their range from {least} to {most}"));
+                unit
+            }
+            _ => 1.0,
+        };
         let part = match Part::default_for(&source) {
             Part::All => DataPart::whole(source.source)?,
             _ => DataPart::both(source.source).1,
         };
         let DataPart::Set(data) = part else { bail!("certify needs examples with classes, not text") };
-        Self::of(&data, loaded, settings.limit).map(Some)
+        Self::of(&data, loaded, unit, settings.limit).map(Some)
     }
 
-    fn of(data: &Dataset, loaded: &LoadedNetwork, limit: Option<usize>) -> Result<Self> {
+    /// Where the network is evaluated.
+    pub fn points(&self) -> &[Vec<f64>] {
+        &self.x
+    }
+
+    fn of(data: &Dataset, loaded: &LoadedNetwork, unit: f64, limit: Option<usize>) -> Result<Self> {
         let Targets::Classes { labels, names } = &data.targets else {
             bail!("certified accuracy needs classes; the data has numbers to predict")
         };
@@ -93,7 +117,8 @@ impl Labelled {
         };
         let count = limit.unwrap_or(labels.len()).min(labels.len());
         let x = raw.chunks(width).take(count).map(<[f64]>::to_vec).collect();
-        Ok(Self { x, labels: labels[..count].iter().map(number).collect::<Result<_>>()? })
+        let labels = labels[..count].iter().map(number).collect::<Result<_>>()?;
+        Ok(Self { x, labels, unit, scale: loaded.scale.abs() })
     }
 
     /// Certifies and attacks them, as far as the time reaches.
@@ -104,13 +129,15 @@ impl Labelled {
         whole: &Certificate,
         watch: &mut Watch<'_>,
     ) -> Result<Option<Samples>> {
-        let net = &loaded.net;
+        let net = loaded.net.written_out()?;
         let Some(bounds) = bounds(settings, loaded, whole, watch)? else {
             watch.left_out.push("the samples".into());
             return Ok(None);
         };
         let unknown = "the activation is known by its slopes only, so the network cannot be evaluated";
         let done = certify_samples(net, &bounds, &self.x, &self.labels).context(unknown)?;
+        let radii: Vec<f64> = done.radii.iter().zip(&self.x).map(|(r, x)| self.in_units(*r, x)).collect();
+        let done = Robustness { radii, ..done };
         let mut curve = Vec::new();
         for &eps in settings.eps() {
             if watch.time_is_up()? {
@@ -118,7 +145,7 @@ impl Labelled {
                 continue;
             }
             let clock = Instant::now();
-            let attacked = attacked_accuracy(net, settings.norm(), &self.x, &self.labels, eps, STEPS);
+            let attacked = attacked_accuracy(net, settings.norm(), &self.x, &self.labels, eps * self.unit * self.scale, STEPS);
             let point =
                 CurvePoint { eps, certified: done.certified(eps), attacked: attacked.context(unknown)? };
             watch.record(json!({
@@ -130,7 +157,26 @@ impl Labelled {
             curve.push(point);
         }
         let radii = self.labels.iter().copied().zip(done.radii).collect();
-        Ok(Some(Samples { radii, accuracy: done.accuracy, curve }))
+        Ok(Some(Samples { radii, accuracy: done.accuracy, unit: self.unit, curve }))
+    }
+
+    /// A radius around the scaled sample `x` in the unit of changes, rounded down; the sample itself was rounded when it
+    /// was scaled.
+    fn in_units(&self, radius: f64, x: &[f64]) -> f64 {
+        let length = x.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let left = radius - 4.0 * f64::EPSILON * length;
+        (left / (self.unit * self.scale) * (1.0 - 8.0 * f64::EPSILON)).max(0.0)
+    }
+}
+
+/// The least and the largest input.
+fn range(values: &Values) -> (f64, f64) {
+    let of = |all: &mut dyn Iterator<Item = f64>| {
+        all.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (a.min(x), b.max(x)))
+    };
+    match values {
+        Values::Bytes(bytes) => of(&mut bytes.iter().map(|x| f64::from(*x))),
+        Values::Floats(floats) => of(&mut floats.iter().map(|x| f64::from(*x))),
     }
 }
 
@@ -143,9 +189,16 @@ fn bounds(
 ) -> Result<Option<Mat<f64>>> {
     let method = settings.method(Bound::Auto);
     let pairs = if settings.pairs == Some(true) { Pairs::Program } else { Pairs::Cheap };
+    let net = loaded.net.written_out()?;
+    let norms = whole.method == Bound::Product.to_string();
     let bound = |&pair: &(usize, usize)| {
         let clock = Instant::now();
-        let bound = pair_bound(&method, &loaded.net, whole, pairs, pair)?;
+        let by_norms = norms.then(|| loaded.net.pair_product(settings.norm(), pair)).flatten();
+        let bound = match (by_norms, pairs) {
+            (Some(bound), Pairs::Cheap) => bound,
+            (Some(bound), Pairs::Program) => method.certify(&net.pair(pair.0, pair.1)?)?.bound.min(bound),
+            (None, _) => pair_bound(&method, net, whole, pairs, pair)?,
+        };
         Ok((pair, bound, clock.elapsed().as_secs_f64()))
     };
     let m = loaded.net.outputs();

@@ -46,5 +46,5 @@ pub fn model(layers: &Layers, shape: &[usize], classes: Vec<String>, training: V
         let block = layout.get(name).with_context(|| format!("the architecture has no {name}"))?;
         theta[block.range()].iter_mut().zip(values).for_each(|(t, v)| *t = *v as f32);
     }
-    Ok(Model { graph, theta, buffers: Vec::new(), preprocess: Preprocess::default(), classes, training })
+    Ok(Model { graph, theta, preprocess: Preprocess::default(), classes, training, ..Model::default() })
 }

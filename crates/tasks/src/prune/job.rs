@@ -15,7 +15,7 @@ use thalweg_optim::{Masked, Sgd};
 use super::settings::name_of;
 use super::{MicroBatches, Settings, refreshed, report};
 use crate::error::bail;
-use crate::model::{DataPart, load_model};
+use crate::model::{DataPart, cut_anew, load_with_data};
 use crate::train::{Examples, Sampling, Score, Training, score};
 use crate::{Folder, Host, Result, TaskError};
 
@@ -68,6 +68,9 @@ pub struct Outcome {
     pub dense: Score,
     /// One pruned model after the other.
     pub models: Vec<Row>,
+    /// What was found out about the data, left out and looks odd.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// Prunes as the settings say: the whole of `thalweg prune`. With a folder, every model and its mask is
@@ -86,9 +89,9 @@ pub fn prune(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Resul
         TaskError::Interrupted { .. } => TaskError::Interrupted { folder: folder.map(|f| f.path().into()) },
         e => e,
     })?;
-    let outcome = Outcome { dense, models: rows };
+    let outcome = Outcome { dense, models: rows, notes: job.notes.clone() };
     if let Some(folder) = folder {
-        report::write(folder, &job.description, &outcome.dense, &outcome.models)?;
+        report::write(folder, &job.description, &outcome)?;
         folder.end(&outcome, None)?;
     }
     Ok(outcome)
@@ -108,6 +111,8 @@ pub struct Job<'a> {
     host: &'a Host,
     /// What the data are.
     pub description: String,
+    /// What was found out about them, left out and looks odd.
+    pub notes: Vec<String>,
     model: Model,
     net: Net<f32>,
     train: Examples,
@@ -122,13 +127,17 @@ impl<'a> Job<'a> {
     /// They cannot be read or do not go together.
     pub fn load(settings: &'a Settings, host: &'a Host) -> Result<Self> {
         let Some(file) = &settings.model else { bail!("no model; set `model` to a safetensors file") };
-        let loaded = settings.source()?.load()?;
-        let model = load_model(file, settings.arch.as_deref(), settings.normalize.as_ref(), &loaded)?;
+        let source = settings.source()?;
+        let (arch, normalize) = (settings.arch.as_deref(), settings.normalize.as_ref());
+        let (model, mut loaded) = load_with_data(file, arch, normalize, source.clone())?;
         host.note(&loaded.description);
+        loaded.notes.extend(cut_anew(&model, source.for_model(&model).cut_of(&loaded).as_ref()));
+        loaded.notes.iter().for_each(|note| host.note(note));
         let (train, test) = DataPart::both(loaded.source);
         let train = train.first(settings.limit.unwrap_or(usize::MAX)).for_model(&model)?;
         let test = test.for_model(&model)?;
-        Self::new(settings, host, loaded.description, model, train, test)
+        let job = Self::new(settings, host, loaded.description, model, train, test)?;
+        Ok(Self { notes: loaded.notes, ..job })
     }
 
     /// A job with a model and data at hand.
@@ -147,7 +156,7 @@ impl<'a> Job<'a> {
         let (pruner, net) = (settings.pruner(Saliency::Mfac), model.net()?);
         pruner.validate()?;
         let layers = pruner.prunable(net.layout())?;
-        Ok(Self { settings, host, description, model, net, train, test, layers })
+        Ok(Self { settings, host, description, notes: Vec::new(), model, net, train, test, layers })
     }
 
     /// The same model and data under other settings.

@@ -3,8 +3,9 @@
 use thalweg_mfac::prune::LayerSparsity;
 use thalweg_plot::{Figure, Report, Table};
 
-use super::Row;
+use super::{Outcome, Row};
 use crate::folder::REPORT;
+use crate::source::of_data;
 use crate::train::Score;
 use crate::{Folder, Result};
 
@@ -53,9 +54,11 @@ pub fn curves(title: &str, y: &str, rows: &[Row], value: impl Fn(&Row) -> Option
 ///
 /// # Errors
 /// The disk refuses.
-pub fn write(folder: &Folder, data: &str, dense: &Score, rows: &[Row]) -> Result<()> {
+pub fn write(folder: &Folder, data: &str, outcome: &Outcome) -> Result<()> {
+    let Outcome { dense, models: rows, notes } = outcome;
     let mut report = Report::new("Pruning");
     report.lead(data);
+    of_data(&mut report, notes);
     report.section("Results").table(&table(rows, dense));
     let section = report.section("Curves");
     let mut figures = vec![(

@@ -6,11 +6,11 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use thalweg_core::named::text;
 use thalweg_mfac::{Compensation, Gradual, ObsPruner, Pattern, Saliency, Scope};
-use thalweg_net::Preprocess;
+use thalweg_net::Normalize;
 
 use crate::Result;
 use crate::error::bail;
-use crate::source::DataSource;
+use crate::source::{DataSource, Reading};
 
 /// What decides the result.
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ pub struct Settings {
     pub arch: Option<String>,
     /// Preprocessing instead of the model's, e.g. mean=0.5,std=0.5
     #[arg(long, value_name = "mean=…,std=…")]
-    pub normalize: Option<Preprocess>,
+    pub normalize: Option<Normalize>,
     /// `digits`, a file or a folder
     #[arg(long)]
     pub data: Option<String>,
@@ -99,6 +99,10 @@ pub struct Settings {
     /// Seed of everything random [default: 0]
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
+    /// How the data are read.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub reading: Reading,
 }
 
 /// Its name in settings.
@@ -110,10 +114,9 @@ pub(super) fn name_of(method: Saliency) -> String {
 impl Settings {
     /// The data that are asked for.
     pub(super) fn source(&self) -> Result<DataSource> {
-        let Some(data) = self.data.clone() else {
-            bail!("no data; set `data` to digits, a file or a folder")
-        };
-        Ok(DataSource { data, test: self.test.clone(), label: self.label.clone(), limit: self.limit })
+        let (test, label) = (self.test.as_deref(), self.label.as_deref());
+        let source = DataSource::named(self.data.as_deref(), test, label, &self.reading)?;
+        Ok(source.with(self.limit, self.seed))
     }
 
     pub(super) fn methods(&self) -> Vec<Saliency> {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 use thalweg_core::{Seed, StopReason};
+use thalweg_net::Model;
 use thalweg_optim::Schedule;
 use thalweg_plot::Table;
 
@@ -27,7 +28,7 @@ pub fn variant(label: impl Into<String>, method: &'static str, fields: Value) ->
 }
 
 /// How all variants are trained.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Setting<'a> {
     /// Examples per step.
     pub batch: usize,
@@ -37,6 +38,8 @@ pub struct Setting<'a> {
     pub schedule: &'a str,
     /// Seeds 1..=N.
     pub seeds: u64,
+    /// The networks that the runs go on from, one per seed; empty: each starts afresh.
+    pub from: &'a [Model],
 }
 
 /// Length of a training.
@@ -65,6 +68,18 @@ pub struct Row {
     pub seconds: Vec<f64>,
     /// Scores by epoch; shorter where training diverged.
     pub curves: Vec<Vec<Epoch>>,
+    /// Learning rates tried on a part of the training data, with their scores there; empty where the rate was given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grid: Vec<(f64, f64)>,
+}
+
+/// What a learning rate is chosen by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The highest accuracy.
+    Accuracy,
+    /// The lowest loss.
+    Loss,
 }
 
 impl Row {
@@ -76,6 +91,14 @@ impl Row {
     /// The rate in words.
     pub fn rate(&self) -> String {
         self.lr.map_or_else(|| "default".into(), |lr| lr.to_string())
+    }
+
+    /// The higher, the better.
+    pub fn score(&self, by: By) -> f64 {
+        match by {
+            By::Accuracy => self.mean(),
+            By::Loss => -moments(&self.test_loss).0,
+        }
     }
 
     /// Mean accuracy.
@@ -113,10 +136,14 @@ pub fn compare(
             test_loss: vec![],
             seconds: vec![],
             curves: vec![],
+            grid: vec![],
         };
         for seed in 1..=setting.seeds {
             let sampling = Sampling { batch: setting.batch, seed: Seed(seed), ..Sampling::default() };
             let mut job = Job::plain(data, None, sampling, 0)?;
+            if let Some(model) = setting.from.get(seed as usize - 1) {
+                job.start_from(model.theta.clone(), model.buffers.clone());
+            }
             let epoch = job.training()?.steps_per_epoch();
             job.steps = match setting.length {
                 Length::Epochs(n) => n * epoch,
@@ -156,6 +183,80 @@ pub fn compare(
         rows.push(row);
     }
     Ok(rows)
+}
+
+/// Factors on a method's usual rate that are tried.
+const FACTORS: [f64; 5] = [0.25, 0.5, 1.0, 2.0, 4.0];
+
+/// How often a grid grows by a factor of 2 beyond an end that is best.
+const MOST_GROWTHS: usize = 4;
+
+/// Seeds that a rate is chosen with.
+const TRIAL_SEEDS: u64 = 2;
+
+/// Trains every variant at its best rate, all by the same rule: its own rate times ¼, ½, 1, 2, 4, and more beyond
+/// an end that is best, are tried on five sixths of the training part and scored on the last sixth; the best of
+/// them trains on all of it and is scored on the test part.
+///
+/// # Errors
+/// As [`compare`]; a variant without a rate.
+pub fn tuned(
+    data: &Prepared,
+    variants: Vec<Variant>,
+    setting: &Setting<'_>,
+    by: By,
+    host: &Host,
+) -> Result<Vec<Row>> {
+    let trial = data.held_out()?;
+    let trial_setting = Setting { seeds: setting.seeds.min(TRIAL_SEEDS), ..*setting };
+    let mut rows = Vec::new();
+    for mut variant in variants {
+        let usual = usual_rate(&variant)?;
+        let mut grid: Vec<(f64, f64)> = Vec::new();
+        let mut next: Vec<f64> = FACTORS.map(|f| f * usual).into();
+        for _ in 0..=MOST_GROWTHS {
+            for lr in std::mem::take(&mut next) {
+                variant.fields["lr"] = lr.into();
+                let row = compare(&trial, std::slice::from_ref(&variant), &trial_setting, &host.quiet())?;
+                grid.push((lr, row[0].score(by)));
+            }
+            grid.sort_by(|a, b| a.0.total_cmp(&b.0));
+            match peak(&grid) {
+                0 => next.push(grid[0].0 / 2.0),
+                last if last + 1 == grid.len() => next.push(grid[last].0 * 2.0),
+                _ => break,
+            }
+        }
+        variant.fields["lr"] = grid[peak(&grid)].0.into();
+        let mut row = compare(data, std::slice::from_ref(&variant), setting, host)?.remove(0);
+        row.grid = grid;
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+/// Place of the best score, the first of equal ones.
+fn peak(grid: &[(f64, f64)]) -> usize {
+    (0..grid.len()).rev().max_by(|&a, &b| grid[a].1.total_cmp(&grid[b].1)).unwrap_or(0)
+}
+
+/// The rate that a variant names, else its method's default.
+fn usual_rate(variant: &Variant) -> Result<f64> {
+    let Value::Object(fields) = &variant.fields else { bail!("{}: no object", variant.label) };
+    let trainer = Trainer::new(variant.method, fields.clone())?;
+    match trainer.field("lr").and_then(|lr| lr.as_f64()) {
+        Some(lr) => Ok(lr),
+        None => bail!("{} has no rate of its own; give it one", variant.label),
+    }
+}
+
+/// The best row in words, to be said before anything else.
+pub fn leader(rows: &[Row], by: By) -> String {
+    let best = rows.iter().max_by(|a, b| a.score(by).total_cmp(&b.score(by)));
+    best.map_or_else(String::new, |best| match by {
+        By::Accuracy => format!("{} leads with {} %.", best.label, spread(&best.accuracy, 2)),
+        By::Loss => format!("{} leads with a test loss of {}.", best.label, spread(&best.test_loss, 4)),
+    })
 }
 
 /// Mean and sample standard deviation.

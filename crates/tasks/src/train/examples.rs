@@ -53,6 +53,11 @@ impl Minibatch {
     pub fn labels(&self) -> &[u32] {
         &self.labels
     }
+
+    /// Targets, row by row; empty for classes.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
 }
 
 /// The preprocessing that gives each channel of `data` mean 0 and standard deviation 1; bytes are
@@ -109,6 +114,41 @@ impl Examples {
             return Err(TrainError::ShortText { found, needed });
         }
         Ok(Self { kind: Kind::Windows(text), shape: vec![context] })
+    }
+
+    /// The first `n` examples, or characters of a text, and the others.
+    ///
+    /// # Errors
+    /// One of the parts would be empty.
+    pub fn split(&self, n: usize) -> Result<(Self, Self), TrainError> {
+        let part = |kind| Self { kind, shape: self.shape.clone() };
+        match &self.kind {
+            Kind::Set { data, gain, offset } => {
+                if n == 0 || n >= data.len() {
+                    return Err(TrainError::Empty("part of the data"));
+                }
+                let cut = |range| {
+                    let data = data.slice(range);
+                    part(Kind::Set { data, gain: gain.clone(), offset: offset.clone() })
+                };
+                Ok((cut(0..n), cut(n..data.len())))
+            }
+            Kind::Windows(text) => {
+                let (first, second) = text.tokens.split_at(n.min(text.tokens.len()));
+                let cut = |tokens: &[u32]| {
+                    Self::windows(Text { tokens: tokens.to_vec(), ..text.clone() }, self.shape[0])
+                };
+                Ok((cut(first)?, cut(second)?))
+            }
+        }
+    }
+
+    /// Examples, or characters of a text.
+    pub(crate) fn size(&self) -> usize {
+        match &self.kind {
+            Kind::Set { data, .. } => data.len(),
+            Kind::Windows(text) => text.tokens.len(),
+        }
     }
 
     /// Shape of one example.

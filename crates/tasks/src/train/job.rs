@@ -31,14 +31,23 @@ pub struct Summary {
     pub epochs: f64,
     /// Mean loss of the last epoch's mini-batches.
     pub train_loss: Option<f64>,
-    /// Loss on the test part.
+    /// Loss on the test part: cross-entropy in nats, or of real targets the mean squared error.
     pub test_loss: f64,
     /// Share of right classes; none for real targets.
     pub test_accuracy: Option<f64>,
+    /// Root of the mean squared error on the test part; none for classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_rmse: Option<f64>,
+    /// R² on the test part; none for classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_r2: Option<f64>,
     /// Time of the steps, without tests and files.
     pub seconds: f64,
     /// Time of one step.
     pub seconds_per_step: f64,
+    /// What was found out about the data, left out and looks odd.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// What [`fit`] gives back: of each method what was found, and the network.
@@ -90,6 +99,7 @@ pub fn fit_shared(
     };
     let data = Prepared::load(&settings.source()?, &arch, settings.normalize.as_ref())?;
     host.note(&data.description);
+    data.notes.iter().for_each(|note| host.note(note));
 
     let names = settings.names();
     if let Some((_, name)) = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)) {
@@ -141,7 +151,7 @@ pub fn fit_shared(
         if many {
             folder.write_json(SUMMARY, &json!({ "methods": summaries }))?;
         }
-        report::write(folder, &data.description, &arch, &summaries, &|name| {
+        report::write(folder, &data, &arch, &summaries, &|name| {
             place(name).unwrap_or_else(|| folder.clone())
         })?;
     }
@@ -257,7 +267,7 @@ impl<'a> Job<'a> {
             augment: Some(augment),
             steps: Some(self.steps),
             epochs: None,
-            normalize: Some(self.data.preprocess.clone()).filter(|_| !self.data.train.is_text()),
+            normalize: Some(self.data.preprocess.clone().into()).filter(|_| !self.data.train.is_text()),
             methods,
             data: keep.data,
             test: keep.test,
@@ -268,6 +278,7 @@ impl<'a> Job<'a> {
             compare: keep.compare,
             label_smoothing: keep.label_smoothing,
             checkpoint_every: keep.checkpoint_every,
+            reading: keep.reading,
             ..Settings::default()
         })
     }
@@ -278,6 +289,7 @@ impl<'a> Job<'a> {
             "graph": self.data.graph.to_json(),
             "preprocess": self.data.preprocess,
             "examples": self.data.train.len(),
+            "parted": self.data.parted,
             "sampling": self.sampling,
             "label_smoothing": self.net.loss.label_smoothing,
         })
@@ -314,7 +326,7 @@ impl<'a> Job<'a> {
             configuration: self.shared(),
         };
         let outcome = trainer.run(&mut training, &plan)?;
-        let Score { accuracy, loss, .. } =
+        let Score { accuracy, loss, rmse, r2, .. } =
             score(&self.net, &outcome.solution, training.buffers(), &self.data.test)?;
         let seconds = training.stepping().as_secs_f64();
         let traffic = training.collective().traffic();
@@ -331,8 +343,11 @@ impl<'a> Job<'a> {
             train_loss: training.train_loss(),
             test_loss: loss,
             test_accuracy: accuracy,
+            test_rmse: rmse,
+            test_r2: r2,
             seconds,
             seconds_per_step: seconds / outcome.steps.max(1) as f64,
+            notes: self.data.notes.clone(),
         };
         let reason = outcome.stopped_because;
         let model = Model {
@@ -341,6 +356,8 @@ impl<'a> Job<'a> {
             buffers: training.buffers().to_vec(),
             preprocess: self.data.preprocess.clone(),
             classes: self.data.classes.clone(),
+            features: self.data.features.clone(),
+            data: json!(self.data.parted),
             training: json!({ "method": trainer.name(), "hyper_parameters": trainer, "steps": outcome.steps, "seed": seed }),
         };
         if let Some(folder) = folder.filter(|_| first) {

@@ -6,6 +6,7 @@ use thalweg_plot::{Figure, Report, Table};
 use super::Summary;
 use crate::Result;
 use crate::folder::{Folder, METRICS, REPORT};
+use crate::source::{Prepared, of_data};
 
 /// Points of one curve.
 pub type Points = Vec<(f64, f64)>;
@@ -44,18 +45,23 @@ fn compare(title: &str, labels: (&str, &str), curves: &[(String, Points)]) -> Op
 
 /// Results as a table for people.
 pub fn table(summaries: &[&Summary]) -> Table {
-    let mut table =
-        Table::new(["method", "steps", "train loss", "test loss", "test accuracy", "seconds", "ms/step"]);
+    let regression = summaries.iter().any(|s| s.test_rmse.is_some());
+    let scores: &[&str] = match regression {
+        true => &["train MSE", "test MSE", "test RMSE", "test R²"],
+        false => &["train loss", "test loss", "test accuracy"],
+    };
+    let header = ["method", "steps"].iter().chain(scores).chain(&["seconds", "ms/step"]);
+    let mut table = Table::new(header.copied());
+    let number = |x: Option<f64>| x.map_or_else(String::new, |x| format!("{x:.4}"));
     for s in summaries {
-        table.row([
-            s.method.clone(),
-            s.steps.to_string(),
-            s.train_loss.map_or_else(String::new, |l| format!("{l:.4}")),
-            format!("{:.4}", s.test_loss),
-            s.test_accuracy.map_or_else(String::new, |a| format!("{:.2} %", 100.0 * a)),
-            format!("{:.2}", s.seconds),
-            format!("{:.3}", 1e3 * s.seconds_per_step),
-        ]);
+        let mut row =
+            vec![s.method.clone(), s.steps.to_string(), number(s.train_loss), number(Some(s.test_loss))];
+        match regression {
+            true => row.extend([number(s.test_rmse), number(s.test_r2)]),
+            false => row.push(s.test_accuracy.map_or_else(String::new, |a| format!("{:.2} %", 100.0 * a))),
+        }
+        row.extend([format!("{:.2}", s.seconds), format!("{:.3}", 1e3 * s.seconds_per_step)]);
+        table.row(row);
     }
     table
 }
@@ -66,7 +72,7 @@ pub fn table(summaries: &[&Summary]) -> Table {
 /// Metrics that cannot be read, pictures that cannot be written.
 pub fn write(
     folder: &Folder,
-    data: &str,
+    data: &Prepared,
     arch: &str,
     summaries: &[&Summary],
     place: &dyn Fn(&str) -> Folder,
@@ -87,8 +93,13 @@ pub fn write(
     let smoothed: Vec<_> = by_epoch("value").into_iter().map(|(name, p)| (name, smooth(&p))).collect();
 
     let mut report = Report::new("Training");
-    report.lead(&format!("{data}. Model: {arch}."));
-    report.section("Results").table(&table(summaries));
+    report.lead(&format!("{}. Model: {arch}.", data.description));
+    of_data(&mut report, &data.notes);
+    let loss = match summaries.iter().any(|s| s.test_rmse.is_some()) {
+        true => "MSE is the mean squared error over examples and outputs, and the loss that is minimised.",
+        false => "The loss is the cross-entropy, in nats.",
+    };
+    report.section("Results").table(&table(summaries)).text(loss);
     let section = report.section("Curves");
     let figures = [
         (

@@ -7,13 +7,13 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use thalweg_core::Seed;
-use thalweg_net::{Init, Preprocess};
+use thalweg_net::{Init, Normalize};
 use thalweg_optim::Schedule;
 
 use super::{Augment, Sampling, Trainer};
 use crate::error::bail;
 use crate::settings::{field_value, value};
-use crate::source::DataSource;
+use crate::source::{DataSource, Reading};
 use crate::{Context, Result};
 
 /// What decides the result of a run.
@@ -37,7 +37,7 @@ pub struct Settings {
     pub model: Option<String>,
     /// Preprocessing, e.g. mean=0.5,std=0.5 [default: standardised by channel]
     #[arg(long, value_name = "mean=…,std=…")]
-    pub normalize: Option<Preprocess>,
+    pub normalize: Option<Normalize>,
     /// Initialisation [default: the architecture's own]
     #[arg(long, value_name = "pytorch|kaiming|xavier|orthogonal|normal:STD", value_parser = parse_init)]
     pub init: Option<Init>,
@@ -127,6 +127,10 @@ pub struct Settings {
     /// Record the curvature's norm in each layer (adahessian)
     #[arg(long, help_heading = "Of the method", num_args = 0, default_missing_value = "true")]
     pub diagnostics: Option<bool>,
+    /// How the data are read.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub reading: Reading,
     /// Fields of methods: `lr=0.1`, or `sgd.lr=0.1` for one of several.
     #[arg(skip)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -179,10 +183,9 @@ impl Settings {
     /// # Errors
     /// None are.
     pub fn source(&self) -> Result<DataSource> {
-        let Some(data) = self.data.clone() else {
-            bail!("no data; set `data` to digits, a file or a folder")
-        };
-        Ok(DataSource { data, test: self.test.clone(), label: self.label.clone(), limit: self.limit })
+        let (test, label) = (self.test.as_deref(), self.label.as_deref());
+        let source = DataSource::named(self.data.as_deref(), test, label, &self.reading)?;
+        Ok(source.with(self.limit, self.seed))
     }
 
     /// The methods that are asked for.

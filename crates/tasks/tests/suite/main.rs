@@ -1,6 +1,9 @@
 //! Jobs from the library: results, resumed runs, several ranks.
 
+#[cfg(feature = "lipsdp")]
+mod certify;
 #[cfg(feature = "cbo")]
 mod minimize;
 mod parallel;
+mod reading;
 mod training;

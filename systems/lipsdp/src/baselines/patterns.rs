@@ -7,7 +7,7 @@ use thalweg_linalg::dense::{self, norm2};
 
 use super::norms::constant;
 use crate::ball::times;
-use crate::network::{Block, Network};
+use crate::network::{Affine, Block, Network};
 use crate::{Activation, LipError, Norm};
 
 /// Refuse above this many.
@@ -30,6 +30,13 @@ pub(crate) fn maximum(
     let mut cushion = 1.0;
     for (i, block) in net.blocks().iter().enumerate() {
         layers.push(match block {
+            // The cushion covers radii of a few roundings, not more.
+            Block::Affine(Affine { weight, radii: Some(radii), .. })
+                if radii.weight.norm_l2() > 1e-14 * weight.norm_l2() =>
+            {
+                let why = "need weights that are known to the last digit";
+                return Err(LipError::not_applicable("activation patterns", why, "`bound` nsr or neuron"));
+            }
             Block::Affine(a) => {
                 cushion *= a.weight.norm_l2().max(f64::MIN_POSITIVE);
                 Layer::Linear(a.weight.clone())

@@ -158,10 +158,10 @@ fn with_dead(net: &Network, size: usize, into: f64, out: f64) -> Network {
     let n = a.weight.nrows();
     let weight = Mat::from_fn(n + size, net.inputs(), |i, j| if i < n { a.weight[(i, j)] } else { into });
     let bias = a.bias.iter().copied().chain(vec![0.0; size]).collect();
-    blocks[0] = Block::Affine(Affine { weight, bias });
+    blocks[0] = Block::Affine(Affine::new(weight, bias));
     let Block::Affine(b) = &blocks[2] else { unreachable!() };
     let weight = Mat::from_fn(b.weight.nrows(), n + size, |i, j| if j < n { b.weight[(i, j)] } else { out });
-    blocks[2] = Block::Affine(Affine { weight, bias: b.bias.clone() });
+    blocks[2] = Block::Affine(Affine::new(weight, b.bias.clone()));
     Network::new(net.inputs(), blocks).unwrap()
 }
 
@@ -341,8 +341,8 @@ fn a_certificate_is_checked_by_what_it_rests_on() {
 /// The state is of size 1e8 for its bias alone, so margins of 1e-6 are within its rounding.
 #[test]
 fn an_equilibrium_with_a_large_bias_certifies_no_margin_within_its_rounding() {
-    let input = Affine { weight: Mat::from_fn(1, 1, |_, _| 1e-8), bias: vec![1e8] };
-    let output = Affine { weight: Mat::from_fn(2, 1, |_, _| 1.0), bias: vec![1e-6, 0.0] };
+    let input = Affine::new(Mat::from_fn(1, 1, |_, _| 1e-8), vec![1e8]);
+    let output = Affine::new(Mat::from_fn(2, 1, |_, _| 1.0), vec![1e-6, 0.0]);
     let net = Network::equilibrium(input, Mat::from_fn(1, 1, |_, _| 0.5), output, &act("relu")).unwrap();
     let pairs = Mat::from_fn(2, 2, |i, j| if i == j { 0.0 } else { 1e-9 });
     let done = certify_samples(&net, &pairs, &[vec![0.5]], &[0]).unwrap();
@@ -369,7 +369,7 @@ fn derivatives_agree_with_differences_and_with_their_adjoint() {
     let affine = |rows, columns, seed| {
         let g = gaussian(rows, columns + 1, seed);
         let bias = (0..rows).map(|i| g[(i, columns)]).collect();
-        Affine { weight: Mat::from_fn(rows, columns, |i, j| g[(i, j)]), bias }
+        Affine::new(Mat::from_fn(rows, columns, |i, j| g[(i, j)]), bias)
     };
     let mut nets = Vec::new();
     for act in names.into_iter().map(act).chain([turn]) {
@@ -414,7 +414,7 @@ fn a_derivative_in_doubt_does_not_count() {
 #[test]
 fn given_points_are_where_the_lower_bound_looks_first() {
     // Flat but for a slope of 50 beyond 100.
-    let first = Affine { weight: matrix(&[&[1.0, 0.0], &[0.0, 1.0]]).unwrap(), bias: vec![-100.0, 0.0] };
+    let first = Affine::new(matrix(&[&[1.0, 0.0], &[0.0, 1.0]]).unwrap(), vec![-100.0, 0.0]);
     let last = Affine::linear(matrix(&[&[50.0, 1.0]]).unwrap());
     let net = Network::feedforward(vec![first, last], &act("relu")).unwrap();
     let few = Sampling { points: 20, max_steps: 5, seed: 1 };

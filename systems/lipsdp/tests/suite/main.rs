@@ -2,6 +2,7 @@
 
 mod edges;
 mod networks;
+mod operators;
 mod oracles;
 mod shared;
 mod soundness;

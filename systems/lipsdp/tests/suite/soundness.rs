@@ -39,7 +39,7 @@ fn pick(seed: u64, stream: u64, n: usize) -> usize {
 fn affine(rows: usize, columns: usize, seed: u64, i: u64) -> Affine {
     let g = gaussian(rows, columns + 1, 31 * seed + i);
     let bias = (0..rows).map(|r| if seed % 3 == 0 { 0.0 } else { 0.3 * g[(r, columns)] });
-    Affine { bias: bias.collect(), weight: Mat::from_fn(rows, columns, |i, j| g[(i, j)]) }
+    Affine::new(Mat::from_fn(rows, columns, |i, j| g[(i, j)]), bias.collect())
 }
 
 /// Networks of every kind, small.
