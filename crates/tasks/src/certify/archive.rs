@@ -50,8 +50,9 @@ fn chain(
     let count = layers.len();
     Ok(match activation {
         "householder" => {
-            let mut normals =
-                |i: usize| Ok(Activation::Householder { normals: matrix(arrays, &format!("v{}", i + first))? });
+            let mut normals = |i: usize| {
+                Ok(Activation::Householder { normals: matrix(arrays, &format!("v{}", i + first))? })
+            };
             let all = (0..count - 1).map(&mut normals).collect::<Result<_>>()?;
             Network::layered(layers, all)?
         }

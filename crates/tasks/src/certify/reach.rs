@@ -19,13 +19,16 @@ pub(super) fn reached(
     points: &[Vec<f64>],
 ) -> Result<Option<f64>> {
     let seed = settings.seed.unwrap_or(1);
+    if settings.samples() == 0 {
+        return Ok(None);
+    }
     let Ok(net) = aimed.written_out() else {
         return match &loaded.engine {
             Some(engine) => engine.reach(settings, points, Seed(seed)),
             None => Ok(None),
         };
     };
-    match lower_bound(net, settings.norm(), points, &affordable(net, seed)) {
+    match lower_bound(net, settings.norm(), points, &affordable(net, settings.samples(), seed)) {
         Ok(found) => Ok(Some(found)),
         Err(LipError::NoValues(_)) => Ok(None),
         Err(e) => Err(e.into()),
@@ -33,7 +36,7 @@ pub(super) fn reached(
 }
 
 /// Fewer points and steps for large networks: each takes about ten operations a weight.
-fn affordable(net: &Network, seed: u64) -> Sampling {
+fn affordable(net: &Network, points: usize, seed: u64) -> Sampling {
     let entries = |block: &Block| match block {
         Block::Affine(a) => (a.weight.nrows() * a.weight.ncols()) as f64,
         Block::Residual { inner, outer, .. } => {
@@ -42,7 +45,7 @@ fn affordable(net: &Network, seed: u64) -> Sampling {
         }
         _ => 0.0,
     };
-    let all = Sampling { seed, ..Sampling::default() };
+    let all = Sampling { points, seed, ..Sampling::default() };
     let cost = 10.0 * net.blocks().iter().map(entries).sum::<f64>();
     let share = (BUDGET / (cost * (all.points + 5 * all.max_steps) as f64)).min(1.0);
     let of = |n: usize| ((n as f64 * share) as usize).max(1);
@@ -70,7 +73,7 @@ impl Engine {
         let mut at = At::new(self, settings)?;
         // A round is a pass with a direction and one back: about twelve operations for each of one pass forwards.
         let rounds = (BUDGET / (12.0 * self.macs)) as usize;
-        let count = (rounds / 2 / ROUNDS).clamp(2, 100);
+        let count = (rounds / 2 / ROUNDS).clamp(2, 100).min(settings.samples());
         let steps = (rounds / 2 / ROUNDS).clamp(2, 100);
         let n = at.gain.len();
         let gaussian = |stream: &str, i: usize, scale: f64| {

@@ -63,7 +63,13 @@ pub fn read(file: &Path, options: &ReadOptions) -> Result<LoadedNetwork> {
         let (net, notes) =
             activation.and_then(|a| archive::read(arrays, a, *residual)).with_context(named)?;
         let scale = normalize.as_ref().map_or(1.0, |n| n.scale.into());
-        return Ok(LoadedNetwork { net: Subject::matrices(net), engine: None, scale, classes: Vec::new(), notes });
+        return Ok(LoadedNetwork {
+            net: Subject::matrices(net),
+            engine: None,
+            scale,
+            classes: Vec::new(),
+            notes,
+        });
     }
     if activation.is_some() || *residual {
         bail!("`activation` and `residual` are for npz archives; {} describes its own layers", named());
@@ -92,7 +98,9 @@ fn architecture(file: &Path, arch: &str, options: &ReadOptions) -> Result<Graph>
         return Ok(Graph::read(path)?);
     }
     let widths: Vec<Option<usize>> = match arch.strip_prefix("mlp:") {
-        Some(rest) => rest.split([':', ',']).next().unwrap_or("").split('-').map(|w| w.parse().ok()).collect(),
+        Some(rest) => {
+            rest.split([':', ',']).next().unwrap_or("").split('-').map(|w| w.parse().ok()).collect()
+        }
         None => Vec::new(),
     };
     let own = || match Model::load(file) {

@@ -10,7 +10,7 @@ use thalweg_lipsdp::sample::{Sampling, lower_bound};
 use thalweg_lipsdp::{Bound, LipSdp, Norm};
 use thalweg_net::{Graph, Init, Mode, Model, Net, Pass, Preprocess, initial, named};
 use thalweg_tasks::certify::{EpsUnit, ReadOptions, Settings, certify, check, network, read, wired};
-use thalweg_tasks::{Host, Result};
+use thalweg_tasks::{Folder, Host, Opening, Result};
 use thalweg_testing::gaussian;
 
 /// A network with random weights, statistics and preprocessing.
@@ -58,7 +58,8 @@ fn toml(text: &str) -> Graph {
 
 /// Dense layers of eight neurons around a sum, the layers of the branch and what is added to it by name.
 fn residual(branch: &str, added: &str) -> Graph {
-    let linear = |name: &str, out: usize| format!("[[layer]]\nname = \"{name}\"\nop = \"linear\"\nout = {out}\n");
+    let linear =
+        |name: &str, out: usize| format!("[[layer]]\nname = \"{name}\"\nop = \"linear\"\nout = {out}\n");
     let relu = |name: &str| format!("[[layer]]\nname = \"{name}\"\nop = \"act\"\nact = \"relu\"\n");
     let norm = "[[layer]]\nname = \"bn\"\nop = \"batch-norm\"\n".to_owned();
     let layers = branch.split(' ').map(|name| match name {
@@ -164,7 +165,10 @@ fn every_layer_that_is_written_out_computes_what_the_engine_computes() {
     let conv = |name: &str, rest: &str| format!("[[layer]]\nname = \"{name}\"\n{rest}\n");
     let text = [
         "input = [7, 6, 4]\n".to_owned(),
-        conv("c1", "op = \"conv2d\"\nout = 6\nk = [3, 2]\nstride = [2, 1]\npad = [1, 0, 2, 1]\ndilation = [1, 2]\ngroups = 2"),
+        conv(
+            "c1",
+            "op = \"conv2d\"\nout = 6\nk = [3, 2]\nstride = [2, 1]\npad = [1, 0, 2, 1]\ndilation = [1, 2]\ngroups = 2",
+        ),
         conv("s", "op = \"scale\""),
         conv("c2", "op = \"conv2d\"\nout = 4\nk = [3, 3]\npad = [1, 1, 1, 1]\ncircular = true"),
         conv("p", "op = \"avg-pool\"\nk = [2, 3]\nstride = [1, 2]\npad = [1, 0, 1, 1]"),
@@ -296,7 +300,8 @@ fn arrays_that_are_not_asked_for_are_not_read_and_unused_matrices_are_refused() 
     let gap = bound(&archive(place.path(), vec![("W0", matrix(2, 2, 1.0)), ("W2", matrix(2, 2, 1.0))]));
     assert!(gap.unwrap_err().to_string().contains("W1"));
     // A normalization between named layers is not left out.
-    let named = vec![("0.weight", matrix(3, 2, 2.0)), ("1.weight", vector(3)), ("2.weight", matrix(2, 3, 5.0))];
+    let named =
+        vec![("0.weight", matrix(3, 2, 2.0)), ("1.weight", vector(3)), ("2.weight", matrix(2, 3, 5.0))];
     assert!(bound(&archive(place.path(), named)).unwrap_err().to_string().contains("1.weight"));
 }
 
@@ -337,7 +342,10 @@ fn architectures_take_any_number_of_outputs_and_say_what_they_need() {
 fn sizes_of_changes_are_in_the_units_that_are_said() {
     let place = tempfile::tempdir().unwrap();
     let graph = named("mlp:64-8-10", &[64], 10).unwrap();
-    let file = saved(place.path(), &Model { preprocess: Preprocess { scale: 1.0 / 255.0, ..Preprocess::default() }, ..random(graph, 1) });
+    let file = saved(
+        place.path(),
+        &Model { preprocess: Preprocess { scale: 1.0 / 255.0, ..Preprocess::default() }, ..random(graph, 1) },
+    );
     let of = |unit, eps: f64| {
         let settings = Settings {
             data: Some("digits".into()),
@@ -350,7 +358,10 @@ fn sizes_of_changes_are_in_the_units_that_are_said() {
     };
     let (range, raw) = (of(EpsUnit::Range, 0.05), of(EpsUnit::Raw, 0.8));
     assert_eq!((range.unit, raw.unit), (16.0, 1.0), "the digits go from 0 to 16");
-    assert_eq!((range.curve[0].certified, range.curve[0].attacked), (raw.curve[0].certified, raw.curve[0].attacked));
+    assert_eq!(
+        (range.curve[0].certified, range.curve[0].attacked),
+        (raw.curve[0].certified, raw.curve[0].attacked)
+    );
     for (a, b) in range.radii.iter().zip(&raw.radii) {
         assert!((16.0 * a.1 - b.1).abs() <= 1e-12 * b.1, "{a:?} {b:?}");
     }
@@ -392,4 +403,77 @@ fn a_product_of_norms_can_be_checked_and_not_forged() {
     claimed.bound *= 0.9;
     write(&claimed);
     assert!(check(&settings, &certificate, &host).is_err());
+}
+
+/// What a certificate is for stands in it: it is checked without being told, and for nothing else.
+#[test]
+fn a_certificate_knows_its_network_its_row_and_its_pair() {
+    let place = tempfile::tempdir().unwrap();
+    let dense = |rows: usize, columns: usize, seed| {
+        let g = gaussian(rows, columns, seed);
+        npy(&[rows, columns], (0..rows * columns).map(|k| g[(k / columns, k % columns)]))
+    };
+    let weights =
+        |seed| vec![("W1", dense(6, 4, seed)), ("W2", dense(6, 6, seed + 1)), ("W3", dense(3, 6, seed + 2))];
+    let file = archive(place.path(), weights(1));
+    let host = Host::default();
+    let aims = [(None, None), (Some(1), None), (None, Some((0, 2)))];
+    for (k, (output_row, pair)) in aims.into_iter().enumerate() {
+        for bound in ["neuron", "split:2", "patterns", "product"] {
+            let settings = Settings {
+                activation: Some("leaky:0.1".into()),
+                bound: Some(bound.into()),
+                output_row,
+                pair,
+                ..of(&file)
+            };
+            let folder = Folder::open(place.path().join(format!("{k}-{bound}")), Opening::Fresh).unwrap();
+            let made = certify(&settings, Some(&folder), &host).unwrap();
+            let certificate = folder.file("certificate.json");
+            let checked = check(&of(&file), &certificate, &host).unwrap();
+            let claimed = made.certificates[0].bound;
+            assert!(checked.verified && checked.bound == claimed, "{checked:?}");
+            assert!((checked.proved / claimed - 1.0).abs() < 1e-9, "{bound}: {checked:?}");
+            let refused = |settings: &Settings, clue: &str| {
+                let why = check(settings, &certificate, &host).unwrap_err().to_string();
+                assert!(why.contains(clue), "{bound}: {why}");
+            };
+            refused(&Settings { output_row: Some(2), ..of(&file) }, "`output-row`");
+            refused(&Settings { activation: Some("relu".into()), ..of(&file) }, "`activation`");
+            refused(&Settings { bound: Some("layer".into()), ..of(&file) }, "`bound`");
+            refused(&Settings { tol: Some(1e-3), ..of(&file) }, "`tol`");
+            let other = place.path().join("other");
+            fs::create_dir_all(&other).unwrap();
+            refused(&of(&archive(&other, weights(9))), "another network");
+        }
+    }
+}
+
+/// The product of norms that stands in for a failed proof is not called proved by the method's name.
+#[test]
+fn what_stands_in_for_a_failed_proof_is_said() {
+    let place = tempfile::tempdir().unwrap();
+    let file = archive(place.path(), vec![("W1", matrix(3, 2, 2.0)), ("W2", matrix(2, 3, 5.0))]);
+    let settings = Settings { activation: Some("relu".into()), ..of(&file) };
+    let net =
+        read(&file, &ReadOptions { activation: Some("relu".into()), ..ReadOptions::default() }).unwrap().net;
+    let product = net.certify(&LipSdp { bound: Bound::Product, ..LipSdp::default() }).unwrap();
+    let stand_in = thalweg_lipsdp::Certificate { verified: false, method: "neuron".into(), ..product };
+    let certificate = place.path().join("certificate.json");
+    fs::write(&certificate, serde_json::to_string(&stand_in).unwrap()).unwrap();
+    let checked = check(&settings, &certificate, &Host::default()).unwrap();
+    assert!(!checked.verified && checked.json()["verified"] == false);
+    assert!(checked.text().starts_with("not proved by neuron"), "{}", checked.text());
+}
+
+#[test]
+fn the_sampled_lower_bound_can_be_left_out() {
+    let place = tempfile::tempdir().unwrap();
+    let file = archive(place.path(), vec![("W1", matrix(3, 2, 2.0)), ("W2", matrix(2, 3, 5.0))]);
+    let of = |samples| {
+        let settings = Settings { activation: Some("relu".into()), samples, ..of(&file) };
+        certify(&settings, None, &Host::default()).unwrap().lower_bound
+    };
+    assert!(of(None).is_some() && of(Some(3)).is_some());
+    assert_eq!(of(Some(0)), None);
 }
