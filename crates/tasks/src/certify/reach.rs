@@ -66,6 +66,11 @@ impl Engine {
         Ok(Self { model, preprocess, macs })
     }
 
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
     fn reach(&self, settings: &Settings, points: &[Vec<f64>], seed: Seed) -> Result<Option<f64>> {
         let mut at = At::new(self, settings)?;
         // A round is a pass with a direction and one back: about twelve operations for each of one pass forwards.

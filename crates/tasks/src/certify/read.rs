@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use thalweg_data::Arrays;
-use thalweg_net::{Graph, Model, NetError, Preprocess, arch_or_file};
+use thalweg_net::{Graph, Model, NetError, Normalize, Preprocess, arch_or_file};
 
 use super::network::wired;
 use super::{Engine, Subject, archive};
@@ -17,8 +17,9 @@ pub struct LoadedNetwork {
     pub net: Subject,
     /// What computes a model's values where it is too large to be written out.
     pub engine: Option<Engine>,
-    /// Multiplies raw values; bounds are for inputs after it.
-    pub scale: f64,
+    /// Multiplies raw values; bounds are for inputs after it. None where the data decide: 1/255 of bytes, 1 of real
+    /// numbers.
+    pub scale: Option<f64>,
     /// Names of the classes, if the file has them.
     pub classes: Vec<String>,
     /// What was noticed while reading.
@@ -39,7 +40,7 @@ pub struct ReadOptions {
     /// Layers between the first and the last of an npz archive are blocks x + φ(W x + b).
     pub residual: bool,
     /// Preprocessing instead of the model's; an npz archive takes its scale only.
-    pub normalize: Option<Preprocess>,
+    pub normalize: Option<Normalize>,
 }
 
 /// Reads a model or an archive.
@@ -62,7 +63,13 @@ pub fn read(file: &Path, options: &ReadOptions) -> Result<LoadedNetwork> {
         );
         let (net, notes) =
             activation.and_then(|a| archive::read(arrays, a, *residual)).with_context(named)?;
-        let scale = normalize.as_ref().map_or(1.0, |n| n.scale.into());
+        let scale = match normalize {
+            Some(n) if n.mean.iter().any(|m| *m != 0.0) || n.std.iter().any(|s| *s != 1.0) => {
+                bail!("an npz archive takes the scale of `normalize` alone; put mean and std into its first layer")
+            }
+            Some(n) => n.scale.map(f64::from),
+            None => Some(1.0),
+        };
         return Ok(LoadedNetwork { net: Subject::matrices(net), engine: None, scale, classes: Vec::new(), notes });
     }
     if activation.is_some() || *residual {
@@ -72,12 +79,19 @@ pub fn read(file: &Path, options: &ReadOptions) -> Result<LoadedNetwork> {
         None => Model::load(file)?,
         Some(arch) => {
             let graph = architecture(file, arch, options)?;
-            Model::load_foreign(file, graph, normalize.clone().unwrap_or_default())?
+            let preprocess = normalize.as_ref().map_or_else(Preprocess::default, |n| n.of(false));
+            Model::load_foreign(file, graph, preprocess)?
         }
     };
-    let preprocess = normalize.as_ref().unwrap_or(&model.preprocess).clone();
+    let preprocess = normalize.as_ref().map_or_else(|| model.preprocess.clone(), |n| n.of(false));
     let net = Subject::wired(wired(&model, &preprocess).with_context(named)?);
-    let (scale, classes) = (preprocess.scale.into(), model.classes.clone());
+    // Norms do not depend on the scale.
+    let scale = match (normalize, arch) {
+        (Some(n), _) => n.scale.map(f64::from),
+        (None, Some(_)) => None,
+        (None, None) => Some(model.preprocess.scale.into()),
+    };
+    let classes = model.classes.clone();
     let engine = Some(Engine::new(model, preprocess)?);
     Ok(LoadedNetwork { net, engine, scale, classes, notes: Vec::new() })
 }

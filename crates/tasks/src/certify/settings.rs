@@ -7,10 +7,11 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use thalweg_core::Invalid;
 use thalweg_lipsdp::{Bound, LipSdp, Norm};
-use thalweg_net::Preprocess;
+use thalweg_net::Normalize;
 
 use super::{ReadOptions, Subject};
 use crate::error::bail;
+use crate::source::Reading;
 use crate::{Context, Result};
 
 /// What decides the result.
@@ -43,7 +44,7 @@ pub struct Settings {
     pub residual: Option<bool>,
     /// Preprocessing instead of the model's; an npz archive takes its scale only
     #[arg(long, value_name = "mean=…,std=…")]
-    pub normalize: Option<Preprocess>,
+    pub normalize: Option<Normalize>,
     /// One output alone, from 0
     #[arg(long, value_name = "ROW", conflicts_with_all = ["pair", "to"])]
     pub output_row: Option<usize>,
@@ -59,7 +60,7 @@ pub struct Settings {
     /// Column of the labels (CSV, npz)
     #[arg(long)]
     pub label: Option<String>,
-    /// Sizes of changes, in the unit that --eps-unit says [default: 0.05,0.1,0.2]
+    /// Sizes of changes, in the unit of eps-unit [default: 0.05,0.1,0.2]
     #[arg(long, value_delimiter = ',')]
     pub eps: Option<Vec<f64>>,
     /// What a change of 1 is [default: range]
@@ -80,6 +81,10 @@ pub struct Settings {
     /// Seed of the points that the lower bound is sampled at [default: 1]
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
+    /// How the data are read.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub reading: Reading,
 }
 
 /// Norm of the inputs' change.
@@ -203,9 +208,12 @@ impl Settings {
                 ("label", self.label.is_some()),
                 ("limit", self.limit.is_some()),
                 ("pairs", self.pairs == Some(true)),
+                ("data", self.reading != Reading::default()),
             ];
-            if let Some((name, _)) = given.iter().find(|(_, given)| *given) {
-                bail!("`{name}` is for samples; set `data` to digits, a file or a folder");
+            match given.iter().find(|(_, given)| *given) {
+                Some(("data", _)) => bail!("how data are read is set, but no data; set `data`"),
+                Some((name, _)) => bail!("`{name}` is for samples; set `data` to digits, a file or a folder"),
+                None => {}
             }
         } else if part {
             bail!("`data` certifies whole networks; leave out `pair` and `output-row`");
