@@ -3,8 +3,8 @@
 //! x₀ is the input, x_k = φ_k(Σ_j A_kj x_j + b_k) over earlier j, the output Σ_j A_j x_j + b: every graph of affine
 //! layers, sums and activations is of this form. Maps keep their structure, so norms of convolutions need no matrix.
 
-use crate::baselines::constant;
 use crate::ball::{plus, times};
+use crate::baselines::constant;
 use crate::certificate::{Basis, fingerprint_wired};
 use crate::network::{Block, Network};
 use crate::operator::{Number, Operator, Rows};
@@ -214,7 +214,8 @@ impl Wired {
             state = kept;
             let held: usize = state.iter().map(|j| self.widths[*j]).sum();
             let inner = self.over(&state, terms)?;
-            let zeros = Rows::new(wide, vec![Vec::new(); inner.outputs()], vec![Number::ZERO; inner.outputs()])?;
+            let zeros =
+                Rows::new(wide, vec![Vec::new(); inner.outputs()], vec![Number::ZERO; inner.outputs()])?;
             let inner = Rows::beside(&[inner, zeros]).ok_or(LipError::NoStart)?;
             let back = |i: usize| i.checked_sub(held);
             let outer = Rows::selection(wide, &(0..held + wide).map(back).collect::<Vec<_>>());
@@ -338,7 +339,8 @@ fn multiplied(maps: &[Operator]) -> Option<Rows> {
     let mut entries = first.entries();
     let mut work = entries;
     for map in &maps[1..] {
-        entries = (map.entries() * entries / map.inputs() as f64).min(first.inputs() as f64 * map.outputs() as f64);
+        entries =
+            (map.entries() * entries / map.inputs() as f64).min(first.inputs() as f64 * map.outputs() as f64);
         work += entries;
     }
     let area = first.inputs() as f64 * last.outputs() as f64;

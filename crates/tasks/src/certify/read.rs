@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use thalweg_data::Arrays;
-use thalweg_net::{Graph, Model, NetError, Normalize, Preprocess, arch_or_file};
+use thalweg_lipsdp::Network;
+use thalweg_net::{Graph, Model, NetError, Normalize, Preprocess, arch_or_file, tensors};
 
 use super::network::wired;
 use super::{Engine, Subject, archive};
@@ -29,7 +30,7 @@ pub struct LoadedNetwork {
 /// How to read a file that does not describe itself.
 #[derive(Clone, Debug, Default)]
 pub struct ReadOptions {
-    /// Of an npz archive: relu, leaky:0.1, maxmin, groupsort:N, householder, ….
+    /// Of weights alone (npz, safetensors without layers): relu, leaky:0.1, maxmin, groupsort:N, householder, ….
     pub activation: Option<String>,
     /// Of a safetensors file without a graph: a name or a TOML file.
     pub arch: Option<String>,
@@ -37,9 +38,9 @@ pub struct ReadOptions {
     pub input: Option<Vec<usize>>,
     /// Outputs of an architecture by name that does not say them. Default 10.
     pub outputs: Option<usize>,
-    /// Layers between the first and the last of an npz archive are blocks x + φ(W x + b).
+    /// Layers between the first and the last of weights alone are blocks x + φ(W x + b).
     pub residual: bool,
-    /// Preprocessing instead of the model's; an npz archive takes its scale only.
+    /// Preprocessing instead of the model's; weights alone take its scale only.
     pub normalize: Option<Normalize>,
 }
 
@@ -57,23 +58,22 @@ pub fn read(file: &Path, options: &ReadOptions) -> Result<LoadedNetwork> {
         if arch.is_some() {
             bail!("`arch` is for safetensors; an npz archive takes `activation`");
         }
-        let arrays = Arrays::open(file)?;
         let activation = activation.as_deref().context(
             "an npz archive does not say its activation; set `activation` to relu, leaky:0.1, maxmin, groupsort:N, householder, …",
         );
-        let (net, notes) =
-            activation.and_then(|a| archive::read(arrays, a, *residual)).with_context(named)?;
-        let scale = match normalize {
-            Some(n) if n.mean.iter().any(|m| *m != 0.0) || n.std.iter().any(|s| *s != 1.0) => {
-                bail!("an npz archive takes the scale of `normalize` alone; put mean and std into its first layer")
-            }
-            Some(n) => n.scale.map(f64::from),
-            None => Some(1.0),
-        };
-        return Ok(LoadedNetwork { net: Subject::matrices(net), engine: None, scale, classes: Vec::new(), notes });
+        let arrays = Arrays::open(file)?;
+        let found = activation.and_then(|a| archive::read(arrays, a, *residual)).with_context(named)?;
+        return matrices(found, normalize.as_ref());
+    }
+    if let (Some(activation), None) = (activation, arch) {
+        if Model::load(file).is_ok() {
+            bail!("`activation` and `residual` are for files without layers; {} describes its own", named());
+        }
+        let found = archive::of_tensors(tensors(file)?, activation, *residual).with_context(named)?;
+        return matrices(found, normalize.as_ref());
     }
     if activation.is_some() || *residual {
-        bail!("`activation` and `residual` are for npz archives; {} describes its own layers", named());
+        bail!("`activation` and `residual` are for files without layers; `arch` describes them");
     }
     let model = match arch {
         None => Model::load(file)?,
@@ -83,6 +83,16 @@ pub fn read(file: &Path, options: &ReadOptions) -> Result<LoadedNetwork> {
             Model::load_foreign(file, graph, preprocess)?
         }
     };
+    // A model is of single precision; a proof for rounded weights would be none for those in the file.
+    let narrow = |x: &f64| f64::from(*x as f32) == *x;
+    if let Some(t) = tensors(file)?.iter().find(|t| !t.values.iter().all(narrow)) {
+        bail!(
+            "{}: tensor {} is of double precision, and would be rounded before the proof; save it as F32, or dense layers \
+             as an npz archive",
+            named(),
+            t.name
+        );
+    }
     let preprocess = normalize.as_ref().map_or_else(|| model.preprocess.clone(), |n| n.of(false));
     let net = Subject::wired(wired(&model, &preprocess).with_context(named)?);
     // Norms do not depend on the scale.
@@ -96,6 +106,18 @@ pub fn read(file: &Path, options: &ReadOptions) -> Result<LoadedNetwork> {
     Ok(LoadedNetwork { net, engine, scale, classes, notes: Vec::new() })
 }
 
+/// A network of matrices, whose preprocessing is a scale at most.
+fn matrices((net, notes): (Network, Vec<String>), normalize: Option<&Normalize>) -> Result<LoadedNetwork> {
+    let scale = match normalize {
+        Some(n) if n.mean.iter().any(|m| *m != 0.0) || n.std.iter().any(|s| *s != 1.0) => {
+            bail!("weights alone take the scale of `normalize` only; put mean and std into the first layer")
+        }
+        Some(n) => n.scale.map(f64::from),
+        None => Some(1.0),
+    };
+    Ok(LoadedNetwork { net: Subject::matrices(net), engine: None, scale, classes: Vec::new(), notes })
+}
+
 /// The layers of a file that may not say them.
 fn architecture(file: &Path, arch: &str, options: &ReadOptions) -> Result<Graph> {
     let path = Path::new(arch);
@@ -106,7 +128,9 @@ fn architecture(file: &Path, arch: &str, options: &ReadOptions) -> Result<Graph>
         return Ok(Graph::read(path)?);
     }
     let widths: Vec<Option<usize>> = match arch.strip_prefix("mlp:") {
-        Some(rest) => rest.split([':', ',']).next().unwrap_or("").split('-').map(|w| w.parse().ok()).collect(),
+        Some(rest) => {
+            rest.split([':', ',']).next().unwrap_or("").split('-').map(|w| w.parse().ok()).collect()
+        }
         None => Vec::new(),
     };
     let own = || match Model::load(file) {

@@ -86,7 +86,9 @@ impl Labelled {
                     bail!("all inputs of the data are {least}, so they have no range; set `eps-unit` to raw");
                 }
                 let unit = most - least;
-                host.note(format!("`eps` 1 is {unit} in the data's own numbers, their range from {least} to {most}"));
+                host.note(format!(
+                    "`eps` 1 is {unit} in the data's own numbers, their range from {least} to {most}"
+                ));
                 unit
             }
             _ => 1.0,
@@ -169,7 +171,14 @@ impl Labelled {
                 continue;
             }
             let clock = Instant::now();
-            let attacked = attacked_accuracy(net, settings.norm(), &self.x, &self.labels, eps * self.unit * self.scale, STEPS);
+            let attacked = attacked_accuracy(
+                net,
+                settings.norm(),
+                &self.x,
+                &self.labels,
+                eps * self.unit * self.scale,
+                STEPS,
+            );
             let point =
                 CurvePoint { eps, certified: done.certified(eps), attacked: attacked.context(unknown)? };
             watch.record(json!({

@@ -27,7 +27,7 @@ pub struct Settings {
     #[arg(long, visible_alias = "method")]
     #[serde(alias = "method")]
     pub bound: Option<String>,
-    /// Of an npz archive: relu, leaky:0.1, tanh, slope:a,b, maxmin, groupsort:N, householder, …
+    /// Of weights alone (npz, or safetensors without layers): relu, leaky:0.1, tanh, slope:a,b, maxmin, groupsort:N, householder, …
     #[arg(long, value_name = "NAME")]
     pub activation: Option<String>,
     /// Of a file that does not describe itself: a name or a TOML file
@@ -39,10 +39,10 @@ pub struct Settings {
     /// Outputs of an architecture by name that does not say them [default: 10]
     #[arg(long, value_name = "N")]
     pub outputs: Option<usize>,
-    /// Layers between the first and the last of an npz archive are blocks x + φ(W x + b)
+    /// Layers between the first and the last of weights alone are blocks x + φ(W x + b)
     #[arg(long, num_args = 0, default_missing_value = "true")]
     pub residual: Option<bool>,
-    /// Preprocessing instead of the model's; an npz archive takes its scale only
+    /// Preprocessing instead of the model's; weights alone take its scale only
     #[arg(long, value_name = "mean=…,std=…")]
     pub normalize: Option<Normalize>,
     /// One output alone, from 0

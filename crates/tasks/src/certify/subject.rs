@@ -102,7 +102,9 @@ impl Subject {
     pub fn resolved(&self, method: LipSdp, host: &Host) -> Result<LipSdp> {
         let Some(net) = &self.net else {
             if method.bound == Bound::Auto {
-                host.note("the layers are too large to be written out as matrices: bound by the product of norms");
+                host.note(
+                    "the layers are too large to be written out as matrices: bound by the product of norms",
+                );
                 return Ok(LipSdp { bound: Bound::Product, ..method });
             }
             return Ok(method);

@@ -43,7 +43,9 @@ pub fn all_bounds(host: &Host) -> Result<Finding> {
     Ok(Finding {
         name: "lipsdp",
         title: "LipSDP: Lipschitz bounds that are proved".into(),
-        text: format!("{ARCH} trained on the digits; all bounds in ℓ2, per 255 grey levels (the model's scale is 1/255; the digits go from 0 to 16)."),
+        text: format!(
+            "{ARCH} trained on the digits; all bounds in ℓ2, per 255 grey levels (the model's scale is 1/255; the digits go from 0 to 16)."
+        ),
         table,
         figures: vec![(report::bounds(&found, lower), caption.into())],
         marks,

@@ -58,7 +58,8 @@ fn toml(text: &str) -> Graph {
 
 /// Dense layers of eight neurons around a sum, the layers of the branch and what is added to it by name.
 fn residual(branch: &str, added: &str) -> Graph {
-    let linear = |name: &str, out: usize| format!("[[layer]]\nname = \"{name}\"\nop = \"linear\"\nout = {out}\n");
+    let linear =
+        |name: &str, out: usize| format!("[[layer]]\nname = \"{name}\"\nop = \"linear\"\nout = {out}\n");
     let relu = |name: &str| format!("[[layer]]\nname = \"{name}\"\nop = \"act\"\nact = \"relu\"\n");
     let norm = "[[layer]]\nname = \"bn\"\nop = \"batch-norm\"\n".to_owned();
     let layers = branch.split(' ').map(|name| match name {
@@ -164,7 +165,10 @@ fn every_layer_that_is_written_out_computes_what_the_engine_computes() {
     let conv = |name: &str, rest: &str| format!("[[layer]]\nname = \"{name}\"\n{rest}\n");
     let text = [
         "input = [7, 6, 4]\n".to_owned(),
-        conv("c1", "op = \"conv2d\"\nout = 6\nk = [3, 2]\nstride = [2, 1]\npad = [1, 0, 2, 1]\ndilation = [1, 2]\ngroups = 2"),
+        conv(
+            "c1",
+            "op = \"conv2d\"\nout = 6\nk = [3, 2]\nstride = [2, 1]\npad = [1, 0, 2, 1]\ndilation = [1, 2]\ngroups = 2",
+        ),
         conv("s", "op = \"scale\""),
         conv("c2", "op = \"conv2d\"\nout = 4\nk = [3, 3]\npad = [1, 1, 1, 1]\ncircular = true"),
         conv("p", "op = \"avg-pool\"\nk = [2, 3]\nstride = [1, 2]\npad = [1, 0, 1, 1]"),
@@ -276,6 +280,59 @@ fn layers_of_an_archive_are_found_by_number_and_by_name() {
     }
 }
 
+/// A safetensors file of these tensors in the order of their names.
+fn safetensors(place: &Path, kind: &str, tensors: &[(&str, &[usize], Vec<u8>)]) -> PathBuf {
+    let mut header = serde_json::Map::new();
+    let mut data = Vec::new();
+    for (name, shape, bytes) in tensors {
+        let offsets = [data.len(), data.len() + bytes.len()];
+        header.insert(
+            (*name).into(),
+            serde_json::json!({ "dtype": kind, "shape": shape, "data_offsets": offsets }),
+        );
+        data.extend(bytes);
+    }
+    let text = serde_json::Value::Object(header).to_string();
+    let file = place.join("weights.safetensors");
+    fs::write(&file, [&(text.len() as u64).to_le_bytes(), text.as_bytes(), &data].concat()).unwrap();
+    file
+}
+
+#[test]
+fn tensors_without_layers_are_taken_in_the_order_that_their_names_count() {
+    let place = tempfile::tempdir().unwrap();
+    let diagonal = |rows: usize, columns: usize, value: f64| -> Vec<u8> {
+        let entry = |k: usize| if k % (columns + 1) == 0 { value } else { 0.0 };
+        (0..rows * columns).flat_map(|k| entry(k).to_le_bytes()).collect()
+    };
+    // 0.1 is no number of single precision: nothing may round it.
+    let file = safetensors(
+        place.path(),
+        "F64",
+        &[
+            ("0.weight", &[3, 2], diagonal(3, 2, 0.1)),
+            ("10.weight", &[1, 4], diagonal(1, 4, 7.0)),
+            ("2.weight", &[4, 3], diagonal(4, 3, 5.0)),
+        ],
+    );
+    let found = bound(&file).unwrap();
+    assert!((0.1 * 35.0 * (1.0 - 1e-15)..0.1 * 35.0 * (1.0 + 1e-6)).contains(&found), "{found}");
+    let arch = ReadOptions { arch: Some("mlp:2-1".into()), ..ReadOptions::default() };
+    let file = safetensors(
+        place.path(),
+        "F64",
+        &[("fc1.weight", &[1, 2], diagonal(1, 2, 0.1)), ("fc1.bias", &[1], diagonal(1, 1, 0.0))],
+    );
+    assert!(read(&file, &arch).unwrap_err().to_string().contains("double precision"));
+    // A normalization between layers is no dense layer.
+    let file = safetensors(
+        place.path(),
+        "F64",
+        &[("0.weight", &[2, 2], diagonal(2, 2, 1.0)), ("1.weight", &[2], vec![0; 16])],
+    );
+    assert!(bound(&file).unwrap_err().to_string().contains("1.weight"));
+}
+
 #[test]
 fn arrays_that_are_not_asked_for_are_not_read_and_unused_matrices_are_refused() {
     let place = tempfile::tempdir().unwrap();
@@ -296,7 +353,8 @@ fn arrays_that_are_not_asked_for_are_not_read_and_unused_matrices_are_refused() 
     let gap = bound(&archive(place.path(), vec![("W0", matrix(2, 2, 1.0)), ("W2", matrix(2, 2, 1.0))]));
     assert!(gap.unwrap_err().to_string().contains("W1"));
     // A normalization between named layers is not left out.
-    let named = vec![("0.weight", matrix(3, 2, 2.0)), ("1.weight", vector(3)), ("2.weight", matrix(2, 3, 5.0))];
+    let named =
+        vec![("0.weight", matrix(3, 2, 2.0)), ("1.weight", vector(3)), ("2.weight", matrix(2, 3, 5.0))];
     assert!(bound(&archive(place.path(), named)).unwrap_err().to_string().contains("1.weight"));
 }
 
@@ -337,7 +395,10 @@ fn architectures_take_any_number_of_outputs_and_say_what_they_need() {
 fn sizes_of_changes_are_in_the_units_that_are_said() {
     let place = tempfile::tempdir().unwrap();
     let graph = named("mlp:64-8-10", &[64], 10).unwrap();
-    let file = saved(place.path(), &Model { preprocess: Preprocess { scale: 1.0 / 255.0, ..Preprocess::default() }, ..random(graph, 1) });
+    let file = saved(
+        place.path(),
+        &Model { preprocess: Preprocess { scale: 1.0 / 255.0, ..Preprocess::default() }, ..random(graph, 1) },
+    );
     let of = |unit, eps: f64| {
         let settings = Settings {
             data: Some("digits".into()),
@@ -350,7 +411,10 @@ fn sizes_of_changes_are_in_the_units_that_are_said() {
     };
     let (range, raw) = (of(EpsUnit::Range, 0.05), of(EpsUnit::Raw, 0.8));
     assert_eq!((range.unit, raw.unit), (16.0, 1.0), "the digits go from 0 to 16");
-    assert_eq!((range.curve[0].certified, range.curve[0].attacked), (raw.curve[0].certified, raw.curve[0].attacked));
+    assert_eq!(
+        (range.curve[0].certified, range.curve[0].attacked),
+        (raw.curve[0].certified, raw.curve[0].attacked)
+    );
     for (a, b) in range.radii.iter().zip(&raw.radii) {
         assert!((16.0 * a.1 - b.1).abs() <= 1e-12 * b.1, "{a:?} {b:?}");
     }

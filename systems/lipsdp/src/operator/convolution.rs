@@ -48,7 +48,8 @@ impl Convolution {
     pub fn validate(&self, place: &str) -> Result<(), LipError> {
         let shape =
             |found: String, needed: &str| Err(LipError::shape(place.to_owned(), found, needed.to_owned()));
-        let sizes = [&self.input[..], &self.k, &self.stride, &self.dilation, &[self.out, self.groups]].concat();
+        let sizes =
+            [&self.input[..], &self.k, &self.stride, &self.dilation, &[self.out, self.groups]].concat();
         if sizes.contains(&0) {
             return shape(format!("sizes {sizes:?}"), "sizes of at least 1");
         }
@@ -119,10 +120,10 @@ impl Convolution {
             let mut entries = Vec::with_capacity(self.taps());
             for (t, s) in (0..self.k[0]).flat_map(|t| (0..self.k[1]).map(move |s| (t, s))) {
                 let (Some(y), Some(x)) = (place(y, t, 0), place(x, s, 1)) else { continue };
-                entries.extend((0..per).map(|g| Entry {
-                    column: (y * w + x) * c + first + g,
-                    number: self.tap(o, g, t, s),
-                }));
+                entries.extend(
+                    (0..per)
+                        .map(|g| Entry { column: (y * w + x) * c + first + g, number: self.tap(o, g, t, s) }),
+                );
             }
             entries
         };
@@ -163,7 +164,8 @@ impl Convolution {
             let around = self.output()[axis];
             return if n.is_multiple_of(s) && around * s <= n { (n, s) } else { (n, 1) };
         }
-        let least = (n + self.pad[2 * axis].max(self.pad[2 * axis + 1])).max(s * (self.output()[axis] - 1) + 1);
+        let least =
+            (n + self.pad[2 * axis].max(self.pad[2 * axis + 1])).max(s * (self.output()[axis] - 1) + 1);
         (least.next_multiple_of(s), s)
     }
 

@@ -226,9 +226,8 @@ impl Rows {
 
     /// This map, then `next`.
     pub fn then(&self, next: &Self) -> Self {
-        let terms = |i: usize| {
-            next.rows[i].iter().map(|e| (e.number, &self.rows[e.column][..], self.bias[e.column]))
-        };
+        let terms =
+            |i: usize| next.rows[i].iter().map(|e| (e.number, &self.rows[e.column][..], self.bias[e.column]));
         Self::sums(self.inputs, next.rows.len(), terms, |i| next.bias[i])
     }
 

@@ -122,7 +122,11 @@ fn cancellation_in_a_product_of_maps_costs_nothing() {
         let first = Rows::dense(1, &[big, unit, -big], vec![0.0; 3]);
         let both = first.then(&Rows::dense(3, &[1.0, 1.0, 1.0], vec![0.0])).affine();
         let radius = both.radii.map_or(0.0, |r| r.weight[(0, 0)]);
-        assert!((both.weight[(0, 0)] - unit).abs() <= radius && radius < 1e-12, "{} ± {radius}", both.weight[(0, 0)]);
+        assert!(
+            (both.weight[(0, 0)] - unit).abs() <= radius && radius < 1e-12,
+            "{} ± {radius}",
+            both.weight[(0, 0)]
+        );
     }
     // What even twice the precision loses is in the radius.
     let big = 2f64.powi(120);
@@ -184,8 +188,7 @@ fn the_product_of_norms_adds_up_branches() {
     let small = |n: f64| Operator::Rows(Rows::diagonal(&[Number::exact(n); 3], vec![Number::ZERO; 3]));
     let relu: Activation = "relu".parse().unwrap();
     let neurons = vec![Neurons { terms: vec![Term { from: 0, maps: vec![small(0.5)] }], activation: relu }];
-    let output =
-        vec![Term { from: 0, maps: Vec::new() }, Term { from: 1, maps: vec![small(0.25)] }];
+    let output = vec![Term { from: 0, maps: Vec::new() }, Term { from: 1, maps: vec![small(0.25)] }];
     let wired = Wired::new(3, neurons, output).unwrap();
     assert!((wired.product(Norm::L2) - 1.125).abs() < 1e-12);
     assert!((LipSdp::default().certify(&wired.written_out().unwrap()).unwrap().bound - 1.125).abs() < 1e-6);
