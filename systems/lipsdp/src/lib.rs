@@ -53,12 +53,13 @@
 //!
 //! # When not to use it
 //!
-//! For an estimate, sample ([`sample::lower_bound`]). For large images, convolutions are too large to write out as
-//! matrices. A bound of a network that was trained without regard to it is true and large.
+//! For an estimate, sample ([`sample::lower_bound`]). Programs write convolutions out as matrices, which large images do
+//! not allow; [`wired`] bounds them by norms. A bound of a network that was trained without regard to it is true and large.
 //!
 //! **Where to read:** [`LipSdp`] the method; `constraint` the quadratic constraints, `lmi` the matrix inequality, `ipm`
 //! its solution, `verify` the proof, `essence` what of a network is proved, `recursion` the first-order bound; [`baselines`] other people's bounds,
-//! [`robust`] certified samples, [`sample`] the lower bound, [`derivative`] what it takes of a network.
+//! [`robust`] certified samples, [`sample`] the lower bound, [`derivative`] what it takes of a network;
+//! [`operator`] maps by their structure, [`wired`] networks of any wiring.
 #![forbid(unsafe_code)]
 
 mod activation;

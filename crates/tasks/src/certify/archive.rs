@@ -6,9 +6,10 @@ use std::collections::BTreeSet;
 
 use thalweg_data::Arrays;
 use thalweg_lipsdp::{Activation, Affine, Mat, Network};
+use thalweg_net::Tensor;
 
 use crate::error::bail;
-use crate::{Result, TaskError};
+use crate::{Context, Result, TaskError};
 
 /// The network of an archive, whose activation it does not say, and what was noticed. `residual`: the layers
 /// between the first and the last are blocks x + φ(W x + b). Arrays that are no part of it are not read; matrices that
@@ -25,12 +26,24 @@ pub fn read(mut arrays: Arrays, activation: &str, residual: bool) -> Result<(Net
     } else if arrays.contains("W0") || arrays.contains("W1") {
         let first = usize::from(!arrays.contains("W0"));
         let (layers, notes) = upright(numbered(&mut arrays, first)?);
-        (chain(&mut arrays, layers, activation, residual, first)?, notes, 2)
+        let net = match activation {
+            "householder" => {
+                let mut normals = |i| {
+                    let normals = matrix(&mut arrays, &format!("v{i}"))?;
+                    Ok(Activation::Householder { normals })
+                };
+                let all = (first..first + layers.len() - 1).map(&mut normals).collect::<Result<_>>()?;
+                Network::layered(layers, all)?
+            }
+            _ => chain(layers, activation, residual)?,
+        };
+        (net, notes, 2)
     } else if !named.is_empty() {
-        let (layers, mut notes) = upright(ordered(&mut arrays, named)?);
-        let order: Vec<String> = arrays.names().to_vec();
-        let net = chain(&mut arrays, layers, activation, residual, 1)?;
-        notes.insert(0, format!("the layers are taken in the order of the file: {}", order.join(", ")));
+        let mut take = |name: &str| {
+            let array = arrays.take(name)?;
+            Ok((array.shape.clone(), array.into_f64()?))
+        };
+        let (net, notes) = by_name(named, &mut take, activation, residual)?;
         // A vector may be a normalization that would be missed.
         (net, notes, 1)
     } else {
@@ -40,31 +53,81 @@ pub fn read(mut arrays: Arrays, activation: &str, residual: bool) -> Result<(Net
     Ok((net, notes))
 }
 
-fn chain(
-    arrays: &mut Arrays,
-    mut layers: Vec<Affine>,
+/// The network of tensors that do not say their layers, by their names.
+///
+/// # Errors
+/// Tensors that are no matrices of dense layers with their biases, or do not fit together; an unknown activation.
+pub fn of_tensors(
+    mut tensors: Vec<Tensor>,
     activation: &str,
     residual: bool,
-    first: usize,
-) -> Result<Network> {
-    let count = layers.len();
-    Ok(match activation {
-        "householder" => {
-            let mut normals = |i: usize| {
-                Ok(Activation::Householder { normals: matrix(arrays, &format!("v{}", i + first))? })
-            };
-            let all = (0..count - 1).map(&mut normals).collect::<Result<_>>()?;
-            Network::layered(layers, all)?
+) -> Result<(Network, Vec<String>)> {
+    // Files keep them by the letters of their names.
+    tensors.sort_by_cached_key(|t| counted(&t.name));
+    let names: Vec<String> = tensors.iter().map(|t| t.name.clone()).collect();
+    let named = named(&names);
+    let used: BTreeSet<String> =
+        named.iter().flat_map(|n| [Some(n.weight.clone()), n.bias.clone()]).flatten().collect();
+    let unused: Vec<String> = names.into_iter().filter(|n| !used.contains(n)).collect();
+    if !unused.is_empty() || named.is_empty() {
+        let (used, unused) = (Vec::from_iter(used).join(", "), unused.join(", "));
+        bail!(
+            "tensors that are no dense layers: {unused} (layers: {used}); set `arch` to the network's layers"
+        );
+    }
+    let mut take = |name: &str| {
+        let found = tensors.iter_mut().find(|t| t.name == name);
+        let tensor = found.with_context(|| format!("there is no tensor {name}"))?;
+        Ok((tensor.shape.clone(), std::mem::take(&mut tensor.values)))
+    };
+    by_name(named, &mut take, activation, residual)
+}
+
+/// A name with its numbers counted, so that 10 comes behind 2.
+fn counted(name: &str) -> Vec<(String, u64)> {
+    let mut parts = vec![(String::new(), 0u64)];
+    let mut digits = false;
+    for c in name.chars() {
+        let last = parts.len() - 1;
+        match c.to_digit(10) {
+            Some(d) => {
+                parts[last].1 = parts[last].1.saturating_mul(10).saturating_add(u64::from(d));
+                digits = true;
+            }
+            None if digits => {
+                parts.push((c.into(), 0));
+                digits = false;
+            }
+            None => parts[last].0.push(c),
         }
-        _ if residual => {
-            let (Some(last), true) = (layers.pop(), count >= 3) else {
-                bail!("a residual network needs a first, a last and at least one layer between them");
-            };
-            let first = layers.remove(0);
-            Network::residual(first, layers, last, &activation.parse()?)?
-        }
-        _ => Network::feedforward(layers, &activation.parse()?)?,
-    })
+    }
+    parts
+}
+
+fn by_name(
+    named: Vec<Named>,
+    take: &mut Take<'_>,
+    activation: &str,
+    residual: bool,
+) -> Result<(Network, Vec<String>)> {
+    if activation == "householder" {
+        bail!("`activation` householder is for archives that are numbered: W1, b1, v1, W2, …");
+    }
+    let order: Vec<String> = named.iter().map(|n| n.weight.clone()).collect();
+    let (layers, mut notes) = upright(ordered(take, named)?);
+    notes.insert(0, format!("the layers in their order: {}", order.join(", ")));
+    Ok((chain(layers, activation, residual)?, notes))
+}
+
+fn chain(mut layers: Vec<Affine>, activation: &str, residual: bool) -> Result<Network> {
+    if !residual {
+        return Ok(Network::feedforward(layers, &activation.parse()?)?);
+    }
+    if layers.len() < 3 {
+        bail!("a residual network needs a first, a last and at least one layer between them");
+    }
+    let (first, last) = (layers.remove(0), layers.remove(layers.len() - 1));
+    Ok(Network::residual(first, layers, last, &activation.parse()?)?)
 }
 
 /// W1, b1, W2, … without gaps.
@@ -80,6 +143,9 @@ fn numbered(arrays: &mut Arrays, first: usize) -> Result<Vec<Affine>> {
     }
     (first..=last).map(|i| affine(arrays, &format!("W{i}"), &format!("b{i}"))).collect()
 }
+
+/// Shape and numbers of an array.
+type Take<'a> = dyn FnMut(&str) -> Result<(Vec<usize>, Vec<f64>)> + 'a;
 
 /// A layer's weights and bias by name, and whether the weights are `[inputs, outputs]`.
 struct Named {
@@ -114,26 +180,24 @@ fn named(names: &[String]) -> Vec<Named> {
 }
 
 /// The layers by name.
-fn ordered(arrays: &mut Arrays, named: Vec<Named>) -> Result<Vec<Affine>> {
+fn ordered(take: &mut Take<'_>, named: Vec<Named>) -> Result<Vec<Affine>> {
     let mut layers: Vec<Affine> = Vec::new();
     for Named { weight, bias, transposed } in named {
-        let array = arrays.take(&weight)?;
-        let (shape, vector) = (array.shape.clone(), array.shape.len() == 1);
-        let values = array.into_f64()?;
-        if let (true, Some(last)) = (vector && weight.starts_with("arr_"), layers.last_mut()) {
+        let (shape, values) = take(&weight)?;
+        if let (true, Some(last)) = (shape.len() == 1 && weight.starts_with("arr_"), layers.last_mut()) {
             last.bias = values;
             continue;
         }
         let &[rows, columns] = &shape[..] else {
             bail!(
-                "the array {weight} has shape {shape:?}; archives hold dense layers, each a matrix; save other \
-                 networks with their layers as safetensors and set `arch`"
+                "{weight} has shape {shape:?}, and is no matrix of a dense layer; save other networks as safetensors and \
+                 set `arch` to their layers"
             );
         };
         let plain = Mat::from_fn(rows, columns, |i, j| values[i * columns + j]);
         let matrix = if transposed { plain.transpose().to_owned() } else { plain };
         let bias = match bias {
-            Some(bias) => arrays.take(&bias)?.into_f64()?,
+            Some(bias) => take(&bias)?.1,
             None => vec![0.0; matrix.nrows()],
         };
         layers.push(Affine::new(matrix, bias));

@@ -45,6 +45,7 @@ pub fn written_out(wired: &Wired) -> Result<Network> {
 pub fn wired(model: &Model, preprocess: &Preprocess) -> Result<Wired> {
     let graph = &model.graph;
     let shapes = graph.shapes()?;
+    preprocess.check(graph.input.last().copied().unwrap_or(1))?;
     let (layout, buffers) = (graph.layout()?, graph.buffers()?);
     let weights = Weights { model, layout, buffers };
     let mut neurons = Vec::new();

@@ -2,14 +2,14 @@
 
 use thalweg_core::{Seed, normal};
 use thalweg_lipsdp::sample::{Sampling, lower_bound};
-use thalweg_lipsdp::{Block, LipError, Network, Norm};
+use thalweg_lipsdp::{Affine, Block, LipError, Network, Norm};
 use thalweg_net::{Directions, Mode, Model, Net, Pass, Preprocess};
 
 use super::{LoadedNetwork, Settings, Subject};
 use crate::Result;
 
 /// Operations that a search takes, at most, about.
-const BUDGET: f64 = 3e10;
+const BUDGET: f64 = 1e10;
 
 /// The most that an input is found to reach, from the data's points among others; none where values are not known.
 pub(super) fn reached(
@@ -22,11 +22,12 @@ pub(super) fn reached(
     if settings.samples() == 0 {
         return Ok(None);
     }
-    let Ok(net) = aimed.written_out() else {
-        return match &loaded.engine {
-            Some(engine) => engine.reach(settings, points, Seed(seed)),
-            None => Ok(None),
-        };
+    let engine = loaded.engine.as_ref();
+    // Convolutions take less than their matrices.
+    let net =
+        aimed.written_out().ok().filter(|net| engine.is_none_or(|e| entries(net) < 2.0 * e.macs + SMALL));
+    let Some(net) = net else {
+        return engine.map_or(Ok(None), |engine| engine.reach(settings, points, Seed(seed)));
     };
     match lower_bound(net, settings.norm(), points, &affordable(net, settings.samples(), seed)) {
         Ok(found) => Ok(Some(found)),
@@ -35,18 +36,24 @@ pub(super) fn reached(
     }
 }
 
-/// Fewer points and steps for large networks: each takes about ten operations a weight.
-fn affordable(net: &Network, points: usize, seed: u64) -> Sampling {
-    let entries = |block: &Block| match block {
-        Block::Affine(a) => (a.weight.nrows() * a.weight.ncols()) as f64,
-        Block::Residual { inner, outer, .. } => {
-            let outer = outer.as_ref().map_or(0, |o| o.weight.nrows() * o.weight.ncols());
-            (inner.weight.nrows() * inner.weight.ncols() + outer) as f64
-        }
+/// Networks of fewer weights are searched as matrices.
+const SMALL: f64 = 2e5;
+
+/// Entries of all matrices.
+fn entries(net: &Network) -> f64 {
+    let of = |a: &Affine| (a.weight.nrows() * a.weight.ncols()) as f64;
+    let block = |block: &Block| match block {
+        Block::Affine(a) => of(a),
+        Block::Residual { inner, outer, .. } => of(inner) + outer.as_ref().map_or(0.0, of),
         _ => 0.0,
     };
+    net.blocks().iter().map(block).sum()
+}
+
+/// Fewer points and steps for large networks: each takes about ten operations a weight.
+fn affordable(net: &Network, points: usize, seed: u64) -> Sampling {
     let all = Sampling { points, seed, ..Sampling::default() };
-    let cost = 10.0 * net.blocks().iter().map(entries).sum::<f64>();
+    let cost = 10.0 * entries(net);
     let share = (BUDGET / (cost * (all.points + 5 * all.max_steps) as f64)).min(1.0);
     let of = |n: usize| ((n as f64 * share) as usize).max(1);
     Sampling { points: of(all.points), max_steps: of(all.max_steps), ..all }
@@ -67,6 +74,11 @@ impl Engine {
     pub(super) fn new(model: Model, preprocess: Preprocess) -> Result<Self> {
         let macs = model.graph.macs()?.into_iter().map(|m| m as f64).sum::<f64>().max(1.0);
         Ok(Self { model, preprocess, macs })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
     }
 
     fn reach(&self, settings: &Settings, points: &[Vec<f64>], seed: Seed) -> Result<Option<f64>> {

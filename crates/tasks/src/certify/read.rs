@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use thalweg_data::Arrays;
-use thalweg_net::{Graph, Model, NetError, Preprocess, arch_or_file};
+use thalweg_lipsdp::Network;
+use thalweg_net::{Graph, Model, NetError, Normalize, Preprocess, arch_or_file, tensors};
 
 use super::network::wired;
 use super::{Engine, Subject, archive};
@@ -17,8 +18,9 @@ pub struct LoadedNetwork {
     pub net: Subject,
     /// What computes a model's values where it is too large to be written out.
     pub engine: Option<Engine>,
-    /// Multiplies raw values; bounds are for inputs after it.
-    pub scale: f64,
+    /// Multiplies raw values; bounds are for inputs after it. None where the data decide: 1/255 of bytes, 1 of real
+    /// numbers.
+    pub scale: Option<f64>,
     /// Names of the classes, if the file has them.
     pub classes: Vec<String>,
     /// What was noticed while reading.
@@ -28,7 +30,7 @@ pub struct LoadedNetwork {
 /// How to read a file that does not describe itself.
 #[derive(Clone, Debug, Default)]
 pub struct ReadOptions {
-    /// Of an npz archive: relu, leaky:0.1, maxmin, groupsort:N, householder, ….
+    /// Of weights alone (npz, safetensors without layers): relu, leaky:0.1, maxmin, groupsort:N, householder, ….
     pub activation: Option<String>,
     /// Of a safetensors file without a graph: a name or a TOML file.
     pub arch: Option<String>,
@@ -36,10 +38,10 @@ pub struct ReadOptions {
     pub input: Option<Vec<usize>>,
     /// Outputs of an architecture by name that does not say them. Default 10.
     pub outputs: Option<usize>,
-    /// Layers between the first and the last of an npz archive are blocks x + φ(W x + b).
+    /// Layers between the first and the last of weights alone are blocks x + φ(W x + b).
     pub residual: bool,
-    /// Preprocessing instead of the model's; an npz archive takes its scale only.
-    pub normalize: Option<Preprocess>,
+    /// Preprocessing instead of the model's; weights alone take its scale only.
+    pub normalize: Option<Normalize>,
 }
 
 /// Reads a model or an archive.
@@ -56,36 +58,64 @@ pub fn read(file: &Path, options: &ReadOptions) -> Result<LoadedNetwork> {
         if arch.is_some() {
             bail!("`arch` is for safetensors; an npz archive takes `activation`");
         }
-        let arrays = Arrays::open(file)?;
         let activation = activation.as_deref().context(
             "an npz archive does not say its activation; set `activation` to relu, leaky:0.1, maxmin, groupsort:N, householder, …",
         );
-        let (net, notes) =
-            activation.and_then(|a| archive::read(arrays, a, *residual)).with_context(named)?;
-        let scale = normalize.as_ref().map_or(1.0, |n| n.scale.into());
-        return Ok(LoadedNetwork {
-            net: Subject::matrices(net),
-            engine: None,
-            scale,
-            classes: Vec::new(),
-            notes,
-        });
+        let arrays = Arrays::open(file)?;
+        let found = activation.and_then(|a| archive::read(arrays, a, *residual)).with_context(named)?;
+        return matrices(found, normalize.as_ref());
+    }
+    if let (Some(activation), None) = (activation, arch) {
+        if Model::load(file).is_ok() {
+            bail!("`activation` and `residual` are for files without layers; {} describes its own", named());
+        }
+        let found = archive::of_tensors(tensors(file)?, activation, *residual).with_context(named)?;
+        return matrices(found, normalize.as_ref());
     }
     if activation.is_some() || *residual {
-        bail!("`activation` and `residual` are for npz archives; {} describes its own layers", named());
+        bail!("`activation` and `residual` are for files without layers; `arch` describes them");
     }
     let model = match arch {
         None => Model::load(file)?,
         Some(arch) => {
             let graph = architecture(file, arch, options)?;
-            Model::load_foreign(file, graph, normalize.clone().unwrap_or_default())?
+            let preprocess = normalize.as_ref().map_or_else(Preprocess::default, |n| n.of(false));
+            Model::load_foreign(file, graph, preprocess)?
         }
     };
-    let preprocess = normalize.as_ref().unwrap_or(&model.preprocess).clone();
+    // A model is of single precision; a proof for rounded weights would be none for those in the file.
+    let narrow = |x: &f64| f64::from(*x as f32) == *x;
+    if let Some(t) = tensors(file)?.iter().find(|t| !t.values.iter().all(narrow)) {
+        bail!(
+            "{}: tensor {} is of double precision, and would be rounded before the proof; save it as F32, or dense layers \
+             as an npz archive",
+            named(),
+            t.name
+        );
+    }
+    let preprocess = normalize.as_ref().map_or_else(|| model.preprocess.clone(), |n| n.of(false));
     let net = Subject::wired(wired(&model, &preprocess).with_context(named)?);
-    let (scale, classes) = (preprocess.scale.into(), model.classes.clone());
+    // Norms do not depend on the scale.
+    let scale = match (normalize, arch) {
+        (Some(n), _) => n.scale.map(f64::from),
+        (None, Some(_)) => None,
+        (None, None) => Some(model.preprocess.scale.into()),
+    };
+    let classes = model.classes.clone();
     let engine = Some(Engine::new(model, preprocess)?);
     Ok(LoadedNetwork { net, engine, scale, classes, notes: Vec::new() })
+}
+
+/// A network of matrices, whose preprocessing is a scale at most.
+fn matrices((net, notes): (Network, Vec<String>), normalize: Option<&Normalize>) -> Result<LoadedNetwork> {
+    let scale = match normalize {
+        Some(n) if n.mean.iter().any(|m| *m != 0.0) || n.std.iter().any(|s| *s != 1.0) => {
+            bail!("weights alone take the scale of `normalize` only; put mean and std into the first layer")
+        }
+        Some(n) => n.scale.map(f64::from),
+        None => Some(1.0),
+    };
+    Ok(LoadedNetwork { net: Subject::matrices(net), engine: None, scale, classes: Vec::new(), notes })
 }
 
 /// The layers of a file that may not say them.

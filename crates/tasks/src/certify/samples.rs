@@ -9,9 +9,9 @@ use thalweg_lipsdp::robust::{Pairs, Robustness, all_pairs, attack, certify_sampl
 use thalweg_lipsdp::{Bound, Certificate, Mat};
 
 use super::job::Watch;
-use super::{EpsUnit, LoadedNetwork, Settings};
+use super::{Engine, EpsUnit, LoadedNetwork, Settings};
 use crate::error::bail;
-use crate::model::DataPart;
+use crate::model::{DataPart, cut_anew, scored_part};
 use crate::source::{DataSource, Part};
 use crate::{Context, Host, Result, TaskError};
 
@@ -64,10 +64,23 @@ pub(super) struct Labelled {
 impl Labelled {
     /// Those that the settings name, if they do.
     pub fn load(settings: &Settings, loaded: &LoadedNetwork, host: &Host) -> Result<Option<Self>> {
-        let Some(data) = settings.data.clone() else { return Ok(None) };
-        let label = settings.label.clone();
-        let source = DataSource { data, label, ..DataSource::default() }.load()?;
+        if settings.data.is_none() {
+            return Ok(None);
+        }
+        let label = settings.label.as_deref();
+        let source = DataSource::named(settings.data.as_deref(), None, label, &settings.reading)?;
+        let mut source = source.with(None, settings.seed);
+        let model = loaded.engine.as_ref().map(Engine::model);
+        if let Some(model) = model {
+            source = source.for_model(model);
+        }
+        let parted = source.clone();
+        let mut source = source.load()?;
         host.note(&source.description);
+        if let Some(model) = model {
+            source.notes.extend(cut_anew(model, parted.cut_of(&source).as_ref()));
+        }
+        source.notes.iter().for_each(|note| host.note(note));
         let unit = match (&source.source, settings.eps_unit.unwrap_or_default()) {
             (Source::Examples { train, .. }, EpsUnit::Range) => {
                 let (least, most) = range(&train.x);
@@ -82,7 +95,13 @@ impl Labelled {
             }
             _ => 1.0,
         };
-        let part = match Part::default_for(&source) {
+        let (part, why) = match model {
+            Some(model) => scored_part(model, &source),
+            None if Part::default_for(&source) == Part::All => (Part::All, "all examples"),
+            None => (Part::Test, "the test part"),
+        };
+        host.note(format!("certified: {why}"));
+        let part = match part {
             Part::All => DataPart::whole(source.source)?,
             _ => DataPart::both(source.source).1,
         };
@@ -115,14 +134,19 @@ impl Labelled {
                 .filter(|p| *p < loaded.net.outputs())
                 .with_context(|| format!("the model has no class {name:?}"))
         };
+        let bytes = matches!(data.x, Values::Bytes(_));
+        let scale = loaded.scale.unwrap_or(if bytes { 1.0 / 255.0 } else { 1.0 });
+        if scale == 0.0 {
+            bail!("the scale of the preprocessing is 0, so no change of an input matters; set `normalize`");
+        }
         let raw: Vec<f64> = match &data.x {
-            Values::Bytes(b) => b.iter().map(|x| loaded.scale * f64::from(*x)).collect(),
-            Values::Floats(f) => f.iter().map(|x| loaded.scale * f64::from(*x)).collect(),
+            Values::Bytes(b) => b.iter().map(|x| scale * f64::from(*x)).collect(),
+            Values::Floats(f) => f.iter().map(|x| scale * f64::from(*x)).collect(),
         };
         let count = limit.unwrap_or(labels.len()).min(labels.len());
         let x = raw.chunks(width).take(count).map(<[f64]>::to_vec).collect();
         let labels = labels[..count].iter().map(number).collect::<Result<_>>()?;
-        Ok(Self { x, labels, unit, scale: loaded.scale.abs() })
+        Ok(Self { x, labels, unit, scale: scale.abs() })
     }
 
     /// Certifies and attacks them, as far as the time reaches. A sample that is certified and falls is an error.

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use thalweg_core::Invalid;
 use thalweg_lipsdp::sample::Sampling;
 use thalweg_lipsdp::{Bound, LipSdp, Norm};
-use thalweg_net::Preprocess;
+use thalweg_net::Normalize;
 
 use super::{ReadOptions, Subject};
 use crate::error::bail;
+use crate::source::Reading;
 use crate::{Context, Result};
 
 /// What decides the result.
@@ -27,7 +28,7 @@ pub struct Settings {
     #[arg(long, visible_alias = "method")]
     #[serde(alias = "method")]
     pub bound: Option<String>,
-    /// Of an npz archive: relu, leaky:0.1, tanh, slope:a,b, maxmin, groupsort:N, householder, …
+    /// Of weights alone (npz, or safetensors without layers): relu, leaky:0.1, tanh, slope:a,b, maxmin, groupsort:N, householder, …
     #[arg(long, value_name = "NAME")]
     pub activation: Option<String>,
     /// Of a file that does not describe itself: a name or a TOML file
@@ -39,12 +40,12 @@ pub struct Settings {
     /// Outputs of an architecture by name that does not say them [default: 10]
     #[arg(long, value_name = "N")]
     pub outputs: Option<usize>,
-    /// Layers between the first and the last of an npz archive are blocks x + φ(W x + b)
+    /// Layers between the first and the last of weights alone are blocks x + φ(W x + b)
     #[arg(long, num_args = 0, default_missing_value = "true")]
     pub residual: Option<bool>,
-    /// Preprocessing instead of the model's; an npz archive takes its scale only
+    /// Preprocessing instead of the model's; weights alone take its scale only
     #[arg(long, value_name = "mean=…,std=…")]
-    pub normalize: Option<Preprocess>,
+    pub normalize: Option<Normalize>,
     /// One output alone, from 0
     #[arg(long, value_name = "ROW", conflicts_with_all = ["pair", "to"])]
     pub output_row: Option<usize>,
@@ -60,7 +61,7 @@ pub struct Settings {
     /// Column of the labels (CSV, npz)
     #[arg(long)]
     pub label: Option<String>,
-    /// Sizes of changes, in the unit that --eps-unit says [default: 0.05,0.1,0.2]
+    /// Sizes of changes, in the unit of eps-unit [default: 0.05,0.1,0.2]
     #[arg(long, value_delimiter = ',')]
     pub eps: Option<Vec<f64>>,
     /// What a change of 1 is [default: range]
@@ -84,6 +85,10 @@ pub struct Settings {
     /// Seed of the points that the lower bound is sampled at [default: 1]
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
+    /// How the data are read.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub reading: Reading,
 }
 
 /// Norm of the inputs' change.
@@ -208,9 +213,12 @@ impl Settings {
                 ("label", self.label.is_some()),
                 ("limit", self.limit.is_some()),
                 ("pairs", self.pairs == Some(true)),
+                ("data", self.reading != Reading::default()),
             ];
-            if let Some((name, _)) = given.iter().find(|(_, given)| *given) {
-                bail!("`{name}` is for samples; set `data` to digits, a file or a folder");
+            match given.iter().find(|(_, given)| *given) {
+                Some(("data", _)) => bail!("how data are read is set, but no data; set `data`"),
+                Some((name, _)) => bail!("`{name}` is for samples; set `data` to digits, a file or a folder"),
+                None => {}
             }
         } else if part {
             bail!("`data` certifies whole networks; leave out `pair` and `output-row`");

@@ -1,5 +1,6 @@
 //! What is certified: a network written out as matrices, its wiring, or both.
 
+use thalweg_lipsdp::size::Size;
 use thalweg_lipsdp::wired::Wired;
 use thalweg_lipsdp::{Bound, Certificate, LipSdp, Network, Norm};
 
@@ -10,6 +11,8 @@ use crate::{Host, Result};
 /// Above this many seconds for one evaluation, about, `auto` leaves the first-order bound for the product of norms.
 const SLOW: f64 = 1.0;
 
+/// Programs of at most so many seconds, about, are what `auto` takes.
+const QUICK: f64 = 60.0;
 /// Estimates below so many seconds are not said.
 const WORTH_SAYING: f64 = 2.0;
 
@@ -112,9 +115,11 @@ impl Subject {
         if matches!(method.bound, Bound::Product | Bound::Eclipse | Bound::Patterns | Bound::Split(_)) {
             return Ok(method);
         }
-        let size = method.size(net)?;
-        let quick = size.seconds() < 60.0 && size.bytes() < method.max_memory as f64;
+        // Reductions of a large network take long themselves: told by its neurons alone, half of which remain.
+        let hopeless = Size { side: net.neurons() / 2, terms: net.neurons() / 2, multipliers: 1 };
         let program = !matches!(method.bound, Bound::Auto | Bound::FirstOrder);
+        let size = if program || hopeless.seconds() < QUICK { method.size(net)? } else { hopeless };
+        let quick = size.seconds() < QUICK && size.bytes() < method.max_memory as f64;
         if quick || program {
             if size.seconds() > WORTH_SAYING {
                 host.note(format!(
@@ -130,9 +135,9 @@ impl Subject {
         let slow = evaluation(net);
         if method.bound == Bound::Auto && slow > SLOW && self.wired.is_some() {
             host.note(format!(
-                "a program of side {} would take about {}, an evaluation of the first-order bound {}: bound by the \
-                 product of norms",
-                size.side,
+                "{} neurons: a program would take about {} or more, an evaluation of the first-order bound {}; bound by \
+                 the product of norms",
+                net.neurons(),
                 duration(size.seconds()),
                 duration(slow)
             ));

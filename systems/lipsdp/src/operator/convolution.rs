@@ -37,7 +37,7 @@ pub struct Convolution {
 /// good to a unit in the last place.
 const TURN: f64 = 32.0 * U;
 /// How far above the largest norm that was found the proof is tried.
-const SLACKS: [f64; 8] = [1e-9, 1e-7, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0];
+const SLACKS: [f64; 8] = [1e-10, 1e-9, 1e-8, 1e-6, 1e-4, 1e-2, 0.1, 1.0];
 
 impl Convolution {
     /// Names what does not fit together.
@@ -206,22 +206,28 @@ impl Convolution {
         // Of the s² matrices side by side, over s.
         let off = (square.sum::<f64>() * 1.0001).sqrt().next_up();
 
-        let norms: Vec<f64> = all.par_iter().map(|f| top(&symbol(f))).collect();
-        let mut least = norms.into_iter().fold(0.0, f64::max);
-        let mut from = 0;
-        for slack in SLACKS {
-            let s = least * (1.0 + slack) + f64::MIN_POSITIVE;
-            // Whatever passed a smaller number passes this one.
-            let passed: Vec<bool> = all[from..].par_iter().map(|f| below(&symbol(f), s)).collect();
-            match passed.iter().position(|p| !p) {
-                None => {
-                    let whole = plus(s, times(off, parts.sqrt().next_up()));
-                    let share = (self.repeats() / parts).sqrt();
-                    return times(whole, if share == 1.0 { 1.0 } else { share.next_up().next_up() });
-                }
-                Some(at) => from += at,
+        let whole = |s: f64| {
+            let whole = plus(s, times(off, parts.sqrt().next_up()));
+            let share = (self.repeats() / parts).sqrt();
+            times(whole, if share == 1.0 { 1.0 } else { share.next_up().next_up() })
+        };
+        let guesses: Vec<f64> = all.par_iter().map(|f| top(&symbol(f))).collect();
+        let highest = (0..all.len()).max_by(|a, b| guesses[*a].total_cmp(&guesses[*b]));
+        let mut least = highest.map_or(0.0, |i| largest(&symbol(&all[i])));
+        let (mut open, mut slacks) = (all, SLACKS.into_iter());
+        let mut slack = slacks.next();
+        while let Some(above) = slack {
+            let s = least * (1.0 + above) + f64::MIN_POSITIVE;
+            // What passed a smaller number passes this one.
+            open = open.into_par_iter().filter(|f| !below(&symbol(f), s)).collect();
+            if open.is_empty() {
+                return whole(s);
             }
-            least = least.max(s);
+            let missed = open.par_iter().map(|f| largest(&symbol(f))).reduce(|| 0.0, f64::max);
+            if missed <= least {
+                slack = slacks.next();
+            }
+            least = least.max(missed);
         }
         self.rows().by_sums()
     }
@@ -278,7 +284,7 @@ fn top(m: &Mat<f64>) -> f64 {
     let n = g.nrows();
     let mut v: Vec<f64> = (0..n).map(|i| 1.0 + 0.1 * ((i * 7 + 3) % 11) as f64).collect();
     let mut value = 0.0;
-    for _ in 0..200 {
+    for _ in 0..30 {
         let length = v.iter().map(|x| x * x).sum::<f64>().sqrt();
         if !(length > 0.0 && length.is_finite()) {
             break;
@@ -286,13 +292,17 @@ fn top(m: &Mat<f64>) -> f64 {
         v.iter_mut().for_each(|x| *x /= length);
         v = thalweg_linalg::dense::apply(&g, &v);
         let next = v.iter().map(|x| x * x).sum::<f64>().sqrt();
-        if next <= value * (1.0 + 1e-10) {
-            value = value.max(next);
-            break;
+        if next <= value * (1.0 + 1e-6) {
+            return value.max(next).sqrt();
         }
         value = next;
     }
     value.sqrt()
+}
+
+/// The largest singular value up to rounding.
+fn largest(m: &Mat<f64>) -> f64 {
+    thalweg_linalg::dense::lambda_max(&gram(m)).max(0.0).sqrt()
 }
 
 /// Proves that every singular value is at most s: s² I − MMᵀ ≻ 0. The Gram matrix is off by at most γ‖M‖_F².

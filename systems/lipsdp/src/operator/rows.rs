@@ -318,20 +318,40 @@ impl Rows {
         if norm != Norm::L2 {
             return self.largest_row();
         }
-        let sums = self.by_sums();
+        if let Some(exact) = self.of_disjoint() {
+            return exact;
+        }
         let (narrow, wide) = (self.rows.len().min(self.inputs), self.rows.len().max(self.inputs));
         let dense = 2 * self.entries() > narrow * wide;
-        match self.entries() > wide && (dense || narrow <= MOST_FOR_GRAM) {
-            true => sums.min(sound_norm(&self.ball())),
-            false => sums,
+        match dense || narrow <= MOST_FOR_GRAM {
+            true => sound_norm(&self.ball()),
+            false => self.by_sums(),
         }
+    }
+
+    /// ‖W‖₂ of rows that share no column, or columns that share no row (pooling, selections, diagonals): the longest.
+    fn of_disjoint(&self) -> Option<f64> {
+        let mut columns = vec![0.0; self.inputs];
+        let mut shared = false;
+        for e in self.rows.iter().flatten() {
+            shared |= columns[e.column] != 0.0;
+            columns[e.column] = plus(columns[e.column], times(e.number.size(), e.number.size()));
+        }
+        let root = |squares: f64| squares.sqrt().next_up();
+        let row =
+            |row: &Vec<Entry>| row.iter().map(|e| times(e.number.size(), e.number.size())).fold(0.0, plus);
+        if !shared {
+            return Some(root(self.rows.iter().map(row).fold(0.0, f64::max)));
+        }
+        let single = self.rows.iter().all(|row| row.len() <= 1);
+        single.then(|| root(columns.into_iter().fold(0.0, f64::max)))
     }
 
     fn largest_row(&self) -> f64 {
         (0..self.rows.len()).map(|i| self.row_sum(i)).fold(0.0, f64::max)
     }
 
-    /// ‖W‖₂² ≤ ‖W‖₁ ‖W‖_∞; met where no two rows share a column, as in pooling.
+    /// ‖W‖₂² ≤ ‖W‖₁ ‖W‖_∞.
     pub(crate) fn by_sums(&self) -> f64 {
         let mut columns = vec![0.0; self.inputs];
         for e in self.rows.iter().flatten() {

@@ -173,7 +173,8 @@ fn any_wiring_is_a_chain_of_blocks_with_the_same_bounds_in_order() {
             assert!(found <= product, "{act} {norm:?}: {found} above {product}");
         }
         let first = LipSdp { bound: Bound::FirstOrder, max_seconds: 5.0, ..LipSdp::default() }.certify(&net);
-        assert!(first.unwrap().verified);
+        let found = lower_bound(&net, Norm::L2, &[], &Sampling::default()).unwrap();
+        assert!(first.unwrap().bound >= found);
         let pair = wired.difference(2, Some(0)).unwrap();
         let bound = LipSdp::default().certify(&pair.written_out().unwrap()).unwrap().bound;
         assert!(bound <= pair.product(Norm::L2) * (1.0 + 1e-9));
