@@ -252,7 +252,7 @@ impl Weights<'_> {
         let [gamma, beta, mean, var] = ["weight", "bias", "running_mean", "running_var"];
         let (gamma, beta) = (self.must(node, gamma)?, self.must(node, beta)?);
         let (mean, var) = (self.must(node, mean)?, self.must(node, var)?);
-        if let Some(v) = var.iter().find(|v| !(**v + eps > 0.0)) {
+        if let Some(v) = var.iter().find(|v| **v + eps <= 0.0 || v.is_nan()) {
             bail!("layer {}: a running variance is {v}; train the model anew", node.name);
         }
         let by: Vec<Number> =

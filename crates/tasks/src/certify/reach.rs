@@ -193,7 +193,7 @@ impl At {
             let y = self.along(&seen, &v)?;
             let l1 = self.norm == Norm::Linf;
             let value = if l1 { y.iter().map(|y| y.abs()).sum() } else { two(&y) };
-            if !(value > best.0) {
+            if value <= best.0 || value.is_nan() {
                 break;
             }
             best = (value, v);

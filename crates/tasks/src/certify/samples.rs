@@ -82,7 +82,7 @@ impl Labelled {
         let unit = match (&source.source, settings.eps_unit.unwrap_or_default()) {
             (Source::Examples { train, .. }, EpsUnit::Range) => {
                 let (least, most) = range(&train.x);
-                if !(most > least) {
+                if most <= least {
                     bail!("all inputs of the data are {least}, so they have no range; set `eps-unit` to raw");
                 }
                 let unit = most - least;

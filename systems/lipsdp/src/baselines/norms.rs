@@ -56,7 +56,7 @@ pub(crate) fn product(net: &Network, norm: Norm) -> Result<f64, LipError> {
             Block::Activation(act) => constant(act, norm),
             Block::Residual { inner, activation, outer } => {
                 let branch = times(of(inner), constant(activation, norm));
-                plus(1.0, times(branch, outer.as_ref().map_or(1.0, |o| of(o))))
+                plus(1.0, times(branch, outer.as_ref().map_or(1.0, of)))
             }
             Block::Equilibrium { input, state, activation } => {
                 let slope = constant(activation, norm);

@@ -302,7 +302,7 @@ fn top(m: &Mat<f64>) -> f64 {
 
 /// The largest singular value up to rounding.
 fn largest(m: &Mat<f64>) -> f64 {
-    thalweg_linalg::dense::lambda_max(&gram(m)).max(0.0).sqrt()
+    thalweg_linalg::dense::lambda_max(gram(m)).max(0.0).sqrt()
 }
 
 /// Proves that every singular value is at most s: s² I − MMᵀ ≻ 0. The Gram matrix is off by at most γ‖M‖_F².
