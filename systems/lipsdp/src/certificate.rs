@@ -95,7 +95,7 @@ impl Multipliers {
     }
 }
 
-/// FNV-1a in 128 bits over everything that a network is.
+/// A hash of everything that a network is, in the manner of FNV-1a but word by word, in 128 bits.
 pub(crate) fn fingerprint(net: &Network) -> String {
     let mut hash = Fnv(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d);
     hash.number(net.inputs());
@@ -138,26 +138,33 @@ pub(crate) fn fingerprint_wired(net: &Wired) -> String {
 struct Fnv(u128);
 
 impl Fnv {
+    fn word(&mut self, word: u64) {
+        // The rotation brings high bits back to where products reach them.
+        self.0 = (self.0 ^ u128::from(word)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
+        self.0 = self.0.rotate_left(41);
+    }
+
     fn bytes(&mut self, bytes: &[u8]) {
-        for b in bytes {
-            self.0 = (self.0 ^ u128::from(*b)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
-        }
+        bytes.iter().for_each(|b| self.word(u64::from(*b)));
     }
 
     fn number(&mut self, n: usize) {
-        self.bytes(&(n as u64).to_le_bytes());
+        self.word(n as u64);
     }
 
     fn matrix(&mut self, a: &Mat<f64>) {
         self.number(a.nrows());
         self.number(a.ncols());
         for j in 0..a.ncols() {
-            a.col_as_slice(j).iter().for_each(|x| self.bytes(&x.to_bits().to_le_bytes()));
+            a.col_as_slice(j).iter().for_each(|x| self.word(x.to_bits()));
         }
     }
 
     fn operator(&mut self, map: &Operator) {
-        let number = |hash: &mut Self, n: &Number| hash.bytes(&n.value.to_bits().to_le_bytes());
+        let number = |hash: &mut Self, n: &Number| {
+            hash.word(n.value.to_bits());
+            hash.word(n.radius.to_bits());
+        };
         match map {
             Operator::Rows(rows) => {
                 self.bytes(b"w");
@@ -183,7 +190,12 @@ impl Fnv {
     fn affine(&mut self, tag: u8, a: &Affine) {
         self.bytes(&[tag]);
         self.matrix(&a.weight);
-        a.bias.iter().for_each(|x| self.bytes(&x.to_bits().to_le_bytes()));
+        a.bias.iter().for_each(|x| self.word(x.to_bits()));
+        if let Some(radii) = &a.radii {
+            self.bytes(b"+");
+            self.matrix(&radii.weight);
+            radii.bias.iter().for_each(|x| self.word(x.to_bits()));
+        }
     }
 
     fn activation(&mut self, act: &Activation) {

@@ -146,10 +146,10 @@ impl LipSdp {
         let (any_slope, all_slopes) = (kinds.contains(&true), !kinds.contains(&false));
         let l2 = self.norm == Norm::L2;
         match self.bound {
-            Bound::Auto if constant => Ok(Bound::Product),
             Bound::Auto => {
                 let size = self.size(net)?;
-                let quick = size.seconds() < 60.0 && size.bytes() < self.max_memory as f64;
+                let small = size.seconds() < 60.0 && size.bytes() < self.max_memory as f64;
+                let quick = constant || small;
                 let implicit = net.blocks().iter().any(|b| matches!(b, Block::Equilibrium { .. }));
                 Ok(match quick || !l2 || implicit {
                     true if all_slopes => Bound::Neuron,
@@ -225,6 +225,10 @@ impl LipSdp {
     fn eclipse(&self, net: &Network) -> Result<Certificate, LipError> {
         let core = essence(net, Bound::Eclipse.form(), false)?;
         let (multipliers, value) = baselines::eclipse(&core)?;
+        if value == 0.0 {
+            // Maps that were multiplied cancel: nothing is left to prove.
+            return self.product(net, Bound::Eclipse);
+        }
         let proved = self.proved(net, &core, Bound::Eclipse, &multipliers)?;
         Ok(Certificate { solver_value: Some(value), ..proved })
     }

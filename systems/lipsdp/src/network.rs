@@ -332,7 +332,7 @@ impl Block {
         }
     }
 
-    fn value(&self, h: &[f64]) -> Result<Vec<f64>, LipError> {
+    pub(crate) fn value(&self, h: &[f64]) -> Result<Vec<f64>, LipError> {
         match self {
             Self::Affine(a) => Ok(a.at(h)),
             Self::Activation(act) => act.value(h),

@@ -118,6 +118,8 @@ pub struct Robustness {
     pub accuracy: f64,
     /// Per sample: no change of a smaller norm changes its (correct) class; 0 if it is wrong.
     pub radii: Vec<f64>,
+    /// Per sample: the class of the largest output.
+    pub predictions: Vec<usize>,
 }
 
 impl Robustness {
@@ -153,11 +155,14 @@ pub fn certify_samples(
         let radius = |j: usize| ((f[label] - f[j] - slack) / pairs[(label, j)]).next_down().max(0.0);
         let correct = (0..f.len()).all(|j| j == label || f[label] > f[j]);
         let least = (0..f.len()).filter(|j| *j != label).map(radius).fold(f64::INFINITY, f64::min);
-        Ok((correct, if correct { least } else { 0.0 }))
+        let answer = (0..f.len()).max_by(|a, b| f[*a].total_cmp(&f[*b])).unwrap_or(label);
+        Ok((correct, if correct { least } else { 0.0 }, if correct { label } else { answer }))
     };
-    let all: Vec<(bool, f64)> = samples.par_iter().zip(labels).map(one).collect::<Result<_, LipError>>()?;
+    let all: Vec<(bool, f64, usize)> =
+        samples.par_iter().zip(labels).map(one).collect::<Result<_, LipError>>()?;
     let accuracy = all.iter().filter(|s| s.0).count() as f64 / all.len().max(1) as f64;
-    Ok(Robustness { accuracy, radii: all.into_iter().map(|s| s.1).collect() })
+    let (radii, predictions) = all.into_iter().map(|s| (s.1, s.2)).unzip();
+    Ok(Robustness { accuracy, radii, predictions })
 }
 
 /// Refuses samples without a label of their own, or with one that the network has no output for.
@@ -201,7 +206,7 @@ impl Rounding {
         let mut h = x.to_vec();
         let mut error = 0.0;
         for (block, norm) in net.blocks().iter().zip(&self.norms) {
-            let next = Network::new(h.len(), vec![block.clone()])?.forward(&h)?;
+            let next = block.value(&h)?;
             error = plus(times(error, *norm), own_error(block, &h, &next)?);
             h = next;
         }

@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 use thalweg_core::StopReason;
-use thalweg_lipsdp::{Bound, Certificate, LipSdp};
+use thalweg_lipsdp::{Bound, Certificate, LipSdp, Norm};
 
+use super::check::Saved;
 use super::reach::reached;
 use super::samples::{Labelled, Samples};
 use super::{Settings, Subject, read, report};
@@ -24,7 +25,9 @@ pub struct Outcome {
     pub title: String,
     /// Every bound on the list was asked for.
     pub all: bool,
-    /// The most that an input was found to reach; none where the network cannot be evaluated.
+    /// Norms of the inputs' and the outputs' change, for people.
+    pub norm: &'static str,
+    /// The most that an input was found to reach; none where the network cannot be evaluated, or none was looked for.
     pub lower_bound: Option<f64>,
     /// The bounds that apply, in the order of [`Bound::ALL`].
     pub certificates: Vec<Certificate>,
@@ -42,7 +45,7 @@ pub struct Outcome {
 ///
 /// # Errors
 /// Settings, network or data that do not fit, a bound that does not apply where it alone is asked for, an
-/// interruption.
+/// interruption; results that contradict one another, of which nothing is written.
 pub fn certify(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Result<Outcome> {
     let settings = &settings.effective();
     settings.validate()?;
@@ -55,25 +58,31 @@ pub fn certify(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Res
         folder.begin(settings, &[CERTIFICATE, RADII, "bounds.svg", "accuracy.svg"])?;
     }
     let mut watch = Watch { host, folder, clock: Instant::now(), records: Vec::new(), left_out: Vec::new() };
-    let points = samples.as_ref().map_or(&[][..], Labelled::points);
-    let lower_bound = reached(settings, &loaded, &net, points)?;
     let mut outcome = Outcome {
         title: file.display().to_string(),
         all: settings.all(),
-        lower_bound,
+        norm: measured(settings.norm(), net.outputs()),
+        lower_bound: None,
         certificates: Vec::new(),
         refused: Vec::new(),
         samples: None,
         left_out: Vec::new(),
     };
     outcome.prove(settings, &net, &mut watch)?;
+    if watch.time_is_up()? && settings.samples() > 0 {
+        watch.left_out.push("the sampled lower bound".into());
+    } else {
+        let points = samples.as_ref().map_or(&[][..], Labelled::points);
+        outcome.lower_bound = reached(settings, &loaded, &net, points)?;
+    }
+    outcome.check()?;
     if let (Some(samples), Some(whole)) = (samples, outcome.certificates.first()) {
         outcome.samples = samples.certify(settings, &loaded, whole, &mut watch)?;
     }
     outcome.left_out = watch.left_out;
     outcome.say(folder.is_some(), host);
     if let Some(folder) = folder {
-        outcome.write(folder)?;
+        outcome.write(folder, settings)?;
     }
     Ok(outcome)
 }
@@ -230,29 +239,30 @@ impl Outcome {
         summary
     }
 
-    fn write(&self, folder: &Folder) -> Result<()> {
+    fn write(&self, folder: &Folder, settings: &Settings) -> Result<()> {
         if let Some(certificate) = self.tightest() {
-            folder.write_json(CERTIFICATE, certificate)?;
+            folder.write_json(CERTIFICATE, &Saved::new(certificate, settings)?)?;
         }
         if let Some(samples) = &self.samples {
-            let rows = samples.radii.iter().enumerate();
-            let lines = rows.map(|(i, (label, radius))| format!("{i},{label},{radius}\n"));
-            let csv: String = std::iter::once("sample,class,radius\n".to_owned()).chain(lines).collect();
+            let rows = samples.radii.iter().zip(&samples.predictions).enumerate();
+            let lines = rows.map(|(i, ((label, radius), found))| format!("{i},{label},{found},{radius}\n"));
+            let csv: String =
+                std::iter::once("sample,class,prediction,radius\n".to_owned()).chain(lines).collect();
             folder.write(RADII, csv.as_bytes())?;
         }
         report::write(folder, self)?;
         folder.end(&self.summary(), (!self.left_out.is_empty()).then_some(StopReason::Time))
     }
 
-    /// Refuses bounds that contradict the theory, for whoever has seen them.
-    ///
-    /// # Errors
-    /// The first pair out of order: a defect.
-    pub fn check(&self) -> Result<()> {
+    /// Refuses bounds that contradict a slope that was found, or the theory.
+    fn check(&self) -> Result<()> {
+        let failed = |why: String| Err(TaskError::Failed(why));
+        let lower = self.lower_bound.unwrap_or(0.0);
+        if let Some(e) = self.certificates.iter().find_map(|c| c.against(lower).err()) {
+            return failed(e.to_string());
+        }
         match self.contradiction() {
-            Some(broken) => Err(TaskError::Failed(format!(
-                "the bounds contradict the theory: {broken}; please report it"
-            ))),
+            Some(broken) => failed(format!("the bounds contradict the theory: {broken}; please report it")),
             None => Ok(()),
         }
     }
@@ -267,10 +277,6 @@ impl Outcome {
             &["nsr", "first-order"],
             &["neuron", "split:2", "product"],
         ];
-        let lower = self.lower_bound.unwrap_or(0.0);
-        if let Some(e) = self.certificates.iter().find_map(|c| c.against(lower).err()) {
-            return Some(e.to_string());
-        }
         if !self.all {
             return None;
         }
@@ -280,6 +286,16 @@ impl Outcome {
             let broken = found.windows(2).find(|w| w[0].1 > w[1].1 * (1.0 + 1e-5))?;
             Some(format!("{} {} above {} {}", broken[0].0, broken[0].1, broken[1].0, broken[1].1))
         })
+    }
+}
+
+/// Norms of the inputs' and the outputs' change in words.
+fn measured(norm: Norm, outputs: usize) -> &'static str {
+    match (norm, outputs) {
+        (Norm::L2, _) => "ℓ2",
+        (_, 1) => "ℓ∞",
+        (Norm::Linf, _) => "ℓ∞ to ℓ1",
+        (Norm::LinfL2, _) => "ℓ∞ to ℓ2",
     }
 }
 

@@ -19,6 +19,9 @@ pub(super) fn reached(
     points: &[Vec<f64>],
 ) -> Result<Option<f64>> {
     let seed = settings.seed.unwrap_or(1);
+    if settings.samples() == 0 {
+        return Ok(None);
+    }
     let engine = loaded.engine.as_ref();
     // Convolutions take less than their matrices.
     let net =
@@ -26,7 +29,7 @@ pub(super) fn reached(
     let Some(net) = net else {
         return engine.map_or(Ok(None), |engine| engine.reach(settings, points, Seed(seed)));
     };
-    match lower_bound(net, settings.norm(), points, &affordable(net, seed)) {
+    match lower_bound(net, settings.norm(), points, &affordable(net, settings.samples(), seed)) {
         Ok(found) => Ok(Some(found)),
         Err(LipError::NoValues(_)) => Ok(None),
         Err(e) => Err(e.into()),
@@ -48,8 +51,8 @@ fn entries(net: &Network) -> f64 {
 }
 
 /// Fewer points and steps for large networks: each takes about ten operations a weight.
-fn affordable(net: &Network, seed: u64) -> Sampling {
-    let all = Sampling { seed, ..Sampling::default() };
+fn affordable(net: &Network, points: usize, seed: u64) -> Sampling {
+    let all = Sampling { points, seed, ..Sampling::default() };
     let cost = 10.0 * entries(net);
     let share = (BUDGET / (cost * (all.points + 5 * all.max_steps) as f64)).min(1.0);
     let of = |n: usize| ((n as f64 * share) as usize).max(1);
@@ -82,7 +85,7 @@ impl Engine {
         let mut at = At::new(self, settings)?;
         // A round is a pass with a direction and one back: about twelve operations for each of one pass forwards.
         let rounds = (BUDGET / (12.0 * self.macs)) as usize;
-        let count = (rounds / 2 / ROUNDS).clamp(2, 100);
+        let count = (rounds / 2 / ROUNDS).clamp(2, 100).min(settings.samples());
         let steps = (rounds / 2 / ROUNDS).clamp(2, 100);
         let n = at.gain.len();
         let gaussian = |stream: &str, i: usize, scale: f64| {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use thalweg_data::{Dataset, Source, Targets, Values};
-use thalweg_lipsdp::robust::{Pairs, Robustness, all_pairs, attacked_accuracy, certify_samples, pair_bound};
+use thalweg_lipsdp::robust::{Pairs, Robustness, all_pairs, attack, certify_samples, pair_bound};
 use thalweg_lipsdp::{Bound, Certificate, Mat};
 
 use super::job::Watch;
@@ -13,7 +13,7 @@ use super::{Engine, EpsUnit, LoadedNetwork, Settings};
 use crate::error::bail;
 use crate::model::{DataPart, cut_anew, scored_part};
 use crate::source::{DataSource, Part};
-use crate::{Context, Host, Result};
+use crate::{Context, Host, Result, TaskError};
 
 /// What is certified of labelled samples.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct Samples {
     /// Classes of the samples, and per sample: no change of a smaller norm changes its (correct) class; 0 if it is
     /// wrong.
     pub radii: Vec<(usize, f64)>,
+    /// What the network answers.
+    pub predictions: Vec<usize>,
     /// Share of samples classified correctly.
     pub accuracy: f64,
     /// What a change of size 1, in which `radii` and `curve` count, is in the data's own numbers.
@@ -147,7 +149,7 @@ impl Labelled {
         Ok(Self { x, labels, unit, scale: scale.abs() })
     }
 
-    /// Certifies and attacks them, as far as the time reaches.
+    /// Certifies and attacks them, as far as the time reaches. A sample that is certified and falls is an error.
     pub fn certify(
         &self,
         settings: &Settings,
@@ -160,8 +162,7 @@ impl Labelled {
             watch.left_out.push("the samples".into());
             return Ok(None);
         };
-        let unknown = "the activation is known by its slopes only, so the network cannot be evaluated";
-        let done = certify_samples(net, &bounds, &self.x, &self.labels).context(unknown)?;
+        let done = certify_samples(net, &bounds, &self.x, &self.labels)?;
         let radii: Vec<f64> = done.radii.iter().zip(&self.x).map(|(r, x)| self.in_units(*r, x)).collect();
         let done = Robustness { radii, ..done };
         let mut curve = Vec::new();
@@ -171,16 +172,16 @@ impl Labelled {
                 continue;
             }
             let clock = Instant::now();
-            let attacked = attacked_accuracy(
-                net,
-                settings.norm(),
-                &self.x,
-                &self.labels,
-                eps * self.unit * self.scale,
-                STEPS,
-            );
-            let point =
-                CurvePoint { eps, certified: done.certified(eps), attacked: attacked.context(unknown)? };
+            let size = eps * self.unit * self.scale;
+            let survived = attack(net, settings.norm(), &self.x, &self.labels, size, STEPS)?;
+            if let Some(i) = (0..survived.len()).find(|i| !survived[*i] && done.radii[*i] > eps) {
+                return Err(TaskError::Failed(format!(
+                    "sample {i} is certified up to {} but a change of {eps} alters its answer; please report it",
+                    done.radii[i]
+                )));
+            }
+            let attacked = survived.iter().filter(|s| **s).count() as f64 / survived.len().max(1) as f64;
+            let point = CurvePoint { eps, certified: done.certified(eps), attacked };
             watch.record(json!({
                 "eps": eps,
                 "value": point.certified,
@@ -190,7 +191,8 @@ impl Labelled {
             curve.push(point);
         }
         let radii = self.labels.iter().copied().zip(done.radii).collect();
-        Ok(Some(Samples { radii, accuracy: done.accuracy, unit: self.unit, curve }))
+        let predictions = done.predictions;
+        Ok(Some(Samples { radii, predictions, accuracy: done.accuracy, unit: self.unit, curve }))
     }
 
     /// A radius around the scaled sample `x` in the unit of changes, rounded down; the sample itself was rounded when it

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use thalweg_core::Invalid;
+use thalweg_lipsdp::sample::Sampling;
 use thalweg_lipsdp::{Bound, LipSdp, Norm};
 use thalweg_net::Normalize;
 
@@ -78,6 +79,9 @@ pub struct Settings {
     /// Memory for the solver [default: 4G]
     #[arg(long)]
     pub max_memory: Option<Memory>,
+    /// Random points that the lower bound is sampled at, and at most as many of the data; 0: none [default: 200]
+    #[arg(long, value_name = "N")]
+    pub samples: Option<usize>,
     /// Seed of the points that the lower bound is sampled at [default: 1]
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
@@ -177,6 +181,7 @@ impl Settings {
             eps_unit: self.eps_unit.or_else(|| self.data.as_ref().map(|_| EpsUnit::default())),
             tol: Some(self.tol.unwrap_or(default.tol)),
             max_memory: Some(self.max_memory.unwrap_or(Memory(default.max_memory))),
+            samples: Some(self.samples()),
             seed: Some(self.seed.unwrap_or(1)),
             ..self.clone()
         }
@@ -227,6 +232,11 @@ impl Settings {
     /// The network's file.
     pub(super) fn file(&self) -> Result<&Path> {
         self.model.as_deref().context("no model; name a safetensors file or an npz archive")
+    }
+
+    /// Random points of the lower bound.
+    pub(super) fn samples(&self) -> usize {
+        self.samples.unwrap_or(Sampling::default().points)
     }
 
     /// Sizes of changes.

@@ -10,7 +10,7 @@ use thalweg_lipsdp::sample::{Sampling, lower_bound};
 use thalweg_lipsdp::{Bound, LipSdp, Norm};
 use thalweg_net::{Graph, Init, Mode, Model, Net, Pass, Preprocess, initial, named};
 use thalweg_tasks::certify::{EpsUnit, ReadOptions, Settings, certify, check, network, read, wired};
-use thalweg_tasks::{Host, Result};
+use thalweg_tasks::{Folder, Host, Opening, Result};
 use thalweg_testing::gaussian;
 
 /// A network with random weights, statistics and preprocessing.
@@ -456,4 +456,77 @@ fn a_product_of_norms_can_be_checked_and_not_forged() {
     claimed.bound *= 0.9;
     write(&claimed);
     assert!(check(&settings, &certificate, &host).is_err());
+}
+
+/// What a certificate is for stands in it: it is checked without being told, and for nothing else.
+#[test]
+fn a_certificate_knows_its_network_its_row_and_its_pair() {
+    let place = tempfile::tempdir().unwrap();
+    let dense = |rows: usize, columns: usize, seed| {
+        let g = gaussian(rows, columns, seed);
+        npy(&[rows, columns], (0..rows * columns).map(|k| g[(k / columns, k % columns)]))
+    };
+    let weights =
+        |seed| vec![("W1", dense(6, 4, seed)), ("W2", dense(6, 6, seed + 1)), ("W3", dense(3, 6, seed + 2))];
+    let file = archive(place.path(), weights(1));
+    let host = Host::default();
+    let aims = [(None, None), (Some(1), None), (None, Some((0, 2)))];
+    for (k, (output_row, pair)) in aims.into_iter().enumerate() {
+        for bound in ["neuron", "split:2", "patterns", "product"] {
+            let settings = Settings {
+                activation: Some("leaky:0.1".into()),
+                bound: Some(bound.into()),
+                output_row,
+                pair,
+                ..of(&file)
+            };
+            let folder = Folder::open(place.path().join(format!("{k}-{bound}")), Opening::Fresh).unwrap();
+            let made = certify(&settings, Some(&folder), &host).unwrap();
+            let certificate = folder.file("certificate.json");
+            let checked = check(&of(&file), &certificate, &host).unwrap();
+            let claimed = made.certificates[0].bound;
+            assert!(checked.verified && checked.bound == claimed, "{checked:?}");
+            assert!((checked.proved / claimed - 1.0).abs() < 1e-9, "{bound}: {checked:?}");
+            let refused = |settings: &Settings, clue: &str| {
+                let why = check(settings, &certificate, &host).unwrap_err().to_string();
+                assert!(why.contains(clue), "{bound}: {why}");
+            };
+            refused(&Settings { output_row: Some(2), ..of(&file) }, "`output-row`");
+            refused(&Settings { activation: Some("relu".into()), ..of(&file) }, "`activation`");
+            refused(&Settings { bound: Some("layer".into()), ..of(&file) }, "`bound`");
+            refused(&Settings { tol: Some(1e-3), ..of(&file) }, "`tol`");
+            let other = place.path().join("other");
+            fs::create_dir_all(&other).unwrap();
+            refused(&of(&archive(&other, weights(9))), "another network");
+        }
+    }
+}
+
+/// The product of norms that stands in for a failed proof is not called proved by the method's name.
+#[test]
+fn what_stands_in_for_a_failed_proof_is_said() {
+    let place = tempfile::tempdir().unwrap();
+    let file = archive(place.path(), vec![("W1", matrix(3, 2, 2.0)), ("W2", matrix(2, 3, 5.0))]);
+    let settings = Settings { activation: Some("relu".into()), ..of(&file) };
+    let net =
+        read(&file, &ReadOptions { activation: Some("relu".into()), ..ReadOptions::default() }).unwrap().net;
+    let product = net.certify(&LipSdp { bound: Bound::Product, ..LipSdp::default() }).unwrap();
+    let stand_in = thalweg_lipsdp::Certificate { verified: false, method: "neuron".into(), ..product };
+    let certificate = place.path().join("certificate.json");
+    fs::write(&certificate, serde_json::to_string(&stand_in).unwrap()).unwrap();
+    let checked = check(&settings, &certificate, &Host::default()).unwrap();
+    assert!(!checked.verified && checked.json()["verified"] == false);
+    assert!(checked.text().starts_with("not proved by neuron"), "{}", checked.text());
+}
+
+#[test]
+fn the_sampled_lower_bound_can_be_left_out() {
+    let place = tempfile::tempdir().unwrap();
+    let file = archive(place.path(), vec![("W1", matrix(3, 2, 2.0)), ("W2", matrix(2, 3, 5.0))]);
+    let of = |samples| {
+        let settings = Settings { activation: Some("relu".into()), samples, ..of(&file) };
+        certify(&settings, None, &Host::default()).unwrap().lower_bound
+    };
+    assert!(of(None).is_some() && of(Some(3)).is_some());
+    assert_eq!(of(Some(0)), None);
 }

@@ -252,7 +252,9 @@ fn scales_of_single_neurons_do_not_change_a_bound() {
                     let Ok(a) = certify(&plain, norm, bound) else { continue };
                     let b = certify(&net, norm, bound).unwrap();
                     assert!(b.verified, "{b:?}");
-                    assert!((a.bound / b.bound - 1.0).abs() < 1e-6, "{name} {up} {bound}: {a:?} {b:?}");
+                    // Descent from another start ends near the same value.
+                    let close = if bound == Bound::FirstOrder { 1e-4 } else { 1e-6 };
+                    assert!((a.bound / b.bound - 1.0).abs() < close, "{name} {up} {bound}: {a:?} {b:?}");
                     assert!(LipSdp::check(&b, &net).is_ok());
                 }
             }

@@ -113,39 +113,50 @@ fn twisted(net: &Network, seed: u64) -> Network {
     Network::new(net.inputs(), blocks).unwrap()
 }
 
+/// Bounds of network number `seed`, and what is wrong with them.
+fn bounded(seed: u64) -> (usize, Vec<String>) {
+    let plain = network(seed);
+    let strange = seed / 7 % 3 == 0;
+    let net = if strange { twisted(&plain, seed) } else { plain };
+    let norm = [Norm::L2, Norm::L2, Norm::Linf, Norm::LinfL2][pick(seed, 12, 4)];
+    let settings = LipSdp { norm, tol: 1e-6, max_evaluations: 30, ..LipSdp::default() };
+    // An equilibrium that was made steep may have no state.
+    let lower = match lower_bound(&net, norm, &[], &QUICK) {
+        Ok(lower) => lower,
+        Err(e) => return (0, vec![format!("seed {seed}: {e}")]),
+    };
+    let (mut done, mut wrong) = (0, Vec::new());
+    for bound in Bound::ALL.into_iter().chain([Bound::Auto]) {
+        let c = match (LipSdp { bound, ..settings.clone() }).certify(&net) {
+            Ok(c) => c,
+            Err(LipError::NotApplicable { .. } | LipError::TooManyPatterns { .. }) => continue,
+            Err(e) => {
+                wrong.push(format!("seed {seed}, {bound}: {e}"));
+                continue;
+            }
+        };
+        done += 1;
+        let loose = c.solver_value.is_some_and(|value| c.bound > value * (1.0 + 1e-4));
+        if let Err(e) = c.against(lower) {
+            wrong.push(format!("seed {seed}: {e}"));
+        } else if !strange && (!c.verified || loose) {
+            wrong.push(format!("seed {seed}, {bound}: {c:?}"));
+        }
+    }
+    if done < 2 {
+        wrong.push(format!("seed {seed}: only {done} bounds"));
+    }
+    (done, wrong)
+}
+
 /// Every bound of every network lies above the steepest slope found; of networks that are nothing out of the ordinary
 /// it is proved by its own method, close to what the solver found.
 #[test]
 fn two_thousand_random_networks_are_bounded_from_both_sides() {
-    let checked: usize = (0..2000u64)
-        .into_par_iter()
-        .map(|seed| {
-            let plain = network(seed);
-            let strange = seed / 7 % 3 == 0;
-            let net = if strange { twisted(&plain, seed) } else { plain };
-            let norm = [Norm::L2, Norm::L2, Norm::Linf, Norm::LinfL2][pick(seed, 12, 4)];
-            let lower = lower_bound(&net, norm, &[], &QUICK).unwrap();
-            let settings = LipSdp { norm, tol: 1e-6, max_evaluations: 30, ..LipSdp::default() };
-            let mut done = 0;
-            for bound in Bound::ALL.into_iter().chain([Bound::Auto]) {
-                let c = match (LipSdp { bound, ..settings.clone() }).certify(&net) {
-                    Ok(c) => c,
-                    Err(LipError::NotApplicable { .. } | LipError::TooManyPatterns { .. }) => continue,
-                    // Feedback that was made large.
-                    Err(LipError::NotWellPosed) if seed % 7 == 1 => continue,
-                    Err(e) => panic!("seed {seed}, {bound}: {e}"),
-                };
-                c.against(lower).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
-                assert!(strange || c.verified, "seed {seed}, {bound}: {c:?}");
-                if let Some(value) = c.solver_value.filter(|_| !strange) {
-                    assert!(c.bound <= value * (1.0 + 1e-4), "seed {seed}, {bound}: {c:?}");
-                }
-                done += 1;
-            }
-            assert!(done >= 2, "seed {seed}: only {done}");
-            done
-        })
-        .sum();
+    let all: Vec<(usize, Vec<String>)> = (0..2000).into_par_iter().map(bounded).collect();
+    let wrong: Vec<String> = all.iter().flat_map(|a| a.1.clone()).collect();
+    assert!(wrong.is_empty(), "{} of 2000:\n{}", wrong.len(), wrong[..wrong.len().min(12)].join("\n"));
+    let checked: usize = all.iter().map(|a| a.0).sum();
     assert!(checked > 10_000, "{checked}");
 }
 
