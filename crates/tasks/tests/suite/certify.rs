@@ -242,7 +242,7 @@ fn bound(file: &Path) -> Result<f64> {
 }
 
 fn matrix(rows: usize, columns: usize, value: f64) -> Vec<u8> {
-    npy(&[rows, columns], (0..rows * columns).map(|k| if k % (columns + 1) == 0 { value } else { 0.0 }))
+    npy(&[rows, columns], (0..rows * columns).map(|k| if k.is_multiple_of(columns + 1) { value } else { 0.0 }))
 }
 
 fn vector(n: usize) -> Vec<u8> {
@@ -302,7 +302,7 @@ fn safetensors(place: &Path, kind: &str, tensors: &[(&str, &[usize], Vec<u8>)]) 
 fn tensors_without_layers_are_taken_in_the_order_that_their_names_count() {
     let place = tempfile::tempdir().unwrap();
     let diagonal = |rows: usize, columns: usize, value: f64| -> Vec<u8> {
-        let entry = |k: usize| if k % (columns + 1) == 0 { value } else { 0.0 };
+        let entry = |k: usize| if k.is_multiple_of(columns + 1) { value } else { 0.0 };
         (0..rows * columns).flat_map(|k| entry(k).to_le_bytes()).collect()
     };
     // 0.1 is no number of single precision: nothing may round it.
