@@ -3,6 +3,8 @@
 //! x₀ is the input, x_k = φ_k(Σ_j A_kj x_j + b_k) over earlier j, the output Σ_j A_j x_j + b: every graph of affine
 //! layers, sums and activations is of this form. Maps keep their structure, so norms of convolutions need no matrix.
 
+use faer::Mat;
+
 use crate::ball::{plus, times};
 use crate::baselines::constant;
 use crate::certificate::{Basis, fingerprint_wired};
@@ -101,16 +103,46 @@ impl Wired {
     /// The product of norms: a map multiplies by its norm, an activation by its constant, and what is added adds up.
     /// A block h + G φ(W h) hence counts 1 + ‖G‖‖φ‖‖W‖. A proved upper bound.
     pub fn product(&self, norm: Norm) -> f64 {
-        let mut reached = vec![1.0];
-        let sum = |terms: &[Term], reached: &[f64], of: &dyn Fn(&Term) -> f64| {
-            terms.iter().map(|t| times(of(t), reached[t.from])).fold(0.0, plus)
+        summed(&self.output, &self.reached(norm), |t| self.last(t, norm))
+    }
+
+    /// [`Wired::product`] of the differences of all pairs of outputs, symmetric, 0 on the diagonal.
+    pub fn pair_products(&self, norm: Norm) -> Mat<f64> {
+        let reached = self.reached(norm);
+        // The last map of a term, and the norm of those before it.
+        let split = |term: &Term| match (multiplied(&term.maps), term.maps.split_last()) {
+            (Some(rows), _) => (rows, 1.0),
+            (None, Some((last, rest))) => (last.rows(), chained(rest, norm)),
+            (None, None) => (identity(self.outputs), 1.0),
         };
-        // Between neurons ℓ∞ stays ℓ∞, whatever the outputs are measured in.
+        let terms: Vec<_> = self.output.iter().map(|t| (split(t), reached[t.from])).collect();
+        let mut all = Mat::zeros(self.outputs, self.outputs);
+        for k in 0..self.outputs {
+            for j in 0..k {
+                let pair = pair(self.outputs, k, Some(j));
+                // Of one output all norms are its absolute value.
+                let of = |rows: &Rows| match norm {
+                    Norm::L2 => rows.then(&pair).norm(norm),
+                    _ => rows.then(&pair).row_sum(0),
+                };
+                let each =
+                    terms.iter().map(|((rows, before), reached)| times(times(of(rows), *before), *reached));
+                let bound = each.fold(0.0, plus);
+                (all[(k, j)], all[(j, k)]) = (bound, bound);
+            }
+        }
+        all
+    }
+
+    /// Bounds of the input's and of the neurons' outputs as functions of the input. Between neurons ℓ∞ stays ℓ∞,
+    /// whatever the outputs are measured in.
+    fn reached(&self, norm: Norm) -> Vec<f64> {
+        let mut reached = vec![1.0];
         for Neurons { terms, activation } in &self.neurons {
-            let before = sum(terms, &reached, &|t| chained(&t.maps, norm));
+            let before = summed(terms, &reached, |t| chained(&t.maps, norm));
             reached.push(times(before, constant(activation, norm)));
         }
-        sum(&self.output, &reached, &|t| self.last(t, norm))
+        reached
     }
 
     /// Norm of a term of the output into the outputs' norm.
@@ -118,13 +150,10 @@ impl Wired {
         if norm == Norm::L2 {
             return chained(&term.maps, norm);
         }
-        let identity = || Rows::diagonal(&vec![Number::ONE; self.outputs], vec![Number::ZERO; self.outputs]);
-        let (rows, before) = match multiplied(&term.maps) {
-            Some(rows) => (rows, 1.0),
-            None => match term.maps.split_last() {
-                Some((last, rest)) => (last.rows(), chained(rest, norm)),
-                None => (identity(), 1.0),
-            },
+        let (rows, before) = match (multiplied(&term.maps), term.maps.split_last()) {
+            (Some(rows), _) => (rows, 1.0),
+            (None, Some((last, rest))) => (last.rows(), chained(rest, norm)),
+            (None, None) => (identity(self.outputs), 1.0),
         };
         let sums = (0..rows.outputs()).map(|i| rows.row_sum(i));
         let own = match norm {
@@ -254,11 +283,9 @@ impl Wired {
     }
 
     fn written(&self, term: &Term) -> Rows {
-        let n = self.widths[term.from];
-        let identity = || Rows::diagonal(&vec![Number::ONE; n], vec![Number::ZERO; n]);
         let mut maps = term.maps.iter().map(Operator::rows);
-        let first = maps.next();
-        first.map_or_else(identity, |first| maps.fold(first, |all, next| all.then(&next)))
+        let first = maps.next().unwrap_or_else(|| identity(self.widths[term.from]));
+        maps.fold(first, |all, next| all.then(&next))
     }
 
     /// The `kept` of a state, and zeros behind them.
@@ -290,9 +317,23 @@ impl Wired {
         if minus == Some(row) {
             return Err(LipError::shape("the pair", format!("class {row} twice"), "two different classes"));
         }
-        let weight: Vec<f64> = (0..m).map(|c| f64::from(c == row) - f64::from(Some(c) == minus)).collect();
-        self.followed_by(Rows::dense(m, &weight, vec![0.0]))
+        self.followed_by(pair(m, row, minus))
     }
+}
+
+/// Output `row` of m, less output `minus`.
+fn pair(m: usize, row: usize, minus: Option<usize>) -> Rows {
+    let weight: Vec<f64> = (0..m).map(|c| f64::from(c == row) - f64::from(Some(c) == minus)).collect();
+    Rows::dense(m, &weight, vec![0.0])
+}
+
+fn identity(n: usize) -> Rows {
+    Rows::diagonal(&vec![Number::ONE; n], vec![Number::ZERO; n])
+}
+
+/// What is added adds up.
+fn summed(terms: &[Term], reached: &[f64], of: impl Fn(&Term) -> f64) -> f64 {
+    terms.iter().map(|t| times(of(t), reached[t.from])).fold(0.0, plus)
 }
 
 /// Width of a sum of terms that fit one another.

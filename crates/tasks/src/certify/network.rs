@@ -30,8 +30,8 @@ pub fn written_out(wired: &Wired) -> Result<Network> {
     let area = wired.area();
     if area > MOST_ENTRIES {
         bail!(
-            "as matrices the layers have {area:.1e} entries, more than {MOST_ENTRIES:.0e}; set `bound` to product, which \
-             takes convolutions as they are"
+            "as matrices the layers have {area:.1e} entries, more than {MOST_ENTRIES:.0e}; use `bound` product, which takes \
+             convolutions as they are, without `data`"
         );
     }
     Ok(wired.written_out()?)

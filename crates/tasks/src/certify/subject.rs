@@ -2,7 +2,7 @@
 
 use thalweg_lipsdp::size::Size;
 use thalweg_lipsdp::wired::Wired;
-use thalweg_lipsdp::{Bound, Certificate, LipSdp, Network, Norm};
+use thalweg_lipsdp::{Bound, Certificate, LipSdp, Mat, Network, Norm};
 
 use super::network;
 use crate::error::bail;
@@ -147,9 +147,9 @@ impl Subject {
         Ok(method)
     }
 
-    /// A bound of the difference of outputs `k` and `j` by norms alone; none where the wiring is not known.
-    pub fn pair_product(&self, norm: Norm, (k, j): (usize, usize)) -> Option<f64> {
-        Some(self.wired.as_ref()?.difference(k, Some(j)).ok()?.product(norm))
+    /// Bounds of the differences of all pairs of outputs by norms alone; none where the wiring is not known.
+    pub fn pair_products(&self, norm: Norm) -> Option<Mat<f64>> {
+        self.wired.as_ref().map(|wired| wired.pair_products(norm))
     }
 }
 

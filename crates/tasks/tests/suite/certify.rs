@@ -242,7 +242,10 @@ fn bound(file: &Path) -> Result<f64> {
 }
 
 fn matrix(rows: usize, columns: usize, value: f64) -> Vec<u8> {
-    npy(&[rows, columns], (0..rows * columns).map(|k| if k.is_multiple_of(columns + 1) { value } else { 0.0 }))
+    npy(
+        &[rows, columns],
+        (0..rows * columns).map(|k| if k.is_multiple_of(columns + 1) { value } else { 0.0 }),
+    )
 }
 
 fn vector(n: usize) -> Vec<u8> {

@@ -176,6 +176,12 @@ fn any_wiring_is_a_chain_of_blocks_with_the_same_bounds_in_order() {
         let found = lower_bound(&net, Norm::L2, &[], &Sampling::default()).unwrap();
         assert!(first.unwrap().bound >= found);
         let pair = wired.difference(2, Some(0)).unwrap();
+        for norm in [Norm::L2, Norm::Linf, Norm::LinfL2] {
+            let (all, one) = (wired.pair_products(norm), pair.product(norm));
+            assert!(
+                (all[(2, 0)] / one - 1.0).abs() < 1e-9 && all[(0, 2)] == all[(2, 0)] && all[(1, 1)] == 0.0
+            );
+        }
         let bound = LipSdp::default().certify(&pair.written_out().unwrap()).unwrap().bound;
         assert!(bound <= pair.product(Norm::L2) * (1.0 + 1e-9));
         let (a, b) = (net.pair(2, 0).unwrap(), pair.written_out().unwrap());
