@@ -210,10 +210,23 @@ impl Wired {
         Ok(proved)
     }
 
-    /// Entries of all matrices that [`Wired::written_out`] makes, about.
+    /// Entries of all matrices that [`Wired::written_out`] makes.
     pub fn area(&self) -> f64 {
-        let terms = self.neurons.iter().map(|n| &n.terms).chain([&self.output]).flatten();
-        terms.map(|t| self.widths[t.from] as f64 * self.reads(std::slice::from_ref(t)) as f64).sum()
+        let width = |state: &[usize]| state.iter().map(|j| self.widths[*j]).sum::<usize>() as f64;
+        let (mut state, mut area) = (vec![0], 0.0);
+        for (k, Neurons { terms, .. }) in self.neurons.iter().enumerate() {
+            let (reads, wide) = (self.reads(terms) as f64, self.widths[k + 1] as f64);
+            let kept = self.kept(&state, k);
+            if kept.is_empty() {
+                area += width(&state) * reads;
+            } else {
+                let held = width(&kept) + wide;
+                area += held * (width(&state) + reads + wide);
+            }
+            state = kept;
+            state.push(k + 1);
+        }
+        area + width(&state) * self.outputs as f64
     }
 
     /// The same function as a chain of blocks. Values that are needed later travel beside the newest ones, behind
@@ -226,8 +239,8 @@ impl Wired {
         // Whose outputs the state holds, in order.
         let mut state = vec![0];
         for (k, Neurons { terms, activation }) in self.neurons.iter().enumerate() {
-            let later = |j: &usize| self.needed_behind(k, *j);
-            if !state.iter().any(later) {
+            let kept = self.kept(&state, k);
+            if kept.is_empty() {
                 let map = self.over(&state, terms)?;
                 if !map.is_identity() {
                     blocks.push(Block::Affine(map.affine()));
@@ -236,8 +249,6 @@ impl Wired {
                 state = vec![k + 1];
                 continue;
             }
-            let kept: Vec<usize> =
-                state.iter().copied().filter(|j| later(j) || terms.iter().any(|t| t.from == *j)).collect();
             let wide = self.widths[k + 1];
             blocks.push(Block::Affine(self.room(&state, &kept, wide).affine()));
             state = kept;
@@ -262,10 +273,16 @@ impl Wired {
         Network::new(self.inputs(), blocks)
     }
 
-    /// Whether anything behind neurons `k` reads value `j`.
-    fn needed_behind(&self, k: usize, j: usize) -> bool {
-        let later = self.neurons[k + 1..].iter().map(|n| &n.terms).chain([&self.output]);
-        later.flatten().any(|t| t.from == j)
+    /// What of a state stays beside the outputs of neurons `k`: nothing if nothing of it is read later, else that and
+    /// what they read themselves.
+    fn kept(&self, state: &[usize], k: usize) -> Vec<usize> {
+        let behind = self.neurons[k + 1..].iter().map(|n| &n.terms).chain([&self.output]);
+        let later: Vec<usize> = behind.flatten().map(|t| t.from).collect();
+        if !state.iter().any(|j| later.contains(j)) {
+            return Vec::new();
+        }
+        let own = |j: &usize| self.neurons[k].terms.iter().any(|t| t.from == *j);
+        state.iter().copied().filter(|j| later.contains(j) || own(j)).collect()
     }
 
     /// The sum of terms as one map of a state.

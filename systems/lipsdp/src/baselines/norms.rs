@@ -32,8 +32,9 @@ pub(crate) fn constant(act: &Activation, norm: Norm) -> f64 {
         }
         Activation::MaxPool { .. } if norm != Norm::L2 => 1.0,
         Activation::MaxPool { windows } => {
-            let shared = |i: &usize| windows.iter().flatten().filter(|j| *j == i).count() as f64;
-            windows.iter().flatten().map(shared).fold(1.0, f64::max).sqrt().next_up()
+            let mut shared = vec![0u32; windows.iter().flatten().max().map_or(0, |i| i + 1)];
+            windows.iter().flatten().for_each(|i| shared[*i] += 1);
+            f64::from(shared.into_iter().max().unwrap_or(1).max(1)).sqrt().next_up()
         }
     }
 }
