@@ -51,6 +51,7 @@ impl From<Time> for String {
 const EITHER: &[[&str; 2]] = &[
     ["epochs", "steps"],
     ["method", "compare"],
+    ["model", "from"],
     ["function", "command"],
     ["function", "process"],
     ["command", "process"],

@@ -1,5 +1,7 @@
 //! Pictures and the report of training runs, from the recorded metrics.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 use thalweg_plot::{Figure, Report, Table};
 
@@ -141,8 +143,9 @@ pub fn write(
 
 /// The norms ‖D‖ that the diagnostics recorded, a line per block.
 fn curvature(summary: &Summary, records: &[Value]) -> Option<Figure> {
-    let first = records.iter().find_map(Value::as_object)?;
-    let keys: Vec<&String> = first.keys().filter(|k| k.starts_with("hessian_norm/")).collect();
+    // Only steps with fresh curvature have them.
+    let all = records.iter().filter_map(Value::as_object).flat_map(|record| record.keys());
+    let keys: BTreeSet<&String> = all.filter(|k| k.starts_with("hessian_norm/")).collect();
     if keys.is_empty() {
         return None;
     }
