@@ -28,12 +28,15 @@ pub struct Derivative<'a> {
 enum Link {
     Affine,
     Slopes(Local),
-    /// y = (I − D Wz)⁻¹ D U v.
-    Implicit {
-        slopes: Local,
-        solver: Lu,
-        transposed: Lu,
-    },
+    Implicit(Box<Implicit>),
+}
+
+/// An equilibrium: y = (I − D Wz)⁻¹ D U v.
+#[derive(Debug)]
+struct Implicit {
+    slopes: Local,
+    solver: Lu,
+    transposed: Lu,
 }
 
 impl Network {
@@ -67,7 +70,8 @@ impl Network {
                         (0..n).for_each(|i| left[(i, j)] -= column[i]);
                     }
                     let transposed = Lu::new(left.transpose().to_owned());
-                    (z, Link::Implicit { slopes, solver: Lu::new(&left), transposed })
+                    let solver = Lu::new(&left);
+                    (z, Link::Implicit(Box::new(Implicit { slopes, solver, transposed })))
                 }
             };
             h = next;
@@ -110,7 +114,8 @@ impl Derivative<'_> {
                     let branch = outer.as_ref().map_or(branch.clone(), |outer| apply(&outer.weight, &branch));
                     v.iter().zip(&branch).map(|(v, b)| v + b).collect()
                 }
-                (Block::Equilibrium { input, state, .. }, Link::Implicit { slopes, solver, .. }) => {
+                (Block::Equilibrium { input, state, .. }, Link::Implicit(at)) => {
+                    let Implicit { slopes, solver, .. } = &**at;
                     let drive = apply(&input.weight, &v);
                     let y = column(solver.solve(as_column(&slopes.along(&drive))));
                     let mut z = apply(state, &y);
@@ -137,9 +142,9 @@ impl Derivative<'_> {
                     let branch = transposed(&inner.weight, &slopes.back(&branch));
                     u.iter().zip(&branch).map(|(u, b)| u + b).collect()
                 }
-                (Block::Equilibrium { input, .. }, Link::Implicit { slopes, transposed: solver, .. }) => {
-                    let y = column(solver.solve(as_column(&u)));
-                    transposed(&input.weight, &slopes.back(&y))
+                (Block::Equilibrium { input, .. }, Link::Implicit(at)) => {
+                    let y = column(at.transposed.solve(as_column(&u)));
+                    transposed(&input.weight, &at.slopes.back(&y))
                 }
                 _ => unreachable!("each block made its own link"),
             };

@@ -13,7 +13,7 @@ use crate::{LipError, Network, Norm};
 pub struct Sampling {
     /// Random normal points, and at most as many of those given, evenly spread. Default 200.
     pub points: usize,
-    /// Steps of ascent from each of the five best. Default 100.
+    /// Steps of ascent from each of the five best. Default 50.
     #[serde(alias = "steps")]
     pub max_steps: usize,
     /// Seed of the points. Default 1.
@@ -22,16 +22,20 @@ pub struct Sampling {
 
 impl Default for Sampling {
     fn default() -> Self {
-        Self { points: 200, max_steps: 100, seed: 1 }
+        Self { points: 200, max_steps: 50, seed: 1 }
     }
 }
 
-/// Rounds of the power iteration at a point that is looked at once.
-const GLANCE: usize = 3;
+/// Rounds of the power iteration at each point, and at the ten best.
+const GLANCE: usize = 1;
+const LOOK: usize = 5;
 /// Rounds at a point of the ascent, which starts at the direction of the last one.
-const STEP: usize = 2;
+const STEP: usize = 1;
 /// Rounds where the ascent ends.
 const LAST: usize = 100;
+
+/// A slope, where it is and along what direction.
+type Found = (f64, Vec<f64>, Vec<f64>);
 
 /// A number that the Lipschitz constant is at least, up to rounding: the largest derivative along a direction that a
 /// power iteration finds at `points`, at random points, and on an ascent along those directions. Each round takes two
@@ -68,29 +72,41 @@ pub fn lower_bound(
         let (value, v) = steepest(&at, norm, v, GLANCE)?;
         Some((value, x, v))
     };
-    let mut found: Vec<_> = all.into_par_iter().enumerate().filter_map(look).collect();
+    let found: Vec<Found> = all.into_par_iter().enumerate().filter_map(look).collect();
+    let closer = best(found, 10).into_par_iter().map(|f| again(net, norm, f, LOOK)).collect();
+    let climbed = best(closer, 5).into_par_iter().map(|f| climb(net, norm, f, sampling.max_steps)).collect();
+    let top = best(climbed, 1).into_iter().map(|f| again(net, norm, f, LAST).0);
+    Ok(top.fold(0.0, f64::max) * (1.0 - 1e-12))
+}
+
+fn best(mut found: Vec<Found>, count: usize) -> Vec<Found> {
     found.sort_by(|a, b| b.0.total_cmp(&a.0));
-    found.truncate(5);
-    let best = found.into_par_iter().map(|start| climb(net, norm, start, sampling.max_steps));
-    Ok(best.reduce(|| 0.0, f64::max) * (1.0 - 1e-12))
+    found.truncate(count);
+    found
+}
+
+/// The same point, looked at longer.
+fn again(net: &Network, norm: Norm, (value, x, v): Found, rounds: usize) -> Found {
+    let found = net.derivative(&x).ok().and_then(|at| steepest(&at, norm, v.clone(), rounds));
+    match found {
+        Some((better, w)) if better > value => (better, x, w),
+        _ => (value, x, v),
+    }
 }
 
 /// Ascent: a step along the steepest direction or against it, kept if the derivative grows.
-fn climb(net: &Network, norm: Norm, start: (f64, Vec<f64>, Vec<f64>), max_steps: usize) -> f64 {
-    let (mut value, mut x, mut v) = start;
+fn climb(net: &Network, norm: Norm, (mut value, mut x, mut v): Found, max_steps: usize) -> Found {
     let mut length = 1.0;
     for step in 0..max_steps {
         let sign = if step % 2 == 0 { length } else { -length };
         let y: Vec<f64> = x.iter().zip(&v).map(|(x, v)| x + sign * v).collect();
-        let found = net.derivative(&y).ok().and_then(|at| steepest(&at, norm, v.clone(), STEP));
-        match found {
-            Some((better, w)) if better > value => (value, x, v) = (better, y, w),
+        match again(net, norm, (value, y, v.clone()), STEP) {
+            (better, y, w) if better > value => (value, x, v) = (better, y, w),
             _ if step % 2 == 1 => length = if length < 1e-4 { 2.0 } else { 0.7 * length },
             _ => {}
         }
     }
-    let last = net.derivative(&x).ok().and_then(|at| steepest(&at, norm, v, LAST));
-    last.map_or(value, |(better, _)| better.max(value))
+    (value, x, v)
 }
 
 /// A direction of unit length that J stretches most, as far as `rounds` of an iteration from `v` find it, and by how

@@ -424,3 +424,23 @@ fn given_points_are_where_the_lower_bound_looks_first() {
     let told = lower_bound(&net, Norm::L2, &[vec![120.0, 0.5]], &few).unwrap();
     assert!(blind < 1.1 && told > 50.0, "{blind} {told}");
 }
+
+/// The search costs passes over the weights, not Jacobians of every point.
+#[test]
+fn a_wide_network_spends_less_on_the_lower_bound_than_on_the_bound() {
+    let net = random(&act("relu"), &[784, 512, 512, 512, 512, 10], 1);
+    let time = |work: &dyn Fn() -> f64| {
+        let clock = std::time::Instant::now();
+        (work(), clock.elapsed())
+    };
+    // Other tests run beside this one.
+    let tries: Vec<_> = (0..3)
+        .map(|_| {
+            let (lower, search) = time(&|| lower_bound(&net, Norm::L2, &[], &Sampling::default()).unwrap());
+            let (upper, proof) = time(&|| certify(&net, Norm::L2, Bound::Eclipse).unwrap().bound);
+            assert!(0.0 < lower && lower <= upper, "{lower} {upper}");
+            (search, proof)
+        })
+        .collect();
+    assert!(tries.iter().any(|(search, proof)| search < proof), "{tries:?}");
+}

@@ -38,7 +38,7 @@ fn pick(seed: u64, stream: u64, n: usize) -> usize {
 
 fn affine(rows: usize, columns: usize, seed: u64, i: u64) -> Affine {
     let g = gaussian(rows, columns + 1, 31 * seed + i);
-    let bias = (0..rows).map(|r| if seed % 3 == 0 { 0.0 } else { 0.3 * g[(r, columns)] });
+    let bias = (0..rows).map(|r| if seed.is_multiple_of(3) { 0.0 } else { 0.3 * g[(r, columns)] });
     Affine::new(Mat::from_fn(rows, columns, |i, j| g[(i, j)]), bias.collect())
 }
 
@@ -116,7 +116,7 @@ fn twisted(net: &Network, seed: u64) -> Network {
 /// Bounds of network number `seed`, and what is wrong with them.
 fn bounded(seed: u64) -> (usize, Vec<String>) {
     let plain = network(seed);
-    let strange = seed / 7 % 3 == 0;
+    let strange = (seed / 7).is_multiple_of(3);
     let net = if strange { twisted(&plain, seed) } else { plain };
     let norm = [Norm::L2, Norm::L2, Norm::Linf, Norm::LinfL2][pick(seed, 12, 4)];
     let settings = LipSdp { norm, tol: 1e-6, max_evaluations: 30, ..LipSdp::default() };
