@@ -361,8 +361,9 @@ fn checked(terms: &[Term], widths: &[usize], place: &str) -> Result<usize, LipEr
             return Err(LipError::shape(place, format!("neurons {}", term.from), "earlier neurons"));
         };
         for map in &term.maps {
-            if let Operator::Convolution(c) = map {
-                c.validate(place)?;
+            match map {
+                Operator::Rows(rows) => rows.validate(place)?,
+                Operator::Convolution(c) => c.validate(place)?,
             }
             if map.inputs() != width {
                 let found = format!("a map of {} inputs", map.inputs());
