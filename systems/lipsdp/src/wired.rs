@@ -73,7 +73,12 @@ impl Wired {
 
     /// Number of neurons behind an activation.
     pub fn neurons(&self) -> usize {
-        self.neurons.iter().map(|n| self.reads(&n.terms)).sum()
+        self.hidden().into_iter().sum()
+    }
+
+    /// Numbers that the neurons of each activation read, in order.
+    pub fn hidden(&self) -> Vec<usize> {
+        self.neurons.iter().map(|n| self.reads(&n.terms)).collect()
     }
 
     /// The network followed by a linear map of its outputs.

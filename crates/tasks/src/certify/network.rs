@@ -27,6 +27,12 @@ pub fn network(model: &Model) -> Result<Network> {
 /// # Errors
 /// It is too large for that.
 pub fn written_out(wired: &Wired) -> Result<Network> {
+    small_enough(wired)?;
+    Ok(wired.written_out()?)
+}
+
+/// Refuses networks that are too large to be written out.
+pub(super) fn small_enough(wired: &Wired) -> Result<()> {
     let area = wired.area();
     if area > MOST_ENTRIES {
         bail!(
@@ -34,7 +40,7 @@ pub fn written_out(wired: &Wired) -> Result<Network> {
              convolutions as they are, without `data`"
         );
     }
-    Ok(wired.written_out()?)
+    Ok(())
 }
 
 /// The network of a model behind a preprocessing, for inputs that are scaled already. Every affine layer keeps its
