@@ -72,7 +72,9 @@ const VERBS: &[Verb] = &[
     Verb {
         line: "minimize --function rastrigin --dim 2 --method cbo --max-evals 4000",
         products: &["convergence.svg"],
-        long: Some("minimize --function rastrigin --dim 10 --method auto --max-evals 1500000 --runs 2"),
+        long: Some(
+            "minimize --function rastrigin --dim 10 --method auto --max-evals 1500000 --patience 1e9 --runs 2",
+        ),
     },
     Verb {
         line: "bilevel hyperclean --steps 5",

@@ -290,6 +290,14 @@ impl Folder {
     }
 }
 
+/// The recorded steps of a run, as far as they are intact.
+///
+/// # Errors
+/// There are none.
+pub fn read_metrics(folder: &Folder) -> Result<Vec<Value>> {
+    Ok(folder.read(METRICS)?.lines().map_while(|line| serde_json::from_str(line).ok()).collect())
+}
+
 /// Writes a file outside any folder, atomically.
 ///
 /// # Errors

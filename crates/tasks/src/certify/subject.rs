@@ -67,9 +67,8 @@ impl Subject {
         if let Some(net) = self.net() {
             return Ok(net);
         }
-        match &self.wired {
-            Some(wired) => network::small_enough(wired)?,
-            None => {}
+        if let Some(wired) = &self.wired {
+            network::small_enough(wired)?;
         }
         bail!("the network cannot be written out as matrices")
     }

@@ -7,19 +7,12 @@ use thalweg_plot::{Figure, Report, Table};
 
 use super::Summary;
 use crate::Result;
-use crate::folder::{Folder, METRICS, REPORT};
+pub use crate::folder::read_metrics;
+use crate::folder::{Folder, REPORT};
 use crate::source::{Prepared, of_data};
 
 /// Points of one curve.
 pub type Points = Vec<(f64, f64)>;
-
-/// The recorded steps of a run, as far as they are intact.
-///
-/// # Errors
-/// There are none.
-pub fn read_metrics(folder: &Folder) -> Result<Vec<Value>> {
-    Ok(folder.read(METRICS)?.lines().map_while(|line| serde_json::from_str(line).ok()).collect())
-}
 
 /// The records that have both numbers, as points.
 pub fn points(records: &[Value], x: &str, y: &str) -> Points {
