@@ -197,7 +197,6 @@ fn convolutional_and_residual_networks_are_bounded_in_seconds() {
     {
         let file = saved(place.path(), &random(named(arch, &input, 10).unwrap(), 2));
         let clock = Instant::now();
-        let settings = Settings { bound: Some("product".into()), ..of(&file) };
         let loaded = read(&file, &ReadOptions::default()).unwrap();
         let product = loaded.net.certify(&LipSdp { bound: Bound::Product, ..LipSdp::default() }).unwrap();
         let seconds = clock.elapsed().as_secs_f64();
@@ -205,7 +204,6 @@ fn convolutional_and_residual_networks_are_bounded_in_seconds() {
         assert!(product.verified && product.bound.is_finite() && seconds < 60.0, "{arch}: {seconds} s");
         let method = loaded.net.resolved(LipSdp::default(), &Host::default()).unwrap();
         assert_eq!(method.bound, Bound::Product, "{arch}: nothing else is quick");
-        drop(settings);
     }
 }
 
