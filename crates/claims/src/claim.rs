@@ -1,5 +1,6 @@
 //! What all claims share: their names, their options, how findings are published.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use serde_json::{Map, json};
 use thalweg::core::Meter;
 use thalweg::plot::Report;
 use thalweg::tasks::folder::REPORT;
-use thalweg::tasks::{Finding, Folder, Host, Opening, Watcher};
+use thalweg::tasks::{Finding, Folder, Host, Marks, Opening, Watcher};
 
 /// Options of every claim.
 #[derive(Args, Clone, Debug)]
@@ -29,6 +30,12 @@ pub struct Options {
     /// No notes
     #[arg(long)]
     pub quiet: bool,
+    /// Write down which marks hold, in place of comparing them with what is written there
+    #[arg(long)]
+    pub record: bool,
+    /// Where it is written which marks hold
+    #[arg(long, value_name = "FILE", default_value = "docs/marks.json")]
+    pub marks: PathBuf,
 }
 
 impl Options {
@@ -93,13 +100,14 @@ pub fn publish<B>(
         folder.make()?;
     }
     let mut report = Report::new(title);
-    let mut all = Map::new();
+    let (mut all, mut marks) = (Map::new(), Marks::read(&options.marks)?);
     for (_, measure) in chosen {
         let finding = measure(claims)?;
         if !options.json {
             println!("{}", finding.text());
         }
         finding.add_to(&mut report);
+        marks.take(&finding);
         let result = json!({ "results": finding.data, "marks": finding.marks_json() });
         all.insert(finding.name.into(), result);
     }
@@ -110,5 +118,23 @@ pub fn publish<B>(
     if options.json {
         println!("{}", serde_json::to_string(&all)?);
     }
-    Ok(())
+    // The sub-command, under which marks are kept.
+    let system = std::env::args().nth(1).unwrap_or_default();
+    if options.record {
+        return Ok(marks.write(&system, &options.marks)?);
+    }
+    let turned = marks.turned(&system);
+    if turned.is_empty() { Ok(()) } else { Err(Turned(turned).into()) }
+}
+
+/// Marks that held when they were written down and miss now.
+#[derive(Debug)]
+pub struct Turned(Vec<String>);
+
+impl std::error::Error for Turned {}
+
+impl fmt::Display for Turned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "held when it was written down, and misses now: {}", self.0.join("; "))
+    }
 }

@@ -72,7 +72,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("error: {e:#}");
-            ExitCode::from(2)
+            // As the program: finished without what was asked for, or bad input.
+            ExitCode::from(if e.is::<claim::Turned>() { 3 } else { 2 })
         }
     }
 }

@@ -241,9 +241,9 @@ fn overhead() -> Result<Finding> {
         let micros = seconds(|| {
             for _ in 0..rounds {
                 t += 1;
-                let choice = learner.choose((t as f64 * 0.618).fract());
+                let choice = learner.choose((t as f64 * 0.618).fract())?;
                 let miss = choice.omega - 1.2 - 0.5 * choice.context;
-                learner.feedback(&choice, 20.0 + 200.0 * miss * miss + (t % 7) as f64);
+                learner.feedback(&choice, 20.0 + 200.0 * miss * miss + (t % 7) as f64)?;
             }
             Ok(())
         })? / rounds as f64
@@ -362,7 +362,7 @@ fn joint(options: &Options) -> Result<Finding> {
     // Where theory gives no optimum, all arms and golden sections do.
     let tuned = tuned("joint", Scheme::SsorCg)?;
     let ours = solve(&tuned, &mut Heat::new(25, 5000)?, 1)?.evaluations as f64;
-    let optimal = compare(&mut Heat::new(25, 5000)? as &mut dyn Sequence, &tuned, |_| true)?.oracle as f64;
+    let optimal = compare(&mut Heat::new(25, 5000)? as &mut dyn Sequence, &tuned, |_| true)?.oracle.cost;
     record(&mut table, &mut marks, &mut data, "heat, nx = 25", ours, optimal);
     Ok(Finding {
         name: "joint",

@@ -374,3 +374,55 @@ fn the_help_names_every_method_of_the_lists() {
         }
     }
 }
+
+#[test]
+fn groups_of_blocks_are_set_from_flags_and_from_a_file() {
+    let place = folder(&[]);
+    let base = "train --data digits --model mlp:64-16-10 --epochs 1 --seed 1 --json --quiet";
+    let loss = |line: &str| json(place.path(), line)["train_loss"].as_f64().expect("a loss");
+    let plain = loss(&format!("{base} --method sgd --out plain"));
+    let halved =
+        format!(r#"{base} --method sgd --out halved --set groups=[{{"pattern":"fc2*","lr_scale":0.5}}]"#);
+    assert_ne!(loss(&halved), plain);
+    let config = fs::read_to_string(place.path().join("halved/config.toml")).unwrap();
+    assert!(config.contains("lr_scale = 0.5"), "{config}");
+    assert_eq!(
+        loss("train --config halved/config.toml --out again --json --quiet"),
+        loss("train --resume halved --json --quiet")
+    );
+    for method in ["adahessian", "adamw", "mkor", "muon"] {
+        let line = format!(
+            r#"{base} --method {method} --out {method} --set groups=[{{"pattern":"fc2*","lr_scale":0.5}}]"#
+        );
+        loss(&line);
+    }
+}
+
+#[test]
+fn a_trained_model_trains_on_and_a_finished_run_does_not_change_its_length() {
+    let place = folder(&[]);
+    succeed(
+        place.path(),
+        "train --data digits --model mlp:64-16-10 --method sgd --epochs 2 --seed 1 --quiet --out a",
+    );
+    let longer = run(place.path(), "train --resume a --epochs 20 --quiet");
+    assert_eq!(longer.status.code(), Some(2), "{}", errors(&longer));
+    assert!(errors(&longer).contains("--from"), "{}", errors(&longer));
+    let score = |model: &str| {
+        json(place.path(), &format!("evaluate --model {model}/model.safetensors --data digits --json"))
+    };
+    let before = score("a")["loss"].as_f64().unwrap();
+    succeed(
+        place.path(),
+        "train --data digits --from a/model.safetensors --method sgd --epochs 5 --quiet --out b",
+    );
+    assert!(score("b")["loss"].as_f64().unwrap() < before);
+    // No step, no change.
+    succeed(place.path(), "train --data digits --from a/model.safetensors --steps 0 --quiet --out c");
+    assert_eq!(score("c")["loss"].as_f64().unwrap(), before);
+    for more in ["--model mlp:64-8-10", "--init xavier", "--normalize mean=0,std=1"] {
+        let refused =
+            run(place.path(), &format!("train --data digits --from a/model.safetensors {more} --out d"));
+        assert_eq!(refused.status.code(), Some(2), "{more}");
+    }
+}

@@ -72,7 +72,9 @@ const VERBS: &[Verb] = &[
     Verb {
         line: "minimize --function rastrigin --dim 2 --method cbo --max-evals 4000",
         products: &["convergence.svg"],
-        long: Some("minimize --function rastrigin --dim 10 --method auto --max-evals 1500000 --runs 2"),
+        long: Some(
+            "minimize --function rastrigin --dim 10 --method auto --max-evals 1500000 --patience 1e9 --runs 2",
+        ),
     },
     Verb {
         line: "bilevel hyperclean --steps 5",
@@ -273,4 +275,98 @@ fn long_work_that_is_killed_goes_on_to_the_same_end() {
         assert!(matches!(ended.status.code(), Some(0 | 3)), "{line}: {}", errors(&ended));
         assert_eq!(summary(&killed), whole, "{long}");
     }
+}
+
+#[test]
+fn a_run_goes_on_with_its_own_settings_alone() {
+    let place = place();
+    for (i, verb) in VERBS.iter().enumerate() {
+        succeed(place.path(), &format!("{} --quiet --out a{i}", verb.line));
+        let out = place.path().join(format!("a{i}"));
+        let (config, first) = (text(&out, "config.toml"), summary(&out));
+        let words: Vec<&str> = verb.line.split_whitespace().take_while(|w| !w.starts_with("--")).collect();
+        let resume =
+            |more: &str| run(place.path(), &format!("{} --quiet --resume a{i} {more}", words.join(" ")));
+        let other = resume("--set seed=77");
+        assert_eq!(other.status.code(), Some(2), "{}: {}", verb.line, errors(&other));
+        assert!(errors(&other).contains("seed"), "{}: {}", verb.line, errors(&other));
+        // Nothing was touched, and as it was it goes on, to the same end.
+        assert_eq!(text(&out, "config.toml"), config, "{}", verb.line);
+        assert_eq!(summary(&out), first, "{}", verb.line);
+        let same = resume("");
+        assert!(matches!(same.status.code(), Some(0 | 3)), "{}: {}", verb.line, errors(&same));
+        assert_eq!(summary(&out), first, "{}", verb.line);
+    }
+}
+
+#[test]
+fn what_others_left_in_a_folder_is_not_overwritten() {
+    let place = place();
+    for (i, verb) in VERBS.iter().enumerate() {
+        let out = place.path().join(format!("mine{i}"));
+        fs::create_dir_all(&out).unwrap();
+        fs::write(out.join("report.html"), "my thesis").unwrap();
+        let refused = run(place.path(), &format!("{} --quiet --out mine{i}", verb.line));
+        assert_eq!(refused.status.code(), Some(2), "{}: {}", verb.line, errors(&refused));
+        assert!(errors(&refused).contains("--overwrite"), "{}: {}", verb.line, errors(&refused));
+        assert_eq!(text(&out, "report.html"), "my thesis", "{}", verb.line);
+    }
+}
+
+#[test]
+fn a_run_goes_on_from_anywhere() {
+    let place = place();
+    let table: String = std::iter::once("x,y,label\n".to_owned())
+        .chain((0..60).map(|i| format!("{},{},{}\n", i % 7, i % 5, i % 2)))
+        .collect();
+    fs::write(place.path().join("table.csv"), table).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    for (i, line) in [
+        "train --data table.csv --model mlp:2-8-2 --epochs 3",
+        "prune --model m/model.safetensors --data digits --sparsity 0.5 --gradients 8 --recompute 1",
+        "certify m/model.safetensors --bound layer",
+        "linsolve scan --matrix A.mtx --omegas 1:1.9:5",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        succeed(place.path(), &format!("{line} --quiet --out a{i}"));
+        let first = summary(&place.path().join(format!("a{i}")));
+        let verb: Vec<&str> =
+            line.split_whitespace().take_while(|w| !w.starts_with("--") && !w.contains('/')).collect();
+        let out = place.path().join(format!("a{i}"));
+        succeed(elsewhere.path(), &format!("{} --quiet --resume {}", verb.join(" "), out.display()));
+        assert_eq!(summary(&out), first, "{line}");
+        // As settings of another run, they name the same files.
+        let config = out.join("config.toml");
+        succeed(
+            elsewhere.path(),
+            &format!("{} --quiet --config {} --out b{i}", verb.join(" "), config.display()),
+        );
+        assert_eq!(summary(&elsewhere.path().join(format!("b{i}"))), first, "{line}");
+    }
+    // Settings written by hand see files from where they lie.
+    fs::create_dir(place.path().join("inner")).unwrap();
+    let by_hand = "data = \"../table.csv\"\nmodel = \"mlp:2-8-2\"\nepochs = 3\n";
+    fs::write(place.path().join("inner/settings.toml"), by_hand).unwrap();
+    let config = place.path().join("inner/settings.toml");
+    succeed(elsewhere.path(), &format!("train --quiet --config {} --out c", config.display()));
+}
+
+#[test]
+fn models_of_an_older_run_are_none_of_a_resumed_one() {
+    let place = place();
+    succeed(place.path(), "train --data digits --model mlp:64-24-10 --epochs 1 --seed 9 --quiet --out other");
+    let line = |model: &str, more: &str| {
+        format!(
+            "prune --model {model}/model.safetensors --data digits --sparsity 0.4,0.6 --method magnitude --quiet {more}"
+        )
+    };
+    succeed(place.path(), &line("m", "--out fresh"));
+    let expected = summary(&place.path().join("fresh"));
+    // As if the second run had been killed after its start.
+    succeed(place.path(), &line("other", "--out p"));
+    succeed(place.path(), &line("m", "--overwrite --time 0s --out p"));
+    succeed(place.path(), "prune --quiet --resume p");
+    assert_eq!(summary(&place.path().join("p")), expected);
 }

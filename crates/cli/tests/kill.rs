@@ -187,8 +187,8 @@ fn a_resumed_run_keeps_its_settings() {
 }
 
 const SEARCHES: [&str; 2] = [
-    "minimize --function rastrigin --dim 10 --method auto --max-evals 300000 --seed 1 --checkpoint-every 40 --quiet --json",
-    "minimize --function ackley --dim 6 --method cbo --particles 100 --max-evals 60000 --runs 5 --seed 2 --checkpoint-every 20 --quiet --json",
+    "minimize --function rastrigin --dim 10 --method auto --max-evals 300000 --patience 1e9 --seed 1 --checkpoint-every 40 --quiet --json",
+    "minimize --function ackley --dim 6 --method cbo --particles 100 --max-evals 60000 --patience 1e9 --runs 5 --seed 2 --checkpoint-every 20 --quiet --json",
 ];
 
 /// What a search found, without the time that it took.

@@ -79,8 +79,21 @@ fn a_sequence_answers_in_the_promised_json() {
     let got: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     let mut keys: Vec<&str> = got.as_object().expect("an object").keys().map(String::as_str).collect();
     keys.sort_unstable();
-    let promised =
-        ["best_fixed_iterations", "oracle_iterations", "policy", "seconds", "steps", "total_iterations"];
+    let promised = [
+        "best_fixed",
+        "best_fixed_cost",
+        "best_fixed_iterations",
+        "best_fixed_unsolved",
+        "cost",
+        "oracle_cost",
+        "oracle_iterations",
+        "policy",
+        "seconds",
+        "steps",
+        "total_cost",
+        "total_iterations",
+        "unsolved",
+    ];
     assert_eq!(keys, promised);
     let number = |v: &serde_json::Value, key: &str| v[key].as_u64().unwrap_or_else(|| panic!("{key} in {v}"));
     assert!(number(&got, "oracle_iterations") < number(&got, "best_fixed_iterations"));
@@ -110,7 +123,14 @@ fn a_folder_of_the_run_and_going_on() {
     }
     let log = fs::read_to_string(f.path().join("whole/metrics.jsonl")).expect("a log");
     assert_eq!(log.lines().count(), 150);
-    for key in ["\"omega\"", "\"context\"", "\"probability\"", "\"predicted\""] {
+    for key in [
+        "omega\":",
+        "context\":",
+        "probability\":",
+        "predicted\":",
+        "method\":\"ssor-cg",
+        "reason\":\"converged",
+    ] {
         assert!(log.contains(key), "{key}");
     }
     // A finished run that goes on has nothing left to do and says the same.
@@ -147,6 +167,9 @@ fn what_is_refused() {
     let wide = "%%MatrixMarket matrix coordinate real general\n2 3 1\n1 1 1\n";
     let wild = "%%MatrixMarket matrix coordinate real general\n2 2 4\n1 1 1\n1 2 9\n2 1 9\n2 2 1\n";
     let broken = "%%MatrixMarket matrix coordinate real general\n2 2 2\n1 1 1\n1 two 0.5\n";
+    let huge = "%%MatrixMarket matrix coordinate real symmetric\n3000000000 3000000000 1\n1 1 2\n";
+    let singular =
+        "%%MatrixMarket matrix coordinate real symmetric\n3 3 5\n1 1 1\n2 1 -1\n2 2 2\n3 2 -1\n3 3 1\n";
     let f = folder(&[
         ("A.mtx", laplacian(3, 0.0).as_bytes()),
         ("skew.mtx", skew.as_bytes()),
@@ -158,6 +181,11 @@ fn what_is_refused() {
         ("w.mtx", b"%%MatrixMarket matrix array integer general\n2 1\n1\n-1\n"),
         ("d/A0.mtx", laplacian(3, 0.0).as_bytes()),
         ("c.csv", b"context\n1\n2\n"),
+        ("two.csv", b"step,value\n0,1\n"),
+        ("right/b.mtx", ones(3).as_bytes()),
+        ("huge.mtx", huge.as_bytes()),
+        ("huge/A.mtx", huge.as_bytes()),
+        ("singular.mtx", singular.as_bytes()),
         ("x.csv", b"context\nx\n"),
     ]);
     for (line, code, word) in [
@@ -181,6 +209,20 @@ fn what_is_refused() {
         ("sequence", 2, "--problem"),
         ("sequence --problem heat --nx 1", 2, "nx"),
         ("sequence --files d --context c.csv", 2, "2 contexts"),
+        ("sequence --files d --context two.csv", 2, "step, value"),
+        ("sequence --files right", 2, "no matrix"),
+        ("sequence --files d --nx 5", 2, "--nx"),
+        ("sequence --problem shift-high --solutions", 2, "--out"),
+        ("sequence --problem shift-high --set joint.memory=2", 2, "memory"),
+        ("sequence --problem shift-high --set joint.memories=1", 2, "memories"),
+        ("sequence --problem shift-high --set memory=1", 2, "joint.memory"),
+        ("sequence --problem shift-high --policy chebcb --set joint.memory=0.9", 2, "--policy"),
+        ("sequence --problem shift-high --nx 0", 2, "--nx"),
+        ("solve --matrix huge.mtx", 2, "row 2"),
+        ("solve --matrix huge.mtx --rhs huge.mtx", 2, "row 2"),
+        ("sequence --files huge", 2, "row 2"),
+        ("scan --matrix huge.mtx", 2, "row 2"),
+        ("solve --matrix singular.mtx --method jacobi-cg", 1, "not converged"),
         ("sequence --files d --context x.csv", 2, "line 2"),
         ("sequence --files nowhere", 2, "nowhere"),
         ("sequence --resume nowhere", 2, "config.toml"),
@@ -191,6 +233,38 @@ fn what_is_refused() {
         assert_eq!(output.status.code(), Some(code), "{line}: {text}");
         assert!(text.contains(word), "{line}: {text}");
         assert!(text.lines().filter(|l| l.starts_with("error")).count() == 1, "{line}: {text}");
+    }
+}
+
+/// Scripts can tell a sequence of which some systems were not solved.
+#[test]
+fn unsolved_systems_are_counted_and_change_the_exit_status() {
+    let f = folder(&[]);
+    let line =
+        "linsolve sequence --problem shift-high --steps 40 --policy fixed:1 --max-iters 100 --json --quiet";
+    let output = run(f.path(), line);
+    assert_eq!(output.status.code(), Some(3), "{}", errors(&output));
+    let got: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let number = |key: &str| got[key].as_u64().unwrap_or_else(|| panic!("{key} in {got}"));
+    assert!((1..40).contains(&number("unsolved")));
+    assert!(number("total_iterations") >= 100 * number("unsolved"));
+    assert!(number("total_iterations") >= number("best_fixed_iterations"));
+    assert!(number("best_fixed_iterations") >= number("oracle_iterations"));
+}
+
+#[test]
+fn a_time_limit_bounds_every_task() {
+    let f = folder(&[("A.mtx", laplacian(120, 0.0).as_bytes())]);
+    for (line, code) in [
+        ("solve --matrix A.mtx --method sor --omega 0.01 --max-iters 1000000 --time 1s", 3),
+        ("scan --matrix A.mtx --omegas 1.95,0.01 --max-iters 1000000 --time 2s", 3),
+        ("sequence --problem heat --nx 100 --policy fixed:1.5 --time 1s", 0),
+    ] {
+        let clock = std::time::Instant::now();
+        let output = run(f.path(), &format!("linsolve {line}"));
+        assert_eq!(output.status.code(), Some(code), "{line}: {}", errors(&output));
+        assert!(clock.elapsed().as_secs() < 20, "{line}: {:?}", clock.elapsed());
+        assert!(!output.stdout.is_empty(), "{line}: the best so far");
     }
 }
 

@@ -16,6 +16,7 @@ use crate::{Observe, StopReason, Tick};
 pub struct Recorder {
     path: PathBuf,
     every: u64,
+    words: Vec<(&'static str, Vec<&'static str>)>,
     file: Option<BufWriter<File>>,
 }
 
@@ -23,7 +24,19 @@ impl Recorder {
     /// Records every `every`-th step, and each step to which a callback has added a metric
     /// ([`Tick::note`]); 0 records only those.
     pub fn new(path: impl Into<PathBuf>, every: u64) -> Self {
-        Self { path: path.into(), every, file: None }
+        Self { path: path.into(), every, words: Vec::new(), file: None }
+    }
+
+    /// Writes words in the place of metrics that count them from 0: by the metric's name.
+    pub fn words(mut self, words: impl IntoIterator<Item = (&'static str, Vec<&'static str>)>) -> Self {
+        self.words.extend(words);
+        self
+    }
+
+    /// A metric as it is written.
+    fn written(&self, name: &str, value: f64) -> Value {
+        let words = self.words.iter().find(|w| w.0 == name);
+        words.and_then(|w| w.1.get(value as usize)).map_or_else(|| value.into(), |word| (*word).into())
     }
 
     fn named(&self, e: io::Error) -> io::Error {
@@ -61,15 +74,18 @@ impl<S> Observe<S> for Recorder {
 
     fn step(&mut self, tick: &Tick<'_, S>) -> io::Result<()> {
         let due = self.every > 0 && tick.step.is_multiple_of(self.every);
-        let Some(file) = self.file.as_mut().filter(|_| due || tick.noted()) else { return Ok(()) };
+        if !due && !tick.noted() {
+            return Ok(());
+        }
         let mut record = Map::new();
         record.insert("step".into(), tick.step.into());
         record.insert("evaluations".into(), tick.evaluations.into());
         record.insert("seconds".into(), tick.elapsed.as_secs_f64().into());
         record.insert("value".into(), tick.progress.value.into());
         for (name, value) in &tick.progress.metrics {
-            record.insert(name.clone(), (*value).into());
+            record.insert(name.clone(), self.written(name, *value));
         }
+        let Some(file) = &mut self.file else { return Ok(()) };
         let mut written = writeln!(file, "{}", Value::Object(record));
         if tick.noted() {
             written = written.and_then(|()| file.flush()); // rare and what a reader waits for

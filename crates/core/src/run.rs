@@ -325,8 +325,9 @@ impl<M: Method<P>, P: Problem + ?Sized> Run<'_, M, P> {
                 Stop::Tolerance(tol) => Invalid::check(tol >= 0.0, "tolerance", tol, "a number ≥ 0")?,
                 Stop::Target(value) => Invalid::check(!value.is_nan(), "target", value, "a number")?,
                 Stop::Below { metric, value } => Invalid::check(!value.is_nan(), metric, value, "a number")?,
-                Stop::Still { within, .. } => {
-                    Invalid::check(within >= 0.0, "still within", within, "a number ≥ 0")?
+                Stop::Still { within, steps, .. } => {
+                    Invalid::check(within >= 0.0, "still within", within, "a number ≥ 0")?;
+                    Invalid::check(steps > 0, "still steps", steps, "at least 1 step")?
                 }
                 Stop::Steps(_) | Stop::Evaluations(_) | Stop::Time(_) => {}
             }

@@ -55,6 +55,16 @@ pub enum NetError {
         /// Number of classes.
         classes: usize,
     },
+    /// An option of the loss that is out of range.
+    #[error("{field} = {value} is not allowed; use {range}")]
+    Loss {
+        /// Name of the option.
+        field: &'static str,
+        /// What it is.
+        value: String,
+        /// What is legal.
+        range: &'static str,
+    },
     /// A value that is not finite.
     #[error(
         "the output of layer `{layer}` is not finite; check the input for NaN or lower the learning rate"

@@ -56,8 +56,16 @@ impl Loss {
         if let Some(w) = batch.weights {
             NetError::check("the list of example weights", w.len(), rows)?;
         }
+        let option = |legal, field, value: String, range| match legal {
+            true => Ok(()),
+            false => Err(NetError::Loss { field, value, range }),
+        };
+        let share = self.label_smoothing;
+        option((0.0..1.0).contains(&share), "label_smoothing", share.to_string(), "a number in [0, 1)")?;
         if let Some(w) = &self.class_weights {
             NetError::check("the list of class weights", w.len(), c)?;
+            let legal = w.iter().all(|w| *w >= 0.0 && w.is_finite());
+            option(legal, "class_weights", format!("{w:?}"), "finite numbers ≥ 0")?;
         }
         Ok(())
     }

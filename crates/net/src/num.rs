@@ -81,6 +81,14 @@ pub(crate) trait Num<T: Scalar>:
         let y = self.value().sqrt();
         self.lift(y, T::from_f64(0.5) / y)
     }
+    /// The value cut to [0, high]; the slope is 1 inside.
+    #[inline(always)]
+    fn cut(self, high: T) -> Self {
+        let v = self.value();
+        let low = if v < T::ZERO { T::ZERO } else { v };
+        let inside = if v > T::ZERO && v < high { T::ONE } else { T::ZERO };
+        self.lift(if low > high { high } else { low }, inside)
+    }
     /// 1 where the value is positive, 0 elsewhere; locally constant.
     #[inline(always)]
     fn step(self) -> Self {

@@ -37,6 +37,7 @@ mod masked;
 mod muon;
 mod schedule;
 mod sgd;
+mod unscaled;
 
 pub use adam::{Adam, AdamState, AdamW};
 pub use descent::{BlockStep, FirstOrderState, StepSettings, zero_masked};
@@ -49,3 +50,4 @@ pub use masked::Masked;
 pub use muon::{Muon, MuonState, orthogonalise};
 pub use schedule::{Milestone, Schedule, Shape};
 pub use sgd::{Sgd, SgdState};
+pub use unscaled::Unscaled;

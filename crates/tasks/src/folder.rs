@@ -67,22 +67,48 @@ impl Folder {
     }
 
     /// Makes the folder, removes what an older run left under the names that every run writes and under
-    /// `products`, and writes the settings, with everything decided. A resumed run keeps all of it.
+    /// `products`, and writes the settings, with everything decided and paths from the root. A resumed run keeps
+    /// all of it.
     ///
     /// # Errors
-    /// The folder cannot be written to.
+    /// The folder cannot be written to; a new run would replace something; a resumed run has other settings.
     pub fn begin(&self, settings: &impl Serialize, products: &[&str]) -> Result<()> {
+        let mut table = toml::Table::try_from(settings)?;
+        table.iter_mut().filter(|(key, _)| is_path(key)).for_each(|(_, value)| each_text(value, &absolute));
+        if self.opening == Opening::Resume {
+            self.agrees(&table)?;
+        }
         self.clear(products)?;
         match self.opening {
             Opening::Resume => Ok(()),
-            _ => self.write(CONFIG, toml::to_string(settings)?.as_bytes()),
+            _ => self.write(CONFIG, toml::to_string(&table)?.as_bytes()),
+        }
+    }
+
+    /// Refuses settings other than those of the run in the folder.
+    fn agrees(&self, settings: &toml::Table) -> Result<()> {
+        let own = read_table(&self.file(CONFIG))?;
+        let keys = own.keys().chain(settings.keys());
+        match keys.into_iter().find(|key| *key != "time" && own.get(*key) != settings.get(*key)) {
+            None => Ok(()),
+            Some(key) => {
+                let shown =
+                    |table: &toml::Table| table.get(key).map_or("not set".into(), toml::Value::to_string);
+                bail!(
+                    "`{key}` is {}, but {} in the run of {}; a run goes on with its own settings: leave it out, or \
+                     start another run",
+                    shown(settings),
+                    shown(&own),
+                    self.path.display()
+                )
+            }
         }
     }
 
     /// As [`Folder::begin`], without settings: for one of several methods.
     ///
     /// # Errors
-    /// The folder cannot be written to.
+    /// The folder cannot be written to; a new run would replace something.
     pub fn clear(&self, products: &[&str]) -> Result<()> {
         self.make()?;
         if self.opening == Opening::Resume {
@@ -91,6 +117,10 @@ impl Folder {
         for name in [CHECKPOINT, SUMMARY, METRICS, REPORT].iter().chain(products) {
             let file = self.file(name);
             if file.exists() {
+                if self.opening == Opening::Fresh && fs::metadata(&file).is_ok_and(|m| m.len() > 0) {
+                    let shown = file.display();
+                    bail!("{shown} is there already; choose another folder for `out`, or set `overwrite`")
+                }
                 fs::remove_file(&file).map_err(|e| {
                     TaskError::Input(format!("cannot replace {}: {e}; check permissions", file.display()))
                 })?;
@@ -260,6 +290,14 @@ impl Folder {
     }
 }
 
+/// The recorded steps of a run, as far as they are intact.
+///
+/// # Errors
+/// There are none.
+pub fn read_metrics(folder: &Folder) -> Result<Vec<Value>> {
+    Ok(folder.read(METRICS)?.lines().map_while(|line| serde_json::from_str(line).ok()).collect())
+}
+
 /// Writes a file outside any folder, atomically.
 ///
 /// # Errors
@@ -287,12 +325,72 @@ pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     entries.map_err(|e| TaskError::Input(format!("cannot read the folder {}: {e}", folder.display())))
 }
 
-/// The settings of a file.
+/// The settings of a file; the paths in it are seen from its folder.
 ///
 /// # Errors
 /// No such file, or it does not fit.
 pub fn read_table(path: &Path) -> Result<toml::Table> {
     let text = fs::read_to_string(path)
         .map_err(|e| TaskError::Input(format!("cannot read the configuration {}: {e}", path.display())))?;
-    text.parse::<toml::Table>().with_context(|| format!("{} is not valid TOML", path.display()))
+    let mut table =
+        text.parse::<toml::Table>().with_context(|| format!("{} is not valid TOML", path.display()))?;
+    let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+    let seen_from = |text: &str| {
+        let file = folder.join(text);
+        file.exists().then(|| file.display().to_string())
+    };
+    table.iter_mut().filter(|(key, _)| is_path(key)).for_each(|(_, value)| each_text(value, &seen_from));
+    Ok(table)
+}
+
+/// Settings that name files or folders, some of them beside other names.
+const PATHS: [&str; 22] = [
+    "arch",
+    "context",
+    "data",
+    "eps-mask",
+    "files",
+    "forbid",
+    "from",
+    "knowledge",
+    "matrix",
+    "model",
+    "order",
+    "patterns",
+    "require",
+    "rhs",
+    "rotate",
+    "shift",
+    "split",
+    "test",
+    "tiers",
+    "train",
+    "truth",
+    "validation",
+];
+
+fn is_path(key: &str) -> bool {
+    PATHS.contains(&key)
+}
+
+/// Data that are embedded: their names are no paths.
+const NAMES: [&str; 2] = ["digits", "sachs"];
+
+/// A file that exists, from the root.
+fn absolute(text: &str) -> Option<String> {
+    let there = Path::new(text).exists();
+    std::path::absolute(text).ok().filter(|_| there).map(|file| file.display().to_string())
+}
+
+/// Replaces the texts of a setting, alone or in a list, where there is something to replace them by.
+fn each_text(value: &mut toml::Value, replace: &dyn Fn(&str) -> Option<String>) {
+    match value {
+        toml::Value::String(text) if !text.is_empty() && !NAMES.contains(&&**text) => {
+            if let Some(new) = replace(text) {
+                *text = new;
+            }
+        }
+        toml::Value::Array(all) => all.iter_mut().for_each(|value| each_text(value, replace)),
+        _ => (),
+    }
 }

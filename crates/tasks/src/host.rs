@@ -59,6 +59,7 @@ impl Host {
             stops: Vec::new(),
             every: Every::Time(Duration::from_secs(5)),
             records: 1,
+            words: Vec::new(),
             configuration: Value::Null,
             resume: folder.is_some_and(Folder::resumes),
             follows: false,
@@ -80,6 +81,8 @@ pub struct Driver<'a> {
     pub every: Every,
     /// Every so many steps are recorded. Default 1.
     pub records: u64,
+    /// Metrics that count words, by name; the words are recorded. Default none.
+    pub words: Vec<(&'static str, Vec<&'static str>)>,
     /// Settings beside the method's that a resumed run must share.
     pub configuration: Value,
     /// Goes on from the folder's checkpoint. Default: where the folder is reopened and has one.
@@ -109,7 +112,7 @@ impl Driver<'_> {
         let Some(folder) = self.folder else { return Ok(run) };
         if !self.follows {
             run = run
-                .observe(Recorder::new(folder.metrics(), self.records))
+                .observe(Recorder::new(folder.metrics(), self.records).words(self.words.iter().cloned()))
                 .checkpoint(Checkpointer { path: folder.checkpoint(), every: self.every });
         }
         Ok(if self.resume { run.resume(folder.checkpoint())? } else { run })

@@ -20,6 +20,7 @@ pub mod folder;
 mod host;
 #[cfg(feature = "relax")]
 pub mod linsolve;
+mod marks;
 #[cfg(feature = "cbo")]
 pub mod minimize;
 pub mod model;
@@ -33,3 +34,4 @@ pub use error::{Context, Fault, Result, TaskError};
 pub use finding::Finding;
 pub use folder::{Folder, Opening};
 pub use host::{Driver, Host, Watcher};
+pub use marks::Marks;

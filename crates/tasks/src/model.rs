@@ -126,17 +126,6 @@ impl DataPart {
         })
     }
 
-    /// The first `n` examples or characters.
-    pub fn first(self, n: usize) -> Self {
-        match self {
-            Self::Set(data) => Self::Set(data.slice(0..n.min(data.len()))),
-            Self::Text(mut text) => {
-                text.tokens.truncate(n);
-                Self::Text(text)
-            }
-        }
-    }
-
     /// As the model reads them: with its own numbers for classes and characters.
     ///
     /// # Errors

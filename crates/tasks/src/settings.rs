@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::error::bail;
 use crate::folder::read_table;
 use crate::{Context, Result};
 
@@ -51,6 +52,7 @@ impl From<Time> for String {
 const EITHER: &[[&str; 2]] = &[
     ["epochs", "steps"],
     ["method", "compare"],
+    ["model", "from"],
     ["function", "command"],
     ["function", "process"],
     ["command", "process"],
@@ -100,14 +102,23 @@ pub fn value(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
 }
 
-/// `FIELD=VALUE` pairs; a value is JSON, or else a word.
+/// `FIELD=VALUE` pairs; a value is JSON, or else a word. `memory.beta=2` is the field `beta` of `memory`.
 ///
 /// # Errors
-/// An entry that is no pair.
+/// An entry that is no pair, a field inside of one that is no group, one that is given twice.
 pub fn fields(pairs: &[String]) -> Result<Map<String, Value>> {
-    let field = |pair: &String| {
+    let mut all = Map::new();
+    for pair in pairs {
         let (key, written) = field_value(pair)?;
-        Ok((key.to_owned(), value(written)))
-    };
-    pairs.iter().map(field).collect()
+        let (groups, name) = key.rsplit_once('.').map_or((None, key), |(groups, name)| (Some(groups), name));
+        let mut at = &mut all;
+        for group in groups.into_iter().flat_map(|groups| groups.split('.')) {
+            let inner = at.entry(group).or_insert_with(|| Map::new().into());
+            at = inner.as_object_mut().with_context(|| format!("`set` {pair}: {group} has no fields"))?;
+        }
+        if at.insert(name.into(), value(written)).is_some() {
+            bail!("`set` gives {key} twice");
+        }
+    }
+    Ok(all)
 }

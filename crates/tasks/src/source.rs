@@ -1,5 +1,6 @@
 //! Data by name or file, its parts, and the network that they are for.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -12,7 +13,7 @@ use thalweg_plot::Report;
 
 use crate::Result;
 use crate::error::bail;
-use crate::model::NO_NUMBERS;
+use crate::model::{DataPart, NO_NUMBERS, load_with_data};
 use crate::train::{Examples, standardize};
 
 /// Data and architecture, brought together.
@@ -251,7 +252,7 @@ impl DataSource {
             cut: if split == Split::Tail { Cut::Tail } else { Cut::Stratified { seed } },
             test_fraction,
         };
-        let loaded = data::load(&self.data, &options)?;
+        let mut loaded = data::load(&self.data, &options)?;
         let text = matches!(loaded.source, Source::Text { .. });
         match self.asked_cut() {
             Some(field) if loaded.origin == Origin::Given => {
@@ -260,8 +261,43 @@ impl DataSource {
             Some(_) if text && (reading.split == Some(Split::Stratified) || reading.split_seed.is_some()) => {
                 bail!("the test part of a text is its tail; set `split` to tail, or leave it out")
             }
-            _ => Ok(loaded),
+            _ => {}
         }
+        if let Some(limit) = self.limit {
+            keep_first(&mut loaded, limit);
+        }
+        Ok(loaded)
+    }
+}
+
+/// Only the first `limit` training examples or characters; a note says which classes that leaves out.
+fn keep_first(loaded: &mut data::Loaded, limit: usize) {
+    let all = match &mut loaded.source {
+        Source::Text { train, .. } => {
+            let all = train.tokens.len();
+            train.tokens.truncate(limit);
+            all
+        }
+        Source::Examples { train, .. } => {
+            let all = train.len();
+            let classes = |part: &Dataset| match &part.targets {
+                Targets::Classes { labels, .. } => labels.iter().collect::<BTreeSet<_>>().len(),
+                Targets::Values { .. } => 0,
+            };
+            let before = classes(train);
+            *train = train.slice(0..limit.min(all));
+            let after = classes(train);
+            if after < before {
+                loaded.notes.push(format!(
+                    "warning: the first {limit} training examples hold {after} of {before} classes; a file sorted by \
+                     class wants a higher `limit`"
+                ));
+            }
+            all
+        }
+    };
+    if limit < all {
+        loaded.description += &format!("; the first {limit} for training are used");
     }
 }
 
@@ -287,19 +323,11 @@ impl Prepared {
         let loaded = from.load()?;
         let parted = from.cut_of(&loaded);
         let prepared = match loaded.source {
-            Source::Examples { mut train, test } => {
-                if let Some(limit) = from.limit {
-                    train = train.slice(0..limit.min(train.len()));
-                }
+            Source::Examples { train, test } => {
                 Self::of_sets(loaded.description, train, test, arch, normalize)
             }
             Source::Text { .. } if normalize.is_some() => bail!("{NO_NUMBERS}"),
-            Source::Text { mut train, test } => {
-                if let Some(limit) = from.limit {
-                    train.tokens.truncate(limit);
-                }
-                Self::of_texts(loaded.description, train, test, arch)
-            }
+            Source::Text { train, test } => Self::of_texts(loaded.description, train, test, arch),
         }?;
         let notes = loaded.notes.into_iter().chain(prepared.notes).collect();
         Ok(Self { features: loaded.features, parted, notes, ..prepared })
@@ -327,6 +355,29 @@ impl Prepared {
         let (train, test) = (Examples::set(train, &preprocess)?, Examples::set(test, &preprocess)?);
         let (features, parted) = Default::default();
         Ok(Self { description, graph, preprocess, classes, train, test, features, parted, notes })
+    }
+
+    /// Data as a saved model reads them, which gives architecture, preprocessing and classes; with the model, which
+    /// may go on training.
+    ///
+    /// # Errors
+    /// As [`load_with_data`]; data that the model does not know.
+    pub fn of_model(from: DataSource, file: &Path) -> Result<(Self, Model)> {
+        let (model, loaded) = load_with_data(file, None, None, from.clone())?;
+        let parted = from.for_model(&model).cut_of(&loaded);
+        let (train, test) = DataPart::both(loaded.source);
+        let prepared = Self {
+            description: loaded.description,
+            graph: model.graph.clone(),
+            preprocess: model.preprocess.clone(),
+            classes: model.classes.clone(),
+            train: train.for_model(&model)?,
+            test: test.for_model(&model)?,
+            features: model.features.clone(),
+            parted,
+            notes: loaded.notes,
+        };
+        Ok((prepared, model))
     }
 
     /// The training part alone: its last sixth takes the place of the test part, so that what is chosen by it

@@ -37,7 +37,9 @@
 //! **Which method?** [`Auto`] needs no settings: it never needs more than about twice the evaluations of the
 //! better of its two parts. [`Cbo`] for separable, strongly multimodal functions; [`Adaptive`] (CMA-ES) for
 //! smooth or rotated ones; [`Hopping`] to see the proximal step. Their budget is exact: [`Stop::Evaluations`]
-//! includes the report of the final consensus.
+//! includes the report of the final consensus. A search without a target ends when nothing improves by
+//! [`Stop::Below`] of the metric [`search::FRESH`], e.g. 1/3: after twice the evaluations that the best value took.
+//! Whatever is returned has been evaluated and lies in the box and on the surface of its [`Space`].
 //!
 //! **When not?** Where there is a gradient and one valley, any method of `thalweg_optim` is faster by orders of
 //! magnitude.
@@ -47,6 +49,7 @@
 //! the paper's theory, [`baselines`] what it is compared with. Black boxes, constraints and programs are
 //! [`thalweg_optim::blackbox`], test functions [`thalweg_optim::functions`].
 //!
+//! [`Stop::Below`]: thalweg_core::Stop::Below
 //! [`Stop::Evaluations`]: thalweg_core::Stop::Evaluations
 #![forbid(unsafe_code)]
 

@@ -109,6 +109,7 @@ pub struct State<W> {
     before: Vec<f64>,
     /// Movements of the consensus in the latest iterations, at most [`PATIENCE`], the oldest first.
     moves: Vec<f64>,
+    freshness: Freshness,
     ended: Option<Ended>,
     /// Of the last iteration: points `[n, dim]`, what the swarm saw there, and gradients.
     #[serde(skip)]
@@ -129,6 +130,51 @@ pub const MOVED: &str = "moved";
 /// Metric: distance of the farthest particle from the consensus, in the largest coordinate.
 pub const SPREAD: &str = "spread";
 
+/// Metric: the share of the evaluations so far after which the best value still improved, from 1 just after an
+/// improvement down to 0. Improvements count once they add up to 1e-12 of the first cloud's range of values, or of the
+/// value itself; the first [`YOUNG`] evaluations are always fresh, and so is a swarm that has not settled
+/// ([`Swarm::settled`]).
+pub const FRESH: &str = "fresh";
+
+/// Evaluations that are too few to say that nothing improves.
+pub const YOUNG: u64 = 500;
+
+/// When the best value improved last.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Freshness {
+    /// Violation and value of the incumbent then; none before the first.
+    then: Option<(f64, f64)>,
+    /// Evaluations made by then.
+    since: u64,
+    /// From the best to the median finite value of the first cloud that has one.
+    range: f64,
+}
+
+impl Freshness {
+    fn see(&mut self, evaluator: &Evaluator<'_>, seen: &[f64]) {
+        let best = evaluator.incumbent();
+        if best.f == f64::INFINITY {
+            return;
+        }
+        if self.then.is_none() {
+            let mut finite: Vec<f64> = seen.iter().copied().filter(|f| f.is_finite()).collect();
+            finite.sort_by(f64::total_cmp);
+            self.range = finite.get(finite.len() / 2).map_or(0.0, |median| median - finite[0]);
+        }
+        let better = self.then.is_none_or(|(violation, f)| {
+            let least = 1e-12 * self.range.max(f.abs());
+            best.violation < violation || (best.violation == violation && f - best.f > least)
+        });
+        if better {
+            (self.then, self.since) = (Some((best.violation, best.f)), evaluator.evaluations());
+        }
+    }
+
+    fn share(&self, evaluations: u64) -> f64 {
+        if evaluations <= YOUNG { 1.0 } else { self.since as f64 / evaluations as f64 }
+    }
+}
+
 /// Metric: value of the incumbent, also where it is infeasible; the objective value is +∞ there.
 pub const BEST: &str = "best_f";
 
@@ -143,8 +189,9 @@ impl<W: Swarm> State<W> {
     pub(crate) fn new(problem: &mut SearchProblem<'_>, swarm: W) -> Self {
         problem.f.reset();
         let before = swarm.consensus().to_vec();
-        let (pending, failing, moves, ended, points, seen, gradients) = Default::default();
-        Self { swarm, pending, failing, before, moves, ended, points, seen, gradients }
+        let (pending, failing, moves, freshness, ended) = Default::default();
+        let (points, seen, gradients) = Default::default();
+        Self { swarm, pending, failing, before, moves, freshness, ended, points, seen, gradients }
     }
 
     /// The swarm.
@@ -183,8 +230,10 @@ impl<W: Swarm> State<W> {
 
         let n = self.seen.len() as u64;
         self.failing = if 2 * lost > n { self.failing + 1 } else { 0 };
-        let hopeless = evaluator.failures() == evaluator.evaluations()
-            && (self.failing >= FAILING || evaluator.evaluations() >= HOPELESS);
+        let never = evaluator.failures() == evaluator.evaluations();
+        let long = self.failing >= FAILING || evaluator.evaluations() >= HOPELESS;
+        let hopeless = never && (long || evaluator.hopeless());
+        self.freshness.see(evaluator, &self.seen);
         let best = evaluator.incumbent();
         self.ended = match () {
             () if best.f == f64::NEG_INFINITY && best.feasible() => Some(Ended::Unbounded),
@@ -224,6 +273,7 @@ impl<W: Swarm> State<W> {
         };
         let metrics = [
             (BEST, best.f),
+            (FRESH, if self.swarm.settled() { self.freshness.share(evaluator.evaluations()) } else { 1.0 }),
             (SPREAD, self.swarm.spread()),
             (MOVED, moved),
             ("ess", d.ess),
@@ -244,7 +294,11 @@ impl<W: Swarm> State<W> {
         let none = |f: &Evaluator<'_>| {
             let cause = f.complaint().map_or_else(String::new, |c| format!(" ({c})"));
             let point = self.points.get(..problem.space.dim).unwrap_or(&self.before);
-            CboError::NoFinite { evaluations: f.evaluations(), point: format!("{point:?}"), cause }
+            let point = format!("{point:?}");
+            match f.complaint() {
+                Some(cause) if f.hopeless() => CboError::Hopeless { point, cause },
+                _ => CboError::NoFinite { evaluations: f.evaluations(), point, cause },
+            }
         };
         let evaluator = &mut problem.f;
         if evaluator.evaluations() > 0 && evaluator.incumbent().f == f64::INFINITY {

@@ -3,6 +3,8 @@
 //! x₀ is the input, x_k = φ_k(Σ_j A_kj x_j + b_k) over earlier j, the output Σ_j A_j x_j + b: every graph of affine
 //! layers, sums and activations is of this form. Maps keep their structure, so norms of convolutions need no matrix.
 
+use faer::Mat;
+
 use crate::ball::{plus, times};
 use crate::baselines::constant;
 use crate::certificate::{Basis, fingerprint_wired};
@@ -71,7 +73,12 @@ impl Wired {
 
     /// Number of neurons behind an activation.
     pub fn neurons(&self) -> usize {
-        self.neurons.iter().map(|n| self.reads(&n.terms)).sum()
+        self.hidden().into_iter().sum()
+    }
+
+    /// Numbers that the neurons of each activation read, in order.
+    pub fn hidden(&self) -> Vec<usize> {
+        self.neurons.iter().map(|n| self.reads(&n.terms)).collect()
     }
 
     /// The network followed by a linear map of its outputs.
@@ -101,16 +108,46 @@ impl Wired {
     /// The product of norms: a map multiplies by its norm, an activation by its constant, and what is added adds up.
     /// A block h + G φ(W h) hence counts 1 + ‖G‖‖φ‖‖W‖. A proved upper bound.
     pub fn product(&self, norm: Norm) -> f64 {
-        let mut reached = vec![1.0];
-        let sum = |terms: &[Term], reached: &[f64], of: &dyn Fn(&Term) -> f64| {
-            terms.iter().map(|t| times(of(t), reached[t.from])).fold(0.0, plus)
+        summed(&self.output, &self.reached(norm), |t| self.last(t, norm))
+    }
+
+    /// [`Wired::product`] of the differences of all pairs of outputs, symmetric, 0 on the diagonal.
+    pub fn pair_products(&self, norm: Norm) -> Mat<f64> {
+        let reached = self.reached(norm);
+        // The last map of a term, and the norm of those before it.
+        let split = |term: &Term| match (multiplied(&term.maps), term.maps.split_last()) {
+            (Some(rows), _) => (rows, 1.0),
+            (None, Some((last, rest))) => (last.rows(), chained(rest, norm)),
+            (None, None) => (identity(self.outputs), 1.0),
         };
-        // Between neurons ℓ∞ stays ℓ∞, whatever the outputs are measured in.
+        let terms: Vec<_> = self.output.iter().map(|t| (split(t), reached[t.from])).collect();
+        let mut all = Mat::zeros(self.outputs, self.outputs);
+        for k in 0..self.outputs {
+            for j in 0..k {
+                let pair = pair(self.outputs, k, Some(j));
+                // Of one output all norms are its absolute value.
+                let of = |rows: &Rows| match norm {
+                    Norm::L2 => rows.then(&pair).norm(norm),
+                    _ => rows.then(&pair).row_sum(0),
+                };
+                let each =
+                    terms.iter().map(|((rows, before), reached)| times(times(of(rows), *before), *reached));
+                let bound = each.fold(0.0, plus);
+                (all[(k, j)], all[(j, k)]) = (bound, bound);
+            }
+        }
+        all
+    }
+
+    /// Bounds of the input's and of the neurons' outputs as functions of the input. Between neurons ℓ∞ stays ℓ∞,
+    /// whatever the outputs are measured in.
+    fn reached(&self, norm: Norm) -> Vec<f64> {
+        let mut reached = vec![1.0];
         for Neurons { terms, activation } in &self.neurons {
-            let before = sum(terms, &reached, &|t| chained(&t.maps, norm));
+            let before = summed(terms, &reached, |t| chained(&t.maps, norm));
             reached.push(times(before, constant(activation, norm)));
         }
-        sum(&self.output, &reached, &|t| self.last(t, norm))
+        reached
     }
 
     /// Norm of a term of the output into the outputs' norm.
@@ -118,13 +155,10 @@ impl Wired {
         if norm == Norm::L2 {
             return chained(&term.maps, norm);
         }
-        let identity = || Rows::diagonal(&vec![Number::ONE; self.outputs], vec![Number::ZERO; self.outputs]);
-        let (rows, before) = match multiplied(&term.maps) {
-            Some(rows) => (rows, 1.0),
-            None => match term.maps.split_last() {
-                Some((last, rest)) => (last.rows(), chained(rest, norm)),
-                None => (identity(), 1.0),
-            },
+        let (rows, before) = match (multiplied(&term.maps), term.maps.split_last()) {
+            (Some(rows), _) => (rows, 1.0),
+            (None, Some((last, rest))) => (last.rows(), chained(rest, norm)),
+            (None, None) => (identity(self.outputs), 1.0),
         };
         let sums = (0..rows.outputs()).map(|i| rows.row_sum(i));
         let own = match norm {
@@ -181,10 +215,23 @@ impl Wired {
         Ok(proved)
     }
 
-    /// Entries of all matrices that [`Wired::written_out`] makes, about.
+    /// Entries of all matrices that [`Wired::written_out`] makes.
     pub fn area(&self) -> f64 {
-        let terms = self.neurons.iter().map(|n| &n.terms).chain([&self.output]).flatten();
-        terms.map(|t| self.widths[t.from] as f64 * self.reads(std::slice::from_ref(t)) as f64).sum()
+        let width = |state: &[usize]| state.iter().map(|j| self.widths[*j]).sum::<usize>() as f64;
+        let (mut state, mut area) = (vec![0], 0.0);
+        for (k, Neurons { terms, .. }) in self.neurons.iter().enumerate() {
+            let (reads, wide) = (self.reads(terms) as f64, self.widths[k + 1] as f64);
+            let kept = self.kept(&state, k);
+            if kept.is_empty() {
+                area += width(&state) * reads;
+            } else {
+                let held = width(&kept) + wide;
+                area += held * (width(&state) + reads + wide);
+            }
+            state = kept;
+            state.push(k + 1);
+        }
+        area + width(&state) * self.outputs as f64
     }
 
     /// The same function as a chain of blocks. Values that are needed later travel beside the newest ones, behind
@@ -197,8 +244,8 @@ impl Wired {
         // Whose outputs the state holds, in order.
         let mut state = vec![0];
         for (k, Neurons { terms, activation }) in self.neurons.iter().enumerate() {
-            let later = |j: &usize| self.needed_behind(k, *j);
-            if !state.iter().any(later) {
+            let kept = self.kept(&state, k);
+            if kept.is_empty() {
                 let map = self.over(&state, terms)?;
                 if !map.is_identity() {
                     blocks.push(Block::Affine(map.affine()));
@@ -207,8 +254,6 @@ impl Wired {
                 state = vec![k + 1];
                 continue;
             }
-            let kept: Vec<usize> =
-                state.iter().copied().filter(|j| later(j) || terms.iter().any(|t| t.from == *j)).collect();
             let wide = self.widths[k + 1];
             blocks.push(Block::Affine(self.room(&state, &kept, wide).affine()));
             state = kept;
@@ -233,10 +278,16 @@ impl Wired {
         Network::new(self.inputs(), blocks)
     }
 
-    /// Whether anything behind neurons `k` reads value `j`.
-    fn needed_behind(&self, k: usize, j: usize) -> bool {
-        let later = self.neurons[k + 1..].iter().map(|n| &n.terms).chain([&self.output]);
-        later.flatten().any(|t| t.from == j)
+    /// What of a state stays beside the outputs of neurons `k`: nothing if nothing of it is read later, else that and
+    /// what they read themselves.
+    fn kept(&self, state: &[usize], k: usize) -> Vec<usize> {
+        let behind = self.neurons[k + 1..].iter().map(|n| &n.terms).chain([&self.output]);
+        let later: Vec<usize> = behind.flatten().map(|t| t.from).collect();
+        if !state.iter().any(|j| later.contains(j)) {
+            return Vec::new();
+        }
+        let own = |j: &usize| self.neurons[k].terms.iter().any(|t| t.from == *j);
+        state.iter().copied().filter(|j| later.contains(j) || own(j)).collect()
     }
 
     /// The sum of terms as one map of a state.
@@ -254,11 +305,9 @@ impl Wired {
     }
 
     fn written(&self, term: &Term) -> Rows {
-        let n = self.widths[term.from];
-        let identity = || Rows::diagonal(&vec![Number::ONE; n], vec![Number::ZERO; n]);
         let mut maps = term.maps.iter().map(Operator::rows);
-        let first = maps.next();
-        first.map_or_else(identity, |first| maps.fold(first, |all, next| all.then(&next)))
+        let first = maps.next().unwrap_or_else(|| identity(self.widths[term.from]));
+        maps.fold(first, |all, next| all.then(&next))
     }
 
     /// The `kept` of a state, and zeros behind them.
@@ -290,9 +339,23 @@ impl Wired {
         if minus == Some(row) {
             return Err(LipError::shape("the pair", format!("class {row} twice"), "two different classes"));
         }
-        let weight: Vec<f64> = (0..m).map(|c| f64::from(c == row) - f64::from(Some(c) == minus)).collect();
-        self.followed_by(Rows::dense(m, &weight, vec![0.0]))
+        self.followed_by(pair(m, row, minus))
     }
+}
+
+/// Output `row` of m, less output `minus`.
+fn pair(m: usize, row: usize, minus: Option<usize>) -> Rows {
+    let weight: Vec<f64> = (0..m).map(|c| f64::from(c == row) - f64::from(Some(c) == minus)).collect();
+    Rows::dense(m, &weight, vec![0.0])
+}
+
+fn identity(n: usize) -> Rows {
+    Rows::diagonal(&vec![Number::ONE; n], vec![Number::ZERO; n])
+}
+
+/// What is added adds up.
+fn summed(terms: &[Term], reached: &[f64], of: impl Fn(&Term) -> f64) -> f64 {
+    terms.iter().map(|t| times(of(t), reached[t.from])).fold(0.0, plus)
 }
 
 /// Width of a sum of terms that fit one another.
@@ -303,8 +366,9 @@ fn checked(terms: &[Term], widths: &[usize], place: &str) -> Result<usize, LipEr
             return Err(LipError::shape(place, format!("neurons {}", term.from), "earlier neurons"));
         };
         for map in &term.maps {
-            if let Operator::Convolution(c) = map {
-                c.validate(place)?;
+            match map {
+                Operator::Rows(rows) => rows.validate(place)?,
+                Operator::Convolution(c) => c.validate(place)?,
             }
             if map.inputs() != width {
                 let found = format!("a map of {} inputs", map.inputs());

@@ -27,8 +27,11 @@ pub enum MfacError {
         /// Number of gradients that would fit.
         suggested: usize,
     },
-    /// A stored gradient has an infinity or is not a number.
-    #[error("gradient {row} is not finite at element {at}; leave it out or lower the learning rate")]
+    /// A gradient has an infinity, is not a number, or is too large for the storage.
+    #[error(
+        "gradient {row} is not finite at element {at}, or too large to be stored; leave it out or lower the learning \
+         rate"
+    )]
     NonFinite {
         /// Row of the gradient.
         row: usize,

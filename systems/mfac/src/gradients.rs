@@ -84,7 +84,7 @@ impl Gradients {
         let d = flat.len() / m;
         Invalid::count("length of a gradient", d)?;
         MethodError::check_length("the block of gradients", flat.len(), m * d)?;
-        flat.par_chunks(d).enumerate().try_for_each(|(k, row)| finite(k, row))?;
+        flat.par_chunks(d).enumerate().try_for_each(|(k, row)| storable(k, row, f32::MOST))?;
         Ok(Self { m, d, data: Data::F32(flat) })
     }
 
@@ -101,10 +101,8 @@ impl Gradients {
     /// Overwrites row `k` < m. An error if the length differs or a number is not finite.
     pub fn set<T: Real>(&mut self, k: usize, row: &[T]) -> Result<(), MfacError> {
         MethodError::check_length("the gradient", row.len(), self.d)?;
-        finite(k, row)?;
         let at = k * self.d..(k + 1) * self.d;
-        numbers!(&mut self.data, g => copy(row, &mut g[at]));
-        Ok(())
+        numbers!(&mut self.data, g => take(k, row, &mut g[at]))
     }
 
     /// Row `k` < m as it is stored.
@@ -231,16 +229,20 @@ pub(crate) fn syrk(sum: &mut Mat<f64>, a: faer::MatRef<'_, f64>, scale: f64) {
     multiply_lower(sum.as_mut(), Accum::Add, a, a.transpose(), scale);
 }
 
-fn copy<T: Real, E: Element>(from: &[T], to: &mut [E]) {
+fn take<T: Real, E: Element>(k: usize, from: &[T], to: &mut [E]) -> Result<(), MfacError> {
+    storable(k, from, E::MOST)?;
     to.iter_mut().zip(from).for_each(|(to, x)| *to = E::narrow(x.to_f64()));
+    Ok(())
 }
 
-fn finite<T: Real>(row: usize, x: &[T]) -> Result<(), MfacError> {
+/// Whether all numbers are finite, also once they are stored.
+fn storable<T: Real>(row: usize, x: &[T], most: f64) -> Result<(), MfacError> {
+    let fits = |x: &T| x.to_f64().abs() <= most;
     // All first: that loop has no exit, and so becomes vector operations.
-    if x.iter().fold(true, |all, x| all & x.is_finite()) {
+    if x.iter().fold(true, |all, x| all & fits(x)) {
         return Ok(());
     }
-    let at = x.iter().position(|x| !x.is_finite()).unwrap_or(0);
+    let at = x.iter().position(|x| !fits(x)).unwrap_or(0);
     Err(MfacError::NonFinite { row, at })
 }
 

@@ -15,11 +15,14 @@ const LANES: usize = 8;
 
 /// A number as it is stored.
 pub(crate) trait Element: Copy + Send + Sync {
+    /// The largest number that can be stored.
+    const MOST: f64;
     fn wide(self) -> f64;
     fn narrow(x: f64) -> Self;
 }
 
 impl Element for f64 {
+    const MOST: f64 = f64::MAX;
     #[inline(always)]
     fn wide(self) -> f64 {
         self
@@ -30,6 +33,7 @@ impl Element for f64 {
 }
 
 impl Element for f32 {
+    const MOST: f64 = f32::MAX as f64;
     #[inline(always)]
     fn wide(self) -> f64 {
         self.into()
@@ -40,6 +44,7 @@ impl Element for f32 {
 }
 
 impl Element for bf16 {
+    const MOST: f64 = 3.389_531_389_251_535_5e38;
     #[inline(always)]
     fn wide(self) -> f64 {
         f32::from_bits(u32::from(self.to_bits()) << 16).into()

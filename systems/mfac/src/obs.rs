@@ -78,6 +78,24 @@ pub fn predicted_increase(fisher: &StaticFisher, delta: &[f64]) -> Result<f64, M
     Ok(0.5 * each(fisher, block)?.iter().sum::<f64>())
 }
 
+/// What the change δ adds to the loss by that model: ½ δᵀFδ with the Fisher matrix F of single examples, whose
+/// gradients scatter √B times as much as means over micro-batches of B. With the change cₖ = gₖᵀδ of each
+/// micro-batch, δᵀFδ ≈ B · var(c) + mean(c)², block by block.
+pub fn loss_increase(fisher: &StaticFisher, delta: &[f64], micro_batch: usize) -> Result<f64, MfacError> {
+    MethodError::check_length("the change", delta.len(), fisher.gradients().width())?;
+    let (m, size) = (fisher.gradients().count() as f64, micro_batch as f64);
+    let block = |b: &Block| {
+        let c = fisher.gradients().dots(b.cols.clone(), &delta[b.cols.clone()]);
+        let mean = c.iter().sum::<f64>() / m;
+        if m < 2.0 {
+            return Ok(size * mean * mean);
+        }
+        let variance = c.iter().map(|c| (c - mean).powi(2)).sum::<f64>() / (m - 1.0);
+        Ok(size * variance + mean * mean)
+    };
+    Ok(0.5 * each(fisher, block)?.iter().sum::<f64>())
+}
+
 /// `f` of every block.
 pub(crate) fn each<T: Send>(
     fisher: &StaticFisher,

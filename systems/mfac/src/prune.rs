@@ -9,7 +9,7 @@ use thalweg_optim::{glob, known};
 use crate::fisher::Block;
 use crate::fisher::FisherOptions;
 use crate::gradients::Gradients;
-use crate::obs::{self, Compensation, compensate, predicted_increase, saliencies};
+use crate::obs::{self, Compensation, compensate, loss_increase, saliencies};
 use crate::select::{Pattern, cheapest, merged, patterned};
 use crate::{MfacError, StaticFisher, memory};
 
@@ -159,7 +159,7 @@ pub struct Report {
     pub dropped: usize,
     /// Fraction of the prunable weights that is pruned.
     pub sparsity: f64,
-    /// Increase of the loss that the model predicts; `None` without gradients.
+    /// Increase of the loss that the model predicts, see [`loss_increase`]; `None` without gradients.
     pub predicted_increase: Option<f64>,
     /// Mean loss of the micro-batches before the first removal; `None` without gradients.
     pub loss: Option<f64>,
@@ -312,7 +312,7 @@ impl ObsPruner {
             };
             taken.iter().for_each(|i| removed[*i] = true);
             delta = compensate(&fisher, &w, &removed, self.compensation)?;
-            report.predicted_increase = Some(predicted_increase(&fisher, &delta)?);
+            report.predicted_increase = Some(loss_increase(&fisher, &delta, self.micro_batch)?);
         }
         for (i, &at) in places.iter().enumerate() {
             alive[at] = !removed[i];

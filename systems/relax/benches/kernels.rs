@@ -46,8 +46,10 @@ fn learners(c: &mut Criterion) {
         c.bench_function(&format!("{name}, choose and feedback"), |bench| {
             bench.iter(|| {
                 t += 1;
-                let choice = learner.choose((t as f64 * 0.618).fract());
-                learner.feedback(&choice, 20.0 + 50.0 * (choice.omega - 1.5).powi(2) + (t % 7) as f64)
+                let choice = learner.choose((t as f64 * 0.618).fract()).expect("a context");
+                learner
+                    .feedback(&choice, 20.0 + 50.0 * (choice.omega - 1.5).powi(2) + (t % 7) as f64)
+                    .expect("a cost")
             });
         });
     }

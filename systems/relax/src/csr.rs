@@ -1,7 +1,9 @@
 use std::ops::Range;
 
+use thalweg_core::Invalid;
 use thalweg_linalg::sparse::Csr as Rows;
 
+use crate::kernel::shift_exponent;
 use crate::matrix::{Diagonal, Order};
 use crate::{Matrix, RelaxError};
 
@@ -77,6 +79,27 @@ impl Csr {
         Ok(new)
     }
 
+    /// The square matrix of compressed rows, as SciPy and others keep it: the columns and values of row i stand at
+    /// `starts[i]..starts[i + 1]`, in any order; repeated places are added.
+    pub fn from_rows(starts: &[usize], columns: &[usize], values: &[f64]) -> Result<Self, RelaxError> {
+        let rows = starts.len().saturating_sub(1);
+        for (what, found) in [("the list of columns", columns.len()), ("the list of values", values.len())] {
+            let expected = starts.last().copied().unwrap_or(0);
+            if found != expected {
+                return Err(RelaxError::Length { what, found, expected });
+            }
+        }
+        let ordered = starts.first().is_none_or(|first| *first == 0) && starts.is_sorted();
+        Invalid::check(
+            ordered,
+            "starts",
+            format!("{starts:.60?}"),
+            "numbers that begin with 0 and never fall",
+        )?;
+        let row = |i: usize| (starts[i]..starts[i + 1]).map(move |k| (i, columns[k], values[k]));
+        Self::from_triplets(rows, rows, (0..rows).flat_map(row))
+    }
+
     /// The entries as `(row, column, value)`, row by row, the diagonal first.
     pub fn triplets(&self) -> impl Iterator<Item = (usize, usize, f64)> + '_ {
         (0..self.rows()).flat_map(move |i| {
@@ -97,6 +120,34 @@ impl Csr {
             }
         }
         Ok(new)
+    }
+
+    /// Whether Young's theory holds: steps along entries right of the diagonal can be counted as +1 and left of it as
+    /// −1 without contradiction, as for tridiagonal matrices and grids in their natural order.
+    pub fn consistently_ordered(&self) -> bool {
+        let mut level: Vec<Option<i64>> = vec![None; self.rows()];
+        let mut open = Vec::new();
+        for root in 0..self.rows() {
+            if level[root].is_none() {
+                level[root] = Some(0);
+                open.push((root, 0));
+            }
+            while let Some((i, at)) = open.pop() {
+                let (columns, values) = self.beside.row(i);
+                for &j in columns.iter().zip(values).filter(|e| *e.1 != 0.0).map(|e| e.0) {
+                    let (j, next) = (j as usize, if j as usize > i { at + 1 } else { at - 1 });
+                    match level[j] {
+                        None => {
+                            level[j] = Some(next);
+                            open.push((j, next));
+                        }
+                        Some(known) if known != next => return false,
+                        Some(_) => {}
+                    }
+                }
+            }
+        }
+        true
     }
 
     fn find_asymmetry(&self) -> Option<(usize, usize)> {
@@ -182,6 +233,11 @@ impl Matrix for Csr {
             Some((row, col)) => Err(RelaxError::NotSymmetric { row: row + 1, col: col + 1 }),
             None => Ok(()),
         }
+    }
+
+    fn scaled(&self, exponent: i32) -> Option<Box<dyn Matrix>> {
+        let entries = self.triplets().map(|(i, j, v)| (i, j, shift_exponent(v, exponent)));
+        Self::from_triplets(self.rows(), self.rows(), entries).ok().map(|a| Box::new(a) as Box<dyn Matrix>)
     }
 
     fn residual(&self, b: &[f64], x: &[f64], r: &mut [f64]) -> f64 {

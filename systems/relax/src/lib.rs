@@ -21,10 +21,10 @@
 //! let (mut first, mut last) = (0, 0);
 //! for t in 0..200 {
 //!     let shift = (t as f64 * 0.618).fract(); // what is known of the system beforehand
-//!     let choice = learner.choose(shift);
+//!     let choice = learner.choose(shift)?;
 //!     let solver = Solver { method: Scheme::Sor, omega: choice.omega, ..Solver::default() };
 //!     let (_x, solved) = solver.solve(&laplacian.shifted(shift)?, &[1.0; 100])?;
-//!     learner.feedback(&choice, solved.cost());
+//!     learner.feedback(&choice, solved.cost())?;
 //!     *if t < 100 { &mut first } else { &mut last } += solved.iterations;
 //! }
 //! assert!(last < first);

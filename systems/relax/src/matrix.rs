@@ -67,6 +67,12 @@ pub trait Matrix: Sync {
     /// Fails, naming an entry, if the matrix is not symmetric.
     fn check_symmetric(&self) -> Result<(), RelaxError>;
 
+    /// The same matrix times 2^`exponent`: solvers ask for it where the entries are so large or small that their
+    /// squares are beyond the numbers. `None` leaves them as they are.
+    fn scaled(&self, _exponent: i32) -> Option<Box<dyn Matrix>> {
+        None
+    }
+
     /// r = b − A x; gives ‖r‖².
     fn residual(&self, b: &[f64], x: &[f64], r: &mut [f64]) -> f64;
 

@@ -8,9 +8,10 @@ use thalweg_core::{Invalid, Method, MethodError, Progress, Seed};
 use crate::learner::omega_grid;
 use crate::oracle::instance_optimal;
 use crate::solver::Solved;
-use crate::{Interval, Learner, Policy, Scheme, Sequence, Solver};
+use crate::{Interval, Learner, Matrix, Policy, Scheme, Sequence, Solver};
 
-/// What a learner is told a solve cost.
+/// What a solve costs: what learners learn from and what totals and yardsticks compare. A solve that failed costs
+/// what the largest allowed number of iterations would.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cost {
@@ -44,8 +45,28 @@ pub struct TunedSolver {
     pub tol: f64,
     /// Iterations at most.
     pub max_iterations: usize,
-    /// What learners learn from.
+    /// What solves cost.
     pub cost: Cost,
+}
+
+impl Cost {
+    /// The unit, for people.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Iterations => "iterations",
+            Self::Flops => "thousand flops",
+            Self::Time => "µs",
+        }
+    }
+
+    /// What a solve with this method took.
+    pub fn of(self, method: Scheme, matrix: &dyn Matrix, solved: &Solved, seconds: f64) -> f64 {
+        match self {
+            Self::Iterations => solved.counted() as f64,
+            Self::Flops => solved.counted() as f64 * method.flops(matrix.rows(), matrix.entries()) / 1e3,
+            Self::Time => 1e6 * seconds * solved.cost() / solved.iterations.max(1) as f64,
+        }
+    }
 }
 
 impl Default for TunedSolver {
@@ -72,16 +93,21 @@ pub struct TunedSolverState {
     /// The learner; `None` under the oracle.
     learner: Option<Learner>,
     /// Systems that were not solved to the tolerance.
-    failed: u64,
+    unsolved: u64,
+    /// Cost of all solves, in the unit of [`TunedSolver::cost`].
+    cost: f64,
     /// Seconds in solvers and learner.
     seconds: f64,
 }
 
-/// What a sequence took; the iterations are the run's evaluations.
+/// What a sequence took; the iterations are the run's evaluations, where a solve that failed counts as
+/// [`TunedSolver::max_iterations`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TunedSolverSummary {
     /// Systems that were not solved to the tolerance.
-    pub failed: u64,
+    pub unsolved: u64,
+    /// Cost of all solves, in the unit of [`TunedSolver::cost`].
+    pub cost: f64,
     /// Costs that were clipped before the learner saw them.
     pub clipped: u64,
     /// Contexts outside the interval.
@@ -91,6 +117,11 @@ pub struct TunedSolverSummary {
 }
 
 impl TunedSolver {
+    /// The metric of a step that says which of [`Scheme::ALL`] was used.
+    pub const METHOD: &'static str = "method";
+    /// The metric of a step that says for which of [`Reason::ALL`](crate::solver::Reason::ALL) the solve ended.
+    pub const REASON: &'static str = "reason";
+
     /// The solver of an arm.
     pub fn solver(&self, arm: Arm) -> Solver {
         Solver { method: arm.method, omega: arm.omega, tol: self.tol, max_iterations: self.max_iterations }
@@ -128,7 +159,8 @@ impl<P: Sequence + ?Sized> Method<P> for TunedSolver {
     }
 
     fn init(&self, problem: &mut P, seed: Seed) -> Result<TunedSolverState, MethodError> {
-        Ok(TunedSolverState { learner: self.learner(problem.interval(), seed)?, failed: 0, seconds: 0.0 })
+        let learner = self.learner(problem.interval(), seed)?;
+        Ok(TunedSolverState { learner, unsolved: 0, cost: 0.0, seconds: 0.0 })
     }
 
     fn step(&self, problem: &mut P, state: &mut TunedSolverState) -> Result<Progress, MethodError> {
@@ -142,7 +174,7 @@ impl<P: Sequence + ?Sized> Method<P> for TunedSolver {
                 let clock = Instant::now();
                 let wants = matches!(self.policy, Policy::Young);
                 let dominance = wants.then(|| problem.matrix().dominance());
-                let choice = learner.choose_for(context, dominance, self.arms[0].method);
+                let choice = learner.choose_for(context, dominance, self.arms[0].method)?;
                 state.seconds += clock.elapsed().as_secs_f64();
                 (choice.omega, self.arms[choice.arm].method, Some(choice))
             }
@@ -151,12 +183,21 @@ impl<P: Sequence + ?Sized> Method<P> for TunedSolver {
         let clock = Instant::now();
         let solved = problem.solve(&solver)?;
         let seconds = clock.elapsed().as_secs_f64();
-        state.failed += u64::from(solved.reason != crate::solver::Reason::Converged);
+        let cost = self.cost.of(method, problem.matrix(), &solved, seconds);
+        state.unsolved += u64::from(!solved.converged());
+        state.cost += cost;
         let mut metrics = vec![("context".into(), context), ("omega".into(), omega)];
+        metrics.extend([
+            (Self::METHOD.into(), method as u8 as f64),
+            (Self::REASON.into(), solved.reason as u8 as f64),
+            ("iterations".into(), solved.iterations as f64),
+            ("cost".into(), cost),
+        ]);
         if let (Some(learner), Some(choice)) = (&mut state.learner, choice) {
             let clock = Instant::now();
-            let cost = self.cost(problem, &solver, &solved, seconds);
-            let learnt = learner.feedback_solved(&choice, cost, (method, self.tol), &solved);
+            // A start may have been the solution, and a clock is coarse.
+            let cost = cost.max(if self.cost == Cost::Time { 1e-3 } else { 1.0 });
+            let learnt = learner.feedback_solved(&choice, cost, (method, self.tol), &solved)?;
             state.seconds += clock.elapsed().as_secs_f64();
             metrics.push(("probability".into(), choice.probability));
             metrics.extend(choice.predicted.map(|p| ("predicted".into(), p)));
@@ -165,26 +206,13 @@ impl<P: Sequence + ?Sized> Method<P> for TunedSolver {
             }
         }
         state.seconds += seconds;
-        let iterations = solved.iterations as u64;
-        Ok(Progress { value: iterations as f64, evaluations: iterations, metrics, ..Progress::default() })
+        let evaluations = solved.counted() as u64;
+        Ok(Progress { value: evaluations as f64, evaluations, metrics, ..Progress::default() })
     }
 
     fn finish(&self, _: &mut P, state: TunedSolverState) -> Result<TunedSolverSummary, MethodError> {
-        let TunedSolverState { learner, failed, seconds } = state;
+        let TunedSolverState { learner, unsolved, cost, seconds } = state;
         let (clipped, outside) = learner.map_or((0, 0), |p| (p.clipped(), p.outside()));
-        Ok(TunedSolverSummary { failed, clipped, outside, seconds })
-    }
-}
-
-impl TunedSolver {
-    fn cost<P: Sequence + ?Sized>(&self, problem: &P, solver: &Solver, solved: &Solved, seconds: f64) -> f64 {
-        match self.cost {
-            Cost::Iterations => solved.cost(),
-            Cost::Flops => {
-                let matrix = problem.matrix();
-                solved.cost() * solver.method.flops(matrix.rows(), matrix.entries()) / 1e3
-            }
-            Cost::Time => seconds * 1e6,
-        }
+        Ok(TunedSolverSummary { unsolved, cost, clipped, outside, seconds })
     }
 }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use thalweg_core::Invalid;
 use thalweg_linalg::vector::{LANES, accumulate, wide};
 
+use crate::kernel::shift_exponent;
 use crate::matrix::{Diagonal, Order};
 use crate::{Csr, Matrix, RelaxError};
 
@@ -276,6 +277,12 @@ impl Matrix for Stencil {
 
     fn check_symmetric(&self) -> Result<(), RelaxError> {
         Ok(())
+    }
+
+    fn scaled(&self, exponent: i32) -> Option<Box<dyn Matrix>> {
+        let coupling = self.coupling.map(|c| shift_exponent(c, exponent));
+        let scaled = self.with(shift_exponent(self.centre, exponent), coupling).ok()?;
+        Some(Box::new(scaled))
     }
 
     fn residual(&self, b: &[f64], x: &[f64], r: &mut [f64]) -> f64 {

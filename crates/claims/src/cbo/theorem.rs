@@ -16,19 +16,21 @@ use crate::claim::Options;
 use crate::measure::exponent;
 
 /// Each part of the perturbation against the parameter that drives it.
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(after_help = "Examples:
   thalweg-claims cbo theorem --function quartic --dim 2
-  thalweg-claims cbo theorem --function quartic --dim 5 --points 10 --json")]
+  thalweg-claims cbo theorem --function quartic --dim 5 --points 10 --json
+  thalweg-claims cbo theorem --function grandcanyon3 --points 20")]
 pub struct Theorem {
     /// A smooth test function
     #[arg(long, default_value = "quartic")]
     function: String,
-    /// Numbers of unknowns
-    #[arg(long, value_delimiter = ',', default_value = "2,5")]
+    /// Numbers of unknowns [default: 2,5; of grandcanyon3, which has two, 2]
+    #[arg(long, value_delimiter = ',')]
     dim: Vec<usize>,
-    /// Steps τ = ασ̃²
-    #[arg(long, value_delimiter = ',', default_value = "0.001,0.002,0.004,0.008")]
+    /// Steps τ = ασ̃²; the rates are those of steps in which f varies little: a larger one leaves the weights to a
+    /// few points, and the exponents are others [default: 0.001,0.002,0.004,0.008; of grandcanyon3 a hundredth]
+    #[arg(long, value_delimiter = ',')]
     tau: Vec<f64>,
     /// Inverse temperatures
     #[arg(long, value_delimiter = ',', default_value = "10,100,1000,10000")]
@@ -52,7 +54,25 @@ impl Own for Theorem {
     }
 
     fn measure(&self) -> Result<Finding> {
-        self.check()?;
+        let filled = self.filled();
+        filled.check()?;
+        filled.finding()
+    }
+}
+
+impl Theorem {
+    /// With the dimensions and steps that suit the function, where none are given.
+    fn filled(&self) -> Self {
+        let canyon = self.function.starts_with("grandcanyon3");
+        let (dim, scale) = if canyon { (vec![2], 1e-5) } else { (vec![2, 5], 1e-3) };
+        let tau = [1.0, 2.0, 4.0, 8.0].map(|t| t * scale).to_vec();
+        let mut filled = self.clone();
+        filled.dim = if self.dim.is_empty() { dim } else { filled.dim };
+        filled.tau = if self.tau.is_empty() { tau } else { filled.tau };
+        filled
+    }
+
+    fn finding(&self) -> Result<Finding> {
         let mut table =
             Table::new(["function", "part", "over", "lengths (root mean square)", "exponent", "expected"]);
         let (mut data, mut figures, mut marks) = (Vec::new(), Vec::new(), Vec::new());

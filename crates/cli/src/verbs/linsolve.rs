@@ -21,7 +21,8 @@ enum Task {
   thalweg linsolve solve --matrix A.mtx --rhs b.mtx --method ssor-cg --omega 1.6
   thalweg linsolve solve --matrix A.mtx --method sor --omega 1.8 --tol 1e-10 --out x/ --json
 
-The run folder holds the solution as x.mtx.")]
+The run folder holds the solution as x.mtx. A system has converged when b - A x, computed from x, is small enough;
+otherwise the exit status is 1, or 3 where the time was up.")]
     Solve {
         #[command(flatten)]
         settings: SolveSettings,
@@ -34,7 +35,7 @@ The run folder holds the solution as x.mtx.")]
   thalweg linsolve scan --matrix A.mtx --rhs b.mtx --method ssor-cg --json
 
 Bounds are computed for symmetric matrices of up to 600 rows: near-asymptotic and energy norm for sor,
-Axelsson's for ssor-cg.")]
+Axelsson's for ssor-cg between ω = 0.83 and 1.9. Where no ω converges, the exit status is 3.")]
     Scan {
         #[command(flatten)]
         settings: ScanSettings,
@@ -49,8 +50,11 @@ Axelsson's for ssor-cg.")]
   thalweg linsolve sequence --files DIR --context contexts.csv --policy tsallis-inf-cb:4
 
 Policies: tsallis-inf, tsallis-inf-rv, tsallis-inf-cb[:BINS], chebcb[:FEATURES], joint, young, fixed:OMEGA,
-best-fixed, oracle. The folder of --files holds matrices (*.mtx, perhaps packed) and right-hand sides (b*.mtx or
-rhs*.mtx), both in the order of the numbers in their names.")]
+best-fixed, oracle. Fields of joint: --set joint.memory=0.99 (the share of the past that a step keeps), joint.bonus,
+joint.ridge. The folder of --files holds matrices (*.mtx, perhaps packed) and right-hand sides (those with one column),
+both in the order of the numbers in their names; the run folder then holds the solutions.
+
+A system that is not solved to the tolerance counts as --max-iters iterations in all totals, and the exit status is 3.")]
     Sequence {
         #[command(flatten)]
         settings: SequenceSettings,
@@ -70,7 +74,7 @@ impl Linsolve {
                 } else {
                     print(&solution.table().text())?;
                 }
-                solution.check()?;
+                Ok(if solution.check()? { Status::Done } else { Status::Unproved })
             }
             Task::Scan { settings, run } => {
                 let opened = run.open(&settings, None)?;
@@ -78,8 +82,13 @@ impl Linsolve {
                 if opened.json {
                     print_json(&scan)?;
                 } else {
-                    print(&scan.table().text())?;
+                    print(&format!("{}{}\n", scan.table().text(), scan.verdict()))?;
                 }
+                Ok(if scan.complete && scan.best.iterations.is_some() {
+                    Status::Done
+                } else {
+                    Status::Unproved
+                })
             }
             Task::Sequence { settings, run } => {
                 let opened = run.open(&settings, None)?;
@@ -90,8 +99,8 @@ impl Linsolve {
                     let (table, steps) = (summary.table().text(), summary.steps);
                     print(&format!("{table}{steps} systems in {:.2} s\n", summary.seconds))?;
                 }
+                Ok(if summary.unsolved == 0 { Status::Done } else { Status::Unproved })
             }
         }
-        Ok(Status::Done)
     }
 }

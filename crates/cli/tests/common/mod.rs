@@ -2,10 +2,12 @@
 #![allow(dead_code)] // no test uses all of it
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
+#[allow(unused_imports)] // no test uses all of it
+pub use thalweg_testing::shared_data;
 
 /// The program, about to be started in `folder` with the arguments of `line`, split at blanks.
 pub fn command(folder: &Path, line: &str) -> Command {
@@ -35,17 +37,6 @@ pub fn json(folder: &Path, line: &str) -> Value {
 /// Standard error.
 pub fn errors(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// The shared data, if they are there.
-pub fn shared_data(path: &str) -> Option<PathBuf> {
-    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-    let file = std::env::var_os("THALWEG_DATA").map_or_else(default, PathBuf::from).join(path);
-    let there = file.exists();
-    if !there {
-        eprintln!("skipped: {} is absent; set THALWEG_DATA", file.display());
-    }
-    there.then_some(file)
 }
 
 /// A fresh folder with these files.

@@ -498,6 +498,9 @@ fn nothing_moves_is_a_rule_that_a_resumed_run_keeps() {
     assert_eq!((resumed.steps, resumed.stopped_because), (whole.steps, StopReason::Still));
     let never = Stop::Still { metric: None, within: -1.0, steps: 4 };
     assert!(toy_run(&mut Bowl::default()).stop(never).run().unwrap_err().to_string().contains("within"));
+    // No step at all would be "nothing moves" after the first one.
+    let at_once = Stop::Still { metric: None, within: 0.0, steps: 0 };
+    assert!(toy_run(&mut Bowl::default()).stop(at_once).run().unwrap_err().to_string().contains("steps"));
 }
 
 /// [`Toy`] that says what it needs; where the fourth step follows three others in one process, its problem

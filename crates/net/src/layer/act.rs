@@ -3,6 +3,7 @@ use std::f64::consts::{FRAC_1_SQRT_2, PI};
 use serde::{Deserialize, Serialize};
 use thalweg_core::Real;
 
+use super::shape::fail;
 use super::{AnyLayer, Cache, Cx, Grads, Io, Layer, Operation, Place, lanes};
 use crate::kernel::Scalar;
 use crate::loops::{CHUNK, map, par_pair, put_all};
@@ -36,7 +37,12 @@ pub enum Act {
 
 impl Operation for op::Act {
     fn shape(&self, ins: &[&[usize]]) -> Result<Vec<usize>, String> {
-        Ok(ins[0].to_vec())
+        match self.act {
+            Act::LeakyRelu(slope) if !slope.is_finite() => {
+                fail(format!("slope = {slope}; use a finite number"))
+            }
+            _ => Ok(ins[0].to_vec()),
+        }
     }
     fn build(&self, _: &Place<'_>) -> Box<dyn AnyLayer> {
         match self.act {
@@ -87,13 +93,9 @@ macro_rules! k {
     };
 }
 
-curve!(Relu, |c, x| x * x.step(), x.step());
+curve!(Relu, |c, x| x.cut(T::from_f64(f64::INFINITY)), x.step());
 curve!(Leaky(f64), |c, x| x * (k!(c.0) + k!(1.0 - c.0) * x.step()), k!(c.0) + k!(1.0 - c.0) * x.step());
-curve!(
-    Relu6,
-    |c, x| x * x.step() * (k!(6.0) - x).step() + k!(6.0) * (N::one() - (k!(6.0) - x).step()),
-    x.step() * (k!(6.0) - x).step()
-);
+curve!(Relu6, |c, x| x.cut(T::from_f64(6.0)), x.step() * (k!(6.0) - x).step());
 curve!(Tanh, |c, x| x.tanh(), {
     let y = x.tanh();
     N::one() - y * y

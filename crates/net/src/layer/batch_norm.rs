@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use thalweg_core::Kind;
 
-use super::shape::{channels, check_eps};
+use super::shape::{channels, check_eps, fail};
 use super::{AnyLayer, Cache, Cx, Grads, Io, Layer, Mode, Operation, Part, Place, lanes};
 use crate::kernel::Scalar;
 use crate::loops::{CHUNK, par_pair, put_all, reduce, tile, tile_width};
@@ -13,6 +13,9 @@ use crate::planes::{Lane, Planes, PlanesMut};
 impl Operation for op::BatchNorm {
     fn shape(&self, ins: &[&[usize]]) -> Result<Vec<usize>, String> {
         check_eps(self.eps)?;
+        if !(0.0..=1.0).contains(&self.momentum) {
+            return fail(format!("momentum = {}; use a number in [0, 1]", self.momentum));
+        }
         Ok(ins[0].to_vec())
     }
     fn parameters(&self, x: &[usize]) -> Vec<Part> {
@@ -68,8 +71,15 @@ impl BatchNorm {
     /// Mean and inverse standard deviation per channel, each with its tangent.
     fn moments<T: Scalar, N: Num<T>>(&self, x: Lane<'_, T>) -> Vec<((f64, f64), (f64, f64))> {
         let n = (x.v.len() / self.c) as f64;
-        // The first example's values as shifts keep the one-pass variance from cancelling.
-        let shift: Vec<N> = x.v[..self.c].iter().map(|x| N::constant(*x)).collect();
+        // Means of the first rows as shifts keep the one-pass variance from cancelling, also where a row is
+        // far from all others.
+        const ROWS: usize = 64;
+        let rows = &x.v[..x.v.len().min(ROWS * self.c)];
+        let mean = |c: usize| {
+            let of = rows.iter().skip(c).step_by(self.c).map(|x| x.to_f64());
+            of.sum::<f64>() * self.c as f64 / rows.len() as f64
+        };
+        let shift: Vec<N> = (0..self.c).map(|c| N::constant(T::from_f64(mean(c)))).collect();
         let tiled = Constants::new(&shift);
         let [sum, square] = reduce::<T, N, 1, 1, 2>(
             [x],

@@ -51,7 +51,11 @@ pub(super) fn windows(
 
 /// Added to a variance.
 pub(super) fn check_eps(eps: f64) -> Result<(), String> {
-    if eps.is_nan() || eps < 0.0 { fail(format!("eps = {eps}; use a number ≥ 0")) } else { Ok(()) }
+    if eps >= 0.0 && eps.is_finite() {
+        Ok(())
+    } else {
+        fail(format!("eps = {eps}; use a finite number ≥ 0"))
+    }
 }
 
 /// Numbers of an example.

@@ -26,18 +26,18 @@ impl<T: Scalar> Pass<T> {
         }
         if let Some(grads) = &mut grads {
             for (i, blocks) in net.blocks.iter().enumerate() {
-                for &b in blocks {
-                    if i >= from || net.layout.blocks()[b].frozen {
-                        let range = net.layout.blocks()[b].range();
-                        grads.value[range.clone()].fill(T::ZERO);
-                        grads.tangents.iter_mut().for_each(|h| h[range.clone()].fill(T::ZERO));
-                    }
-                }
+                clear(net, grads, blocks.iter().filter(|b| i >= from || net.layout.blocks()[**b].frozen));
             }
         }
         let mut stats = Vec::new();
         for i in (0..from).rev() {
-            let Some(dy) = self.cotangents[i + 1].take() else { continue };
+            let Some(dy) = self.cotangents[i + 1].take() else {
+                // The output does not depend on it: what lies in its blocks is of an earlier call.
+                if let Some(grads) = &mut grads {
+                    clear(net, grads, &net.blocks[i]);
+                }
+                continue;
+            };
             if !needed[i + 1] {
                 self.pool.push(dy);
                 continue;
@@ -76,11 +76,7 @@ impl<T: Scalar> Pass<T> {
             net.layers[i].backward(&cx, io, own, &mut cache);
             if trained && let Some(grads) = &mut grads {
                 // A node may own a frozen block beside a trained one.
-                for &b in net.blocks[i].iter().filter(|&&b| net.layout.blocks()[b].frozen) {
-                    let range = net.layout.blocks()[b].range();
-                    grads.value[range.clone()].fill(T::ZERO);
-                    grads.tangents.iter_mut().for_each(|h| h[range.clone()].fill(T::ZERO));
-                }
+                clear(net, grads, net.blocks[i].iter().filter(|b| net.layout.blocks()[**b].frozen));
             }
             std::mem::swap(&mut cache.scratch, &mut self.scratch);
             self.caches[i] = cache;
@@ -110,5 +106,14 @@ impl<T: Scalar> Pass<T> {
     pub(super) fn clear_cotangents(&mut self, nodes: usize) {
         self.pool.extend(self.cotangents.drain(..).flatten());
         self.cotangents.resize_with(nodes, || None);
+    }
+}
+
+/// Zeroes the gradients of these blocks.
+fn clear<'a, T: Scalar>(net: &Net<T>, grads: &mut Grads<'_, T>, blocks: impl IntoIterator<Item = &'a usize>) {
+    for &b in blocks {
+        let range = net.layout.blocks()[b].range();
+        grads.value[range.clone()].fill(T::ZERO);
+        grads.tangents.iter_mut().for_each(|h| h[range.clone()].fill(T::ZERO));
     }
 }

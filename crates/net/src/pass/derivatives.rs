@@ -1,5 +1,7 @@
 //! The loss and its derivatives.
 
+use thalweg_core::{LayerStats, Seed};
+
 use super::{Directions, Pass};
 use crate::kernel::Scalar;
 use crate::layer::{Grads, Mode, Params};
@@ -106,7 +108,8 @@ impl<T: Scalar> Pass<T> {
     /// together, its gradient and its products with the same probes, with the memory of one piece.
     ///
     /// In training mode batch normalisation sees each piece by itself, which then is another
-    /// function than the whole batch's; [`Pass::update_running`] takes the last piece.
+    /// function than the whole batch's; [`Pass::update_running`] takes the last piece. Each piece draws dropout
+    /// masks of its own. [`Pass::stats`] are those of all pieces together.
     ///
     /// # Errors
     /// An empty batch, a buffer of the wrong length, a token outside its table, a label outside the classes.
@@ -132,19 +135,26 @@ impl<T: Scalar> Pass<T> {
             NetError::check("a product buffer", h.len(), n)?;
             h.fill(T::ZERO);
         }
-        for piece in pieces {
+        let mut stats = Vec::new();
+        for (k, piece) in pieces.iter().enumerate() {
+            let mode = match mode {
+                Mode::Train { seed, step } => Mode::Train { seed: Seed(seed.0 ^ (k as u64) << 48), step },
+                Mode::Eval => Mode::Eval,
+            };
             let mean = self.loss_grad_hvp(net, theta, buffers, piece, mode, &mut part, probes, &mut parts)?;
             let weight = net.loss.total(piece, self.losses.len());
             total += weight;
             // Running means: nothing overflows, and the order is that of the pieces.
             let share = weight / total;
             loss += share * (mean - loss);
+            blend_stats(&mut stats, self.take_stats(), share);
             let share = T::from_f64(share);
             let blend =
                 |all: &mut [T], one: &[T]| all.iter_mut().zip(one).for_each(|(a, b)| *a += share * (*b - *a));
             blend(grad, &part);
             products.iter_mut().zip(&parts).for_each(|(h, part)| blend(h, part));
         }
+        self.stats = stats;
         if pieces.is_empty() { Err(NetError::EmptyBatch) } else { Ok(loss) }
     }
 
@@ -194,6 +204,29 @@ impl<T: Scalar> Pass<T> {
         let value = self.loss_cotangent(net, batch, last)?;
         self.backward(net, Params { value: theta, tangents: &[] }, buffers, mode, last, None, true);
         Ok((value, self.cotangents[0].take().unwrap_or_else(|| vec![T::ZERO; batch.x.len()])))
+    }
+}
+
+/// Statistics of the pieces so far and of the next one, whose loss has that share of the mean.
+fn blend_stats(all: &mut Vec<LayerStats>, next: Vec<LayerStats>, share: f64) {
+    if all.is_empty() {
+        *all = next;
+        return;
+    }
+    // Derivatives are those of a mean: they shrink as it takes in more.
+    let blend = |all: &mut [f64], next: &[f64], keep: f64, take: f64| {
+        all.iter_mut().zip(next).for_each(|(a, b)| *a = keep * *a + take * b);
+    };
+    for (all, next) in all.iter_mut().zip(next) {
+        let rows = all.rows + next.rows;
+        let part = next.rows as f64 / rows as f64;
+        blend(&mut all.input_mean, &next.input_mean, 1.0 - part, part);
+        blend(&mut all.output_grad, &next.output_grad, 1.0 - share, share);
+        if let (Some(all), Some(next)) = (&mut all.moments, next.moments) {
+            blend(&mut all.input, &next.input, 1.0 - part, part);
+            blend(&mut all.output, &next.output, (1.0 - share).powi(2), share.powi(2));
+        }
+        all.rows = rows;
     }
 }
 

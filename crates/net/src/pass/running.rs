@@ -1,5 +1,7 @@
 //! Running statistics.
 
+use thalweg_core::Seed;
+
 use super::{Directions, Pass};
 use crate::kernel::Scalar;
 use crate::layer::Mode;
@@ -30,7 +32,9 @@ impl<T: Scalar> Pass<T> {
     ) -> Result<Vec<T>, NetError> {
         let mut buffers = vec![T::ZERO; net.buffers.len()];
         for (k, x) in batches.enumerate() {
-            self.run(net, theta, &buffers, x, Directions::default(), Mode::train())?;
+            // Each batch has dropout masks of its own, as in training.
+            let mode = Mode::Train { seed: Seed(0), step: k as u64 };
+            self.run(net, theta, &buffers, x, Directions::default(), mode)?;
             self.running(net, &mut buffers, |_| 1.0 / (k + 1) as f64);
         }
         Ok(buffers)

@@ -1,7 +1,7 @@
 //! Folding, re-estimation, gradients as rows, batches in pieces, masks, memory.
 
 use thalweg_core::Kind;
-use thalweg_net::{Batch, FlatGrads, Graph, Loss, Mask, Mode, Net, Op, Pass, Targets, fold};
+use thalweg_net::{Act, Batch, FlatGrads, Graph, Loss, Mask, Mode, Net, Op, Pass, Targets, fold};
 use thalweg_testing::on_threads;
 
 use crate::common::{Case, direction, distance, near, single};
@@ -66,6 +66,58 @@ fn running_statistics_are_re_estimated() {
     pass.update_running(&net, &mut buffers);
     for (found, expected) in buffers.iter().zip([0.5, 0.5, 0.9, 2.7]) {
         near(*found, expected, 1e-12, "momentum 0.1");
+    }
+}
+
+#[test]
+fn every_batch_of_a_re_estimation_has_dropout_masks_of_its_own() {
+    let mut g = Graph::new(&[1]);
+    g.push("drop", Op::Dropout { p: 0.5 });
+    g.push("bn", Op::BatchNorm { eps: 1e-5, momentum: 0.1 });
+    let net = Net::<f64>::new(g).unwrap();
+    let x = vec![1.0; 4];
+    // With one mask for all, the mean would be a multiple of ½.
+    let buffers = Pass::default().reestimate(&net, &[1.0, 0.0], std::iter::repeat_n(&x[..], 401)).unwrap();
+    assert!((buffers[0] - 1.0).abs() < 0.1 && (2.0 * buffers[0]).fract() != 0.0, "{buffers:?}");
+}
+
+#[test]
+fn one_outlier_at_the_front_does_not_spoil_a_variance() {
+    let mut g = Graph::new(&[1]);
+    g.push("bn", Op::BatchNorm { eps: 1e-5, momentum: 1.0 });
+    let net = Net::<f32>::new(g).unwrap();
+    let n = 100_000;
+    let mut x: Vec<f32> = (0..n).map(|i| 0.29 * (1.7 * i as f64).sin() as f32).collect();
+    x[0] += 1000.0;
+    let mean = x.iter().map(|x| f64::from(*x)).sum::<f64>() / n as f64;
+    let variance = x.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / (n - 1) as f64;
+    let buffers = Pass::default().reestimate(&net, &[1.0, 0.0], [&x[..]].into_iter()).unwrap();
+    let error = f64::from(buffers[1]) / variance - 1.0;
+    assert!(error.abs() < 1e-5, "variance {} where it is {variance}", buffers[1]);
+}
+
+#[test]
+fn options_out_of_range_are_refused() {
+    let mut c = Case::named("mlp:3-4-2", &[3], 2, 5);
+    for loss in [
+        Loss { label_smoothing: 3.0, ..Loss::default() },
+        Loss { label_smoothing: f64::NAN, ..Loss::default() },
+        Loss { class_weights: Some(vec![-1.0, 1.0]), ..Loss::default() },
+        Loss { class_weights: Some(vec![f64::INFINITY, 1.0]), ..Loss::default() },
+    ] {
+        c.net.loss = loss.clone();
+        let mut g = vec![0.0; c.theta.len()];
+        let refused = Pass::default().loss_grad(&c.net, &c.theta, &[], &c.batch(), Mode::Eval, &mut g);
+        assert!(refused.unwrap_err().to_string().contains("not allowed"), "{loss:?}");
+    }
+    for op in [
+        Op::BatchNorm { eps: f64::INFINITY, momentum: 0.1 },
+        Op::BatchNorm { eps: 1e-5, momentum: 7.0 },
+        Op::Act { act: Act::LeakyRelu(f64::NAN) },
+    ] {
+        let mut g = Graph::new(&[3]);
+        g.push("layer", op.clone());
+        assert!(Net::<f64>::new(g).is_err(), "{op:?}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Whole networks: gradients, Hessian-vector products, precision, threads, odd sizes, bad input.
 
 use thalweg_core::Seed;
-use thalweg_net::{Batch, Init, Mode, Net, NetError, Pass, Targets, initial, named};
+use thalweg_net::{Act, Batch, Graph, Init, Mode, Net, NetError, Op, Pass, Targets, initial, named};
 use thalweg_testing::{bits, on_threads};
 
 use crate::common::{Case, direction, distance, dot, near, single};
@@ -216,4 +216,45 @@ fn initialisations_have_their_moments() {
     near(deviation("h.1.mlp.c_proj.weight"), 0.01, 0.001, "projection of 2 layers");
     assert_eq!(deviation("h.0.attn.c_attn.bias"), 0.0);
     assert_eq!(deviation("ln_f.weight"), 1.0);
+}
+
+/// Two layers in a row, and one beside them that the output does not see.
+fn with_a_dead_layer() -> Graph {
+    let mut g = Graph::new(&[3]);
+    let linear = |out| Op::Linear { out, bias: true };
+    let first = g.push("fc1", linear(4));
+    g.push("idle", linear(5));
+    g.push_on("fc2", linear(2), &[first]);
+    g
+}
+
+#[test]
+fn a_layer_that_the_output_does_not_see_has_a_zero_gradient() {
+    let c = Case::new(with_a_dead_layer(), 6, 2);
+    let n = c.theta.len();
+    let (z, batch) = (direction(n, 0), c.batch());
+    let (mut g, mut h) = (vec![9.0; n], vec![vec![9.0; n]]);
+    let mut pass = Pass::default();
+    for _ in 0..2 {
+        pass.loss_grad_hvp(&c.net, &c.theta, &[], &batch, Mode::Eval, &mut g, &[&z], &mut h).unwrap();
+        for name in ["idle.weight", "idle.bias"] {
+            let range = c.net.layout().get(name).unwrap().range();
+            assert!(g[range.clone()].iter().chain(&h[0][range]).all(|x| *x == 0.0), "{name}: {g:?} {h:?}");
+        }
+    }
+    let fresh = c.hvp(&[&z], Mode::Eval);
+    assert_eq!((g, h), (fresh.1, fresh.2));
+}
+
+#[test]
+fn rectifiers_at_infinity_are_finite_or_infinite_as_they_should_be() {
+    let through = |act| {
+        let mut g = Graph::new(&[4]);
+        g.push("act", Op::Act { act });
+        let net = Net::<f64>::new(g).unwrap();
+        let x = [f64::NEG_INFINITY, -1.0, 7.0, f64::INFINITY];
+        Pass::default().forward(&net, &[], &[], &x, Mode::Eval).unwrap().to_vec()
+    };
+    assert_eq!(through(Act::Relu), [0.0, 0.0, 7.0, f64::INFINITY]);
+    assert_eq!(through(Act::Relu6), [0.0, 0.0, 6.0, 6.0]);
 }

@@ -1,5 +1,19 @@
 //! Objectives that are programs: one call per point, or a long-lived process that answers line by
 //! line. What crashes, hangs or says no number is a failure of its point alone.
+//!
+//! **The protocol of a process.** A point per line in, its numbers separated by blanks; one line per point out: the
+//! value and those of the constraints, separated by blanks; `nan` where there is none. In Python:
+//!
+//! ```python
+//! import sys
+//! for line in sys.stdin:
+//!     x = [float(v) for v in line.split()]
+//!     print(sum((v - 1) ** 2 for v in x), flush=True)
+//! ```
+//!
+//! Everything else belongs on standard error, whose end is shown with the first failure. A process that prints a line
+//! more, or one that holds no numbers, is out of step: the point is a failure, and a new process takes over.
+//! [`External::again`] finds out the ones that answered out of step unnoticed.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,8 +22,8 @@ use std::time::{Duration, Instant};
 
 use thalweg_core::{Interrupt, StopReason};
 
-use super::process::{Failure, Patience, Worker, once};
-use super::{BlackBox, Constraints};
+use super::process::{Failure, Patience, Worker, once, quoted};
+use super::{BlackBox, Constraints, Incumbent};
 use crate::OptimError;
 
 /// How the program is called.
@@ -19,8 +33,41 @@ pub enum Call {
     /// standard output.
     Once(String),
     /// A shell command that is started once per worker: one point per line in, one value (and those of
-    /// the constraints) per line out.
+    /// the constraints) per line out, nothing else.
     Process(String),
+}
+
+/// Failures in the same words, before any answer, after which a program is given up.
+const ALIKE: u64 = 20;
+
+/// Attempts to hear a value again from a program that may fail.
+const ATTEMPTS: u32 = 10;
+
+/// What is known of a program's failures.
+#[derive(Default)]
+struct Log {
+    /// What the first one said.
+    complaint: Option<String>,
+    /// Whether it ever answered.
+    answered: bool,
+    /// The latest one but for its numbers, and how often it came in a row.
+    words: String,
+    alike: u64,
+    /// Whether there is no such program.
+    missing: bool,
+}
+
+impl Log {
+    fn failed(&mut self, what: String) {
+        let words: String = what.chars().filter(|c| c.is_alphabetic()).collect();
+        self.alike = if words == self.words { self.alike + 1 } else { 1 };
+        self.words = words;
+        self.complaint.get_or_insert(what);
+    }
+
+    fn hopeless(&self) -> bool {
+        self.missing || (!self.answered && self.alike >= ALIKE)
+    }
 }
 
 /// An objective that is a program.
@@ -33,7 +80,7 @@ pub struct External {
     constraints: Option<Constraints>,
     idle: Mutex<Vec<Worker>>,
     timeouts: AtomicU64,
-    complaint: Mutex<Option<String>>,
+    log: Mutex<Log>,
 }
 
 impl External {
@@ -55,7 +102,7 @@ impl External {
             }
             _ => {}
         }
-        let (deadline, interrupt, constraints, idle, timeouts, complaint) = Default::default();
+        let (deadline, interrupt, constraints, idle, timeouts, log) = Default::default();
         let external = Self {
             call,
             workers: workers.max(1),
@@ -65,7 +112,7 @@ impl External {
             constraints,
             idle,
             timeouts,
-            complaint,
+            log,
         };
         if let Call::Process(line) = &external.call {
             let worker = Worker::start(line)
@@ -93,37 +140,93 @@ impl External {
         self
     }
 
-    /// Overwrites `out` by the numbers that the program says; by NaN without a call when the time is over
-    /// or the user has interrupted.
+    /// Overwrites `out` by the numbers that the program says; by NaN without a call when the time is over, the user has
+    /// interrupted, or no call gives any.
     fn numbers(&self, x: &[f64], deadline: Option<Instant>, out: &mut [f64]) {
         out.fill(f64::NAN);
-        if self.interrupt.requested() || deadline.is_some_and(|d| d <= Instant::now()) {
+        let over = self.interrupt.requested() || deadline.is_some_and(|d| d <= Instant::now());
+        if over || self.hopeless() {
             return;
         }
-        let line = x.iter().map(f64::to_string).collect::<Vec<_>>().join(" ");
+        let answer = self.counted(|| match &self.call {
+            Call::Once(command) => {
+                let text = once(&command.replace("{x}", &words(x)), &self.patience(deadline))?;
+                read(&text, out)
+            }
+            Call::Process(command) => {
+                let mut worker = self.worker(command)?;
+                let answer = read(&worker.ask(&words(x), &self.patience(deadline))?, out);
+                // A worker that is out of step is not asked again; dropping it ends it.
+                if matches!(answer, Ok(()) | Err(Failure::NoValue(_))) {
+                    lock(&self.idle).push(worker);
+                }
+                answer
+            }
+        });
+        if answer.is_none() {
+            out.fill(f64::NAN);
+        }
+    }
+
+    fn patience(&self, deadline: Option<Instant>) -> Patience<'_> {
+        let end = Instant::now() + self.patience;
+        Patience { end: deadline.map_or(end, |d| d.min(end)), interrupt: &self.interrupt }
+    }
+
+    fn worker(&self, command: &str) -> Result<Worker, Failure> {
+        let idle = lock(&self.idle).pop();
+        idle.map_or_else(|| Worker::start(command).map_err(|e| Failure::Said(e.to_string())), Ok)
+    }
+
+    /// Makes a call and keeps its failure in mind.
+    fn counted<T>(&self, call: impl FnOnce() -> Result<T, Failure>) -> Option<T> {
         let began = Instant::now();
-        let end = began + self.patience;
-        let patience = Patience { end: deadline.map_or(end, |d| d.min(end)), interrupt: &self.interrupt };
-        let answer = match &self.call {
-            Call::Once(command) => once(&command.replace("{x}", &line), &patience),
-            Call::Process(command) => self.process(command, &line, &patience),
-        };
-        let failure = match answer {
-            Ok(text) => match text.split_whitespace().map(str::parse).collect::<Result<Vec<f64>, _>>() {
-                Ok(said) if said.len() != out.len() => wrong(&text, out.len()),
-                Ok(said) => match said.iter().find(|v| v.is_nan() || **v == f64::INFINITY) {
-                    Some(value) => format!("it said {value}"),
-                    None => return out.copy_from_slice(&said),
-                },
-                Err(_) => wrong(&text, out.len()),
-            },
+        let answer = call();
+        let mut log = lock(&self.log);
+        match answer {
+            Ok(answer) => {
+                log.answered = true;
+                return Some(answer);
+            }
             Err(Failure::Timeout) => {
                 self.timeouts.fetch_add(1, Ordering::Relaxed);
-                format!("no answer within {:.3} s", began.elapsed().as_secs_f64())
+                log.failed(format!("no answer within {:.3} s", began.elapsed().as_secs_f64()));
             }
-            Err(Failure::Said(what)) => what,
+            Err(Failure::NoValue(what)) => {
+                log.answered = true;
+                log.complaint.get_or_insert(what);
+            }
+            Err(Failure::Said(what)) => log.failed(what),
+            Err(Failure::Missing(what)) => {
+                log.missing = !log.answered;
+                log.failed(what);
+            }
+        }
+        None
+    }
+
+    /// The value of a point, asked for anew: what was told before may have belonged to another point. A process is asked
+    /// twice, and the second answer counts, which is the point's own also where it lags by a line. Past the deadline a
+    /// second is left. `None` where ten attempts give no value.
+    pub fn again(&self, x: &[f64]) -> Option<Incumbent> {
+        let mut said = vec![f64::NAN; 1 + self.constraints.map_or(0, |c| c.count())];
+        let deadline = self.deadline.map(|d| d.max(Instant::now() + Duration::from_secs(1)));
+        let ask = |said: &mut [f64]| match &self.call {
+            Call::Once(command) => {
+                read(&once(&command.replace("{x}", &words(x)), &self.patience(deadline))?, said)
+            }
+            Call::Process(command) => {
+                let mut worker = self.worker(command)?;
+                read(&worker.ask(&words(x), &self.patience(deadline))?, said)?;
+                read(&worker.ask(&words(x), &self.patience(deadline))?, said)?;
+                worker.silent(Duration::from_millis(100))?;
+                lock(&self.idle).push(worker);
+                Ok(())
+            }
         };
-        lock(&self.complaint).get_or_insert(failure);
+        (0..ATTEMPTS).find_map(|_| self.counted(|| ask(&mut said)))?;
+        let violation = self.constraints.map_or(0.0, |c| c.beyond(c.violation(&said[1..], 0, 1).1));
+        Some(Incumbent { x: x.to_vec(), violation, f: said[0] })
     }
 
     /// What the program says of each point, `[n, width]`.
@@ -148,24 +251,29 @@ impl External {
         drop(cells);
         said
     }
-
-    fn process(&self, command: &str, line: &str, patience: &Patience<'_>) -> Result<String, Failure> {
-        let idle = lock(&self.idle).pop();
-        let mut worker = match idle {
-            Some(worker) => worker,
-            None => Worker::start(command).map_err(|e| Failure::Said(e.to_string()))?,
-        };
-        // A worker that failed is not asked again; dropping it ends it.
-        let answer = worker.ask(line, patience)?;
-        lock(&self.idle).push(worker);
-        Ok(answer)
-    }
 }
 
-/// What was wrong with an answer.
-fn wrong(text: &str, wanted: usize) -> String {
-    let numbers = if wanted == 1 { "one number".into() } else { format!("{wanted} numbers") };
-    format!("it said {:?} instead of {numbers}", text.trim())
+/// A point as a program reads it.
+fn words(x: &[f64]) -> String {
+    x.iter().map(f64::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// Overwrites `out` by the numbers of an answer.
+fn read(text: &str, out: &mut [f64]) -> Result<(), Failure> {
+    let said: Result<Vec<f64>, _> = text.split_whitespace().map(str::parse).collect();
+    match said {
+        Ok(said) if said.len() == out.len() => {
+            match said.iter().find(|v| v.is_nan() || **v == f64::INFINITY) {
+                Some(value) => return Err(Failure::NoValue(format!("it said {value}"))),
+                None => out.copy_from_slice(&said),
+            }
+            Ok(())
+        }
+        _ => {
+            let numbers = if out.len() == 1 { "one number".into() } else { format!("{} numbers", out.len()) };
+            Err(Failure::Said(format!("it said {} instead of {numbers}", quoted(text))))
+        }
+    }
 }
 
 impl BlackBox for External {
@@ -193,8 +301,12 @@ impl BlackBox for External {
         }
     }
 
+    fn hopeless(&self) -> bool {
+        lock(&self.log).hopeless()
+    }
+
     fn complaint(&self) -> Option<String> {
-        lock(&self.complaint).clone()
+        lock(&self.log).complaint.clone()
     }
 
     fn timeouts(&self) -> u64 {

@@ -22,7 +22,8 @@ pub struct Penalty {
     pub growth: f64,
     /// Squares instead of absolute values: smooth, but never quite feasible at a finite weight.
     pub quadratic: bool,
-    /// Largest violation of a constraint that still counts as feasible.
+    /// Largest violation of a constraint that still counts as feasible, in the constraint's own unit: penalties and
+    /// rounding do not meet g(x) ≤ 0 to the last bit.
     pub tolerance: f64,
 }
 
@@ -165,6 +166,10 @@ impl<F: BlackBox> BlackBox for Constrained<'_, F> {
 
     fn stopped(&self) -> Option<StopReason> {
         self.f.stopped()
+    }
+
+    fn hopeless(&self) -> bool {
+        self.f.hopeless()
     }
 
     fn complaint(&self) -> Option<String> {

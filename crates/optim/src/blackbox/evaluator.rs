@@ -184,6 +184,11 @@ impl<'a> Evaluator<'a> {
         self.ledger.failures
     }
 
+    /// Whether no evaluation will ever give a value ([`BlackBox::hopeless`]).
+    pub fn hopeless(&self) -> bool {
+        self.f.hopeless()
+    }
+
     /// What the first failure said.
     pub fn complaint(&self) -> Option<String> {
         self.f.complaint()

@@ -61,6 +61,12 @@ pub trait BlackBox: Sync {
         None
     }
 
+    /// Whether it has never given a value and, as far as can be told, never will: there is no such program, or
+    /// it fails in the same words at every point.
+    fn hopeless(&self) -> bool {
+        false
+    }
+
     /// What the first failure said.
     fn complaint(&self) -> Option<String> {
         None

@@ -3,6 +3,8 @@
 mod common;
 mod curvature;
 mod functions;
+#[cfg(unix)]
+mod programs;
 mod reports;
 mod same_bits;
 mod schedule;

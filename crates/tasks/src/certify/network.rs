@@ -27,14 +27,20 @@ pub fn network(model: &Model) -> Result<Network> {
 /// # Errors
 /// It is too large for that.
 pub fn written_out(wired: &Wired) -> Result<Network> {
+    small_enough(wired)?;
+    Ok(wired.written_out()?)
+}
+
+/// Refuses networks that are too large to be written out.
+pub(super) fn small_enough(wired: &Wired) -> Result<()> {
     let area = wired.area();
     if area > MOST_ENTRIES {
         bail!(
-            "as matrices the layers have {area:.1e} entries, more than {MOST_ENTRIES:.0e}; set `bound` to product, which \
-             takes convolutions as they are"
+            "as matrices the layers have {area:.1e} entries, more than {MOST_ENTRIES:.0e}; use `bound` product, which takes \
+             convolutions as they are, without `data`"
         );
     }
-    Ok(wired.written_out()?)
+    Ok(())
 }
 
 /// The network of a model behind a preprocessing, for inputs that are scaled already. Every affine layer keeps its
@@ -252,7 +258,7 @@ impl Weights<'_> {
         let [gamma, beta, mean, var] = ["weight", "bias", "running_mean", "running_var"];
         let (gamma, beta) = (self.must(node, gamma)?, self.must(node, beta)?);
         let (mean, var) = (self.must(node, mean)?, self.must(node, var)?);
-        if let Some(v) = var.iter().find(|v| !(**v + eps > 0.0)) {
+        if let Some(v) = var.iter().find(|v| **v + eps <= 0.0 || v.is_nan()) {
             bail!("layer {}: a running variance is {v}; train the model anew", node.name);
         }
         let by: Vec<Number> =

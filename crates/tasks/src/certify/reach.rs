@@ -2,7 +2,7 @@
 
 use thalweg_core::{Seed, normal};
 use thalweg_lipsdp::sample::{Sampling, lower_bound};
-use thalweg_lipsdp::{Affine, Block, LipError, Network, Norm};
+use thalweg_lipsdp::{LipError, Norm};
 use thalweg_net::{Directions, Mode, Model, Net, Pass, Preprocess};
 
 use super::{LoadedNetwork, Settings, Subject};
@@ -24,12 +24,14 @@ pub(super) fn reached(
     }
     let engine = loaded.engine.as_ref();
     // Convolutions take less than their matrices.
-    let net =
-        aimed.written_out().ok().filter(|net| engine.is_none_or(|e| entries(net) < 2.0 * e.macs + SMALL));
+    let net = match engine {
+        Some(engine) if aimed.area() > 2.0 * engine.macs + SMALL => None,
+        _ => aimed.written_out().ok(),
+    };
     let Some(net) = net else {
         return engine.map_or(Ok(None), |engine| engine.reach(settings, points, Seed(seed)));
     };
-    match lower_bound(net, settings.norm(), points, &affordable(net, settings.samples(), seed)) {
+    match lower_bound(net, settings.norm(), points, &affordable(aimed, settings.samples(), seed)) {
         Ok(found) => Ok(Some(found)),
         Err(LipError::NoValues(_)) => Ok(None),
         Err(e) => Err(e.into()),
@@ -39,21 +41,10 @@ pub(super) fn reached(
 /// Networks of fewer weights are searched as matrices.
 const SMALL: f64 = 2e5;
 
-/// Entries of all matrices.
-fn entries(net: &Network) -> f64 {
-    let of = |a: &Affine| (a.weight.nrows() * a.weight.ncols()) as f64;
-    let block = |block: &Block| match block {
-        Block::Affine(a) => of(a),
-        Block::Residual { inner, outer, .. } => of(inner) + outer.as_ref().map_or(0.0, of),
-        _ => 0.0,
-    };
-    net.blocks().iter().map(block).sum()
-}
-
 /// Fewer points and steps for large networks: each takes about ten operations a weight.
-fn affordable(net: &Network, points: usize, seed: u64) -> Sampling {
+fn affordable(aimed: &Subject, points: usize, seed: u64) -> Sampling {
     let all = Sampling { points, seed, ..Sampling::default() };
-    let cost = 10.0 * entries(net);
+    let cost = 10.0 * aimed.area();
     let share = (BUDGET / (cost * (all.points + 5 * all.max_steps) as f64)).min(1.0);
     let of = |n: usize| ((n as f64 * share) as usize).max(1);
     Sampling { points: of(all.points), max_steps: of(all.max_steps), ..all }
@@ -196,7 +187,7 @@ impl At {
             let y = self.along(&seen, &v)?;
             let l1 = self.norm == Norm::Linf;
             let value = if l1 { y.iter().map(|y| y.abs()).sum() } else { two(&y) };
-            if !(value > best.0) {
+            if value <= best.0 || value.is_nan() {
                 break;
             }
             best = (value, v);

@@ -67,6 +67,7 @@ impl Labelled {
         if settings.data.is_none() {
             return Ok(None);
         }
+        loaded.net.written_out().context("`data` is certified by values of the network as matrices")?;
         let label = settings.label.as_deref();
         let source = DataSource::named(settings.data.as_deref(), None, label, &settings.reading)?;
         let mut source = source.with(None, settings.seed);
@@ -84,7 +85,7 @@ impl Labelled {
         let unit = match (&source.source, settings.eps_unit.unwrap_or_default()) {
             (Source::Examples { train, .. }, EpsUnit::Range) => {
                 let (least, most) = range(&train.x);
-                if !(most > least) {
+                if most <= least {
                     bail!("all inputs of the data are {least}, so they have no range; set `eps-unit` to raw");
                 }
                 let unit = most - least;
@@ -225,11 +226,13 @@ fn bounds(
     let method = settings.method(Bound::Auto);
     let pairs = if settings.pairs == Some(true) { Pairs::Program } else { Pairs::Cheap };
     let net = loaded.net.written_out()?;
-    let norms = whole.method == Bound::Product.to_string();
+    let norms = match whole.method == Bound::Product.to_string() {
+        true => loaded.net.pair_products(settings.norm()),
+        false => None,
+    };
     let bound = |&pair: &(usize, usize)| {
         let clock = Instant::now();
-        let by_norms = norms.then(|| loaded.net.pair_product(settings.norm(), pair)).flatten();
-        let bound = match (by_norms, pairs) {
+        let bound = match (norms.as_ref().map(|n| n[pair]), pairs) {
             (Some(bound), Pairs::Cheap) => bound,
             (Some(bound), Pairs::Program) => method.certify(&net.pair(pair.0, pair.1)?)?.bound.min(bound),
             (None, _) => pair_bound(&method, net, whole, pairs, pair)?,

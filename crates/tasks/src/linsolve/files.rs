@@ -29,33 +29,72 @@ pub fn right_hand_side(file: Option<&Path>, rows: usize) -> Result<Vec<f64>> {
         None => Ok(vec![1.0; rows]),
         Some(file) => {
             let b = vector(file)?;
-            if b.len() != rows {
-                bail!("{} has {} entries where the matrix has {rows} rows", file.display(), b.len());
-            }
+            check_rows(file, b.len(), rows)?;
             Ok(b)
         }
     }
 }
 
-/// The systems of a folder. Files named b… or rhs… are right-hand sides, all other `.mtx`, perhaps
-/// packed, are matrices; both are taken in the order of the numbers in their names. One matrix may
-/// serve all right-hand sides, and without any the right-hand sides are ones.
-pub fn systems(folder: &Path, contexts: Option<&Path>) -> Result<Systems> {
-    let name = |p: &PathBuf| p.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+/// The systems of a folder, and what each is called.
+pub struct Given {
+    /// Matrices, right-hand sides, contexts.
+    pub systems: Systems,
+    /// The name of each system's file, without its ending: of the right-hand side where every system has one, else of
+    /// the matrix.
+    pub names: Vec<String>,
+}
+
+/// What a MatrixMarket file of a folder holds.
+enum Content {
+    Matrix(Arc<Csr>),
+    Right(Vec<f64>),
+}
+
+impl Content {
+    /// Told by the shape: one column is a right-hand side. A single number is a right-hand side if the file's name
+    /// begins with b or rhs.
+    fn read(file: &Path) -> Result<Self> {
+        let read = read_market(file)?;
+        let named = || name(file).starts_with('b') || name(file).starts_with("rhs");
+        if read.columns == 1 && (read.rows > 1 || named()) {
+            return Ok(Self::Right(read.into_vector(file)?));
+        }
+        let matrix = Csr::from_triplets(read.rows, read.columns, read.triplets);
+        Ok(Self::Matrix(Arc::new(matrix.with_context(|| file.display().to_string())?)))
+    }
+}
+
+fn name(file: &Path) -> String {
+    file.file_name().unwrap_or_default().to_string_lossy().to_lowercase()
+}
+
+/// The systems of a folder: of all its `.mtx`, perhaps packed, those with one column are right-hand sides, the others
+/// matrices; both are taken in the order of the numbers in their names. One matrix may serve all right-hand sides,
+/// and without any the right-hand sides are ones.
+pub fn systems(folder: &Path, contexts: Option<&Path>) -> Result<Given> {
     let packed = [".mtx", ".mtx.gz", ".mtx.bz2", ".mtx.xz"];
     let is_market = |p: &PathBuf| packed.iter().any(|end| name(p).ends_with(end));
     let mut files: Vec<PathBuf> = list(folder)?.into_iter().filter(is_market).collect();
     files.sort_by_key(|p| natural(&name(p)));
-    let right = |p: &PathBuf| name(p).starts_with('b') || name(p).starts_with("rhs");
-    let (right, matrices): (Vec<_>, Vec<_>) = files.into_iter().partition(right);
+    let (mut matrices, mut right) = (Vec::new(), Vec::new());
+    for file in files {
+        match Content::read(&file)? {
+            Content::Matrix(a) => matrices.push((file, a)),
+            Content::Right(b) => right.push((file, b)),
+        }
+    }
     let count = matrices.len().max(right.len());
     if matrices.is_empty() {
-        bail!("{} holds no matrix; put .mtx files there, right-hand sides as b*.mtx", folder.display());
+        bail!(
+            "{} holds no matrix but {} right-hand sides; put .mtx files with matrices there",
+            folder.display(),
+            right.len()
+        );
     }
     if (matrices.len() != count && matrices.len() != 1) || (right.len() != count && !right.is_empty()) {
         bail!(
-            "{} holds {} matrices and {} right-hand sides (b*.mtx); give as many of both, one matrix for all, or no \
-             right-hand side",
+            "{} holds {} matrices and {} right-hand sides (.mtx with one column); give as many of both, one matrix for \
+             all, or no right-hand side",
             folder.display(),
             matrices.len(),
             right.len()
@@ -68,18 +107,30 @@ pub fn systems(folder: &Path, contexts: Option<&Path>) -> Result<Systems> {
     if contexts.len() != count {
         bail!("{} contexts where {} holds {count} systems", contexts.len(), folder.display());
     }
-    let matrices = matrices.iter().map(|f| Ok(Arc::new(matrix(f)?))).collect::<Result<Vec<_>>>()?;
-    let system = |(t, context): (usize, f64)| {
-        let a = matrices[t.min(matrices.len() - 1)].clone();
-        let b = right_hand_side(right.get(t).map(PathBuf::as_path), a.rows())?;
-        Ok((a, b, context))
-    };
-    Ok(Systems::new(contexts.into_iter().enumerate().map(system).collect::<Result<_>>()?)?)
+    let mut systems = Vec::with_capacity(count);
+    let mut names = Vec::with_capacity(count);
+    for (t, context) in contexts.into_iter().enumerate() {
+        let (matrix, a) = &matrices[t.min(matrices.len() - 1)];
+        let (file, b) =
+            right.get(t).map_or_else(|| (matrix, vec![1.0; a.rows()]), |(file, b)| (file, b.clone()));
+        check_rows(file, b.len(), a.rows())?;
+        systems.push((a.clone(), b, context));
+        let whole = file.file_name().unwrap_or_default().to_string_lossy();
+        names.push(whole[..name(file).find(".mtx").unwrap_or(whole.len())].to_owned());
+    }
+    Ok(Given { systems: Systems::new(systems)?, names })
 }
 
-/// The column `context` of a table, or its last one.
+fn check_rows(file: &Path, found: usize, rows: usize) -> Result<()> {
+    if found != rows {
+        bail!("{} has {found} entries where the matrix has {rows} rows", file.display());
+    }
+    Ok(())
+}
+
+/// The column `context` of a table, or its only one.
 fn read_contexts(file: &Path) -> Result<Vec<f64>> {
     let table = Table::read(file, &TableOptions::default())?;
-    let last = table.columns().len().saturating_sub(1);
-    Ok(table.numbers(table.column(&["context"]).unwrap_or(last))?)
+    let column = if table.columns().len() == 1 { 0 } else { table.need(&["context"])? };
+    Ok(table.numbers(column)?)
 }

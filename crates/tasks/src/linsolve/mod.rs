@@ -1,6 +1,7 @@
 //! Linear systems by relaxation: [`solve`] one, [`scan()`] over ω, or solve a [`sequence()`] whose solver learns.
 
 mod files;
+mod keep;
 mod natural;
 mod pictures;
 mod scan;

@@ -3,8 +3,10 @@
 use serde_json::Value;
 use thalweg_plot::{Figure, Report, Table};
 use thalweg_relax::TunedSolver;
+use thalweg_relax::method::Cost;
 use thalweg_relax::oracle::Comparison;
 
+use super::sequence::SequenceSummary;
 use crate::folder::REPORT;
 use crate::train::report::{read_metrics, smooth};
 use crate::{Folder, Result};
@@ -12,7 +14,8 @@ use crate::{Folder, Result};
 /// One solve of a sequence.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
-    pub iterations: f64,
+    /// In the unit of the run; a solve that failed costs the limit.
+    pub cost: f64,
     pub omega: f64,
     pub context: f64,
 }
@@ -22,7 +25,7 @@ impl Step {
     pub fn read(folder: &Folder) -> Result<Vec<Self>> {
         let number = |r: &Value, key: &str| r.get(key).and_then(Value::as_f64).unwrap_or(f64::NAN);
         let step = |r: Value| Self {
-            iterations: number(&r, "value"),
+            cost: number(&r, "cost"),
             omega: number(&r, "omega"),
             context: number(&r, "context"),
         };
@@ -46,8 +49,8 @@ fn sums(values: impl Iterator<Item = f64>) -> Vec<f64> {
         .collect()
 }
 
-/// Iterations spent beyond those of the best ω for every instance.
-pub fn regret(name: &str, steps: &[Step], comparison: &Comparison) -> Figure {
+/// What was spent beyond the cost of the best ω for every instance.
+pub fn regret(name: &str, unit: Cost, steps: &[Step], comparison: &Comparison) -> Figure {
     let count = steps.len().min(comparison.costs.len());
     let best = comparison.best_arm();
     let optimal = |t: usize| comparison.optimal[t];
@@ -57,14 +60,15 @@ pub fn regret(name: &str, steps: &[Step], comparison: &Comparison) -> Figure {
     };
     Figure::new("Regret against the best ω for every instance")
         .x_label("systems solved")
-        .y_label("iterations more")
-        .line(name, &over(&|t| steps[t].iterations))
+        .y_label(&format!("{} more", unit.unit()))
+        .line(name, &over(&|t| steps[t].cost))
         .line("best fixed ω", &over(&|t| comparison.costs[t][best]))
 }
 
 /// The ω chosen, on the ground of what every ω costs.
 pub fn omegas(name: &str, steps: &[Step], tuned: &TunedSolver, comparison: Option<&Comparison>) -> Figure {
-    let mut figure = Figure::new("ω over time").x_label("system").y_label("ω");
+    // The first colour is the ground's own blue: the dots take the second.
+    let mut figure = Figure::new("ω over time").names(&["ground", name]).x_label("system").y_label("ω");
     let omegas: Vec<f64> = tuned.arms.iter().map(|a| a.omega).collect();
     let even = omegas.windows(3).all(|w| ((w[1] - w[0]) - (w[2] - w[1])).abs() < 1e-9 && w[1] > w[0]);
     if let Some(c) = comparison.filter(|_| even && omegas.len() > 2) {
@@ -81,7 +85,7 @@ pub fn omegas(name: &str, steps: &[Step], tuned: &TunedSolver, comparison: Optio
             .collect();
         let y = (omegas[0] - half, omegas[omegas.len() - 1] + half);
         figure = figure
-            .colour_label("iterations")
+            .colour_label(tuned.cost.unit())
             .log_colour()
             .heat_map((0.0, count as f64), y, omegas.len(), columns, &values)
             .y_range(y.0, y.1);
@@ -90,13 +94,13 @@ pub fn omegas(name: &str, steps: &[Step], tuned: &TunedSolver, comparison: Optio
     figure.scatter(name, &thin(chosen))
 }
 
-/// Iterations per system, neighbours averaged.
-pub fn costs(name: &str, steps: &[Step], comparison: Option<&Comparison>) -> Figure {
+/// Cost per system, neighbours averaged.
+pub fn costs(name: &str, unit: Cost, steps: &[Step], comparison: Option<&Comparison>) -> Figure {
     let line = |values: &mut dyn Iterator<Item = f64>| {
         smooth(&values.enumerate().map(|(t, v)| (t as f64, v)).collect())
     };
-    let figure = Figure::new("Iterations per system").x_label("system").y_label("iterations").log_y();
-    let figure = figure.line(name, &line(&mut steps.iter().map(|s| s.iterations)));
+    let figure = Figure::new("Cost per system").x_label("system").y_label(unit.unit()).log_y();
+    let figure = figure.line(name, &line(&mut steps.iter().map(|s| s.cost)));
     match comparison {
         None => figure,
         Some(c) => {
@@ -108,25 +112,44 @@ pub fn costs(name: &str, steps: &[Step], comparison: Option<&Comparison>) -> Fig
     }
 }
 
+/// Totals of the run and of what it is compared with.
+fn totals(summary: &SequenceSummary, tuned: &TunedSolver, comparison: Option<&Comparison>) -> Table {
+    let unit = Some(tuned.cost.unit()).filter(|_| tuned.cost != Cost::Iterations);
+    let mut table = Table::new(["policy", "iterations", "unsolved"].into_iter().chain(unit));
+    let mut row = |name: String, iterations: u64, unsolved: u64, cost: f64| {
+        let cells = [name, iterations.to_string(), unsolved.to_string()];
+        table.row(cells.into_iter().chain(unit.map(|_| format!("{cost:.0}"))));
+    };
+    row(summary.policy.clone(), summary.total_iterations, summary.unsolved, summary.total_cost);
+    if let Some(c) = comparison {
+        for (arm, total) in tuned.arms.iter().zip(&c.fixed) {
+            let name = format!("{} ω = {:.3}", arm.method, arm.omega);
+            row(name, total.iterations, total.unsolved, total.cost);
+        }
+        row("best ω for every instance".into(), c.oracle.iterations, c.oracle.unsolved, c.oracle.cost);
+    }
+    table
+}
+
 /// Writes the pictures and the report of a sequence.
 pub fn report(
     folder: &Folder,
-    name: &str,
+    summary: &SequenceSummary,
     steps: &[Step],
     tuned: &TunedSolver,
     comparison: Option<&Comparison>,
 ) -> Result<()> {
+    let name = &*summary.policy;
     let mut report = Report::new("A sequence of linear systems");
-    report.lead(&format!("{} systems; ω chosen by {name}.", steps.len()));
-    let mut table = Table::new(["policy", "iterations"]);
-    table.row([name.to_owned(), format!("{:.0}", steps.iter().map(|s| s.iterations).sum::<f64>())]);
-    if let Some(c) = comparison {
-        for (arm, total) in tuned.arms.iter().zip(&c.fixed) {
-            table.row([format!("{} ω = {:.3}", arm.method, arm.omega), total.to_string()]);
-        }
-        table.row(["best ω for every instance".to_owned(), c.oracle.to_string()]);
-    }
-    report.section("Totals").table(&table);
+    let solved = match summary.unsolved {
+        0 => "all solved to the tolerance".into(),
+        n => format!(
+            "{n} not solved to the tolerance, each of which counts as {} iterations",
+            tuned.max_iterations
+        ),
+    };
+    report.lead(&format!("{} systems, {solved}; ω chosen by {name}.", steps.len()));
+    report.section("Totals").table(&totals(summary, tuned, comparison));
     let section = report.section("Pictures");
     let mut figures = vec![
         (
@@ -134,11 +157,13 @@ pub fn report(
             omegas(name, steps, tuned, comparison),
             "The dots are the ω chosen; the ground is what every ω costs.",
         ),
-        ("iterations", costs(name, steps, comparison), "Neighbouring systems averaged."),
+        ("iterations", costs(name, tuned.cost, steps, comparison), "Neighbouring systems averaged."),
     ];
     if let Some(c) = comparison {
-        figures
-            .insert(0, ("regret", regret(name, steps, c), "A flat curve has learnt all there is to learn."));
+        figures.insert(
+            0,
+            ("regret", regret(name, tuned.cost, steps, c), "A flat curve has learnt all there is to learn."),
+        );
     }
     let by_context: Vec<_> = steps.iter().map(|s| (s.context, s.omega)).collect();
     let figure = Figure::new("ω by context").x_label("context").y_label("ω").scatter(name, &thin(by_context));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,9 @@ use thalweg_relax::{Csr, Matrix, Scheme, theory};
 use super::system::{self, parse_omegas};
 use crate::folder::REPORT;
 use crate::{Folder, Host, Result, TaskError};
+
+/// The ω for which Axelsson's bound holds.
+const AXELSSON: std::ops::RangeInclusive<f64> = 2.0 * std::f64::consts::SQRT_2 - 2.0..=1.9;
 
 /// What decides the result.
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
@@ -46,15 +50,17 @@ pub struct Scan {
     pub method: Scheme,
     /// Rows of the matrix.
     pub rows: usize,
-    /// Values of ω.
+    /// Values of ω, without those that the time did not allow.
     pub omegas: Vec<f64>,
     /// Iterations for each; none where it did not converge.
     pub iterations: Vec<Option<usize>>,
     /// The ω with the fewest.
     pub best: Best,
-    /// Young's ω, of matrices that have one.
+    /// Young's ω, of consistently ordered matrices.
     pub young_omega: Option<f64>,
-    /// Bounds by name, for each ω.
+    /// Whether all ω that were asked for were tried.
+    pub complete: bool,
+    /// Bounds by name, for each ω; none where a bound does not hold.
     pub bounds: BTreeMap<&'static str, Vec<f64>>,
 }
 
@@ -74,9 +80,20 @@ impl Scan {
         for (i, omega) in self.omegas.iter().enumerate() {
             let count = self.iterations[i].map_or_else(|| "not converged".into(), |k| k.to_string());
             let cells = [format!("{omega:.3}"), count];
-            table.row(cells.into_iter().chain(self.named().map(|b| format!("{:.1}", b.1[i]))));
+            let shown = |bound: f64| if bound.is_finite() { format!("{bound:.1}") } else { "–".into() };
+            table.row(cells.into_iter().chain(self.named().map(|b| shown(b.1[i]))));
         }
+        table.highlight(1, true);
         table
+    }
+
+    /// In words.
+    pub fn verdict(&self) -> String {
+        let best = match self.best.iterations {
+            Some(k) => format!("best ω = {:.3}: {k} iterations", self.best.omega),
+            None => "no ω converged".into(),
+        };
+        best + &self.young_omega.map_or_else(String::new, |omega| format!("; Young's ω = {omega:.4}"))
     }
 
     /// The bounds in the order of the literature.
@@ -94,34 +111,46 @@ impl Scan {
 /// Files that cannot be read, a value out of range, an interruption.
 pub fn scan(settings: &ScanSettings, folder: Option<&Folder>, host: &Host) -> Result<Scan> {
     let method = settings.method.unwrap_or(Scheme::Sor);
-    let omegas = parse_omegas(settings.omegas.as_deref().unwrap_or("1:1.95:20"))?;
+    let mut omegas = parse_omegas(settings.omegas.as_deref().unwrap_or("1:1.95:20"))?;
     let (a, b) = system::read(settings.matrix.as_deref(), settings.rhs.as_deref())?;
     if let Some(folder) = folder {
         folder.begin(settings, &[])?;
     }
+    let (clock, asked) = (Instant::now(), omegas.len());
     let mut solved = Vec::new();
     for &omega in &omegas {
-        if host.interrupt.requested() {
-            return Err(TaskError::Interrupted { folder: None });
-        }
         let solver = system::solver(method, omega, settings.tol, settings.max_iters);
-        solved.push(solver.solve(&a, &b)?.1);
+        let one = system::watched(&solver, &a, &b, host, clock)?.1;
+        if one.reason == Reason::Stopped {
+            break;
+        }
+        solved.push(one);
+    }
+    omegas.truncate(solved.len());
+    if omegas.is_empty() {
+        return Err(TaskError::Failed("the time was up before the first ω was tried; allow more".into()));
+    }
+    let complete = omegas.len() == asked;
+    if !complete {
+        host.note(format!("the time was up after {} of {asked} values of ω", omegas.len()));
     }
     let costs: Vec<f64> = solved.iter().map(|s| s.cost()).collect();
     let best = (0..costs.len()).min_by(|&a, &b| costs[a].total_cmp(&costs[b])).unwrap_or(0);
+    let iterations: Vec<Option<usize>> =
+        solved.iter().map(|s| s.converged().then_some(s.iterations)).collect();
     let (mut bounds, mut young_omega) = (BTreeMap::new(), None);
     if a.rows() <= Surrogates::MOST && a.check_symmetric().is_ok() {
-        match surrogates(&a, method, &omegas, &costs, settings.tol.unwrap_or(1e-8)) {
+        match surrogates(&a, method, &omegas, &iterations, settings.tol.unwrap_or(1e-8)) {
             Ok((beta, all)) => {
-                (young_omega, bounds) = ((beta < 1.0).then(|| theory::optimal_omega(beta)), all);
+                let young = beta < 1.0 && a.consistently_ordered();
+                (young_omega, bounds) = (young.then(|| theory::optimal_omega(beta)), all);
             }
             Err(e) => host.note(format!("no bounds: {e}")),
         }
     }
-    let iterations: Vec<Option<usize>> =
-        solved.iter().map(|s| (s.reason == Reason::Converged).then_some(s.iterations)).collect();
     let best = Best { omega: omegas[best], iterations: iterations[best] };
-    let scan = Scan { method, rows: a.rows(), omegas, iterations, best, young_omega, bounds };
+    let scan = Scan { method, rows: a.rows(), omegas, iterations, best, young_omega, complete, bounds };
+    note_excess(&scan, host);
     if let Some(folder) = folder {
         write(folder, &scan, &costs)?;
     }
@@ -133,23 +162,39 @@ fn surrogates(
     a: &Csr,
     method: Scheme,
     omegas: &[f64],
-    costs: &[f64],
+    counts: &[Option<usize>],
     tol: f64,
 ) -> Result<(f64, BTreeMap<&'static str, Vec<f64>>)> {
     let s = Surrogates::new(a)?;
     let each = |f: &dyn Fn(f64) -> f64| omegas.iter().map(|o| f(*o)).collect::<Vec<_>>();
     let bounds = match method {
         Scheme::Sor => {
-            let transient = omegas.iter().zip(costs).map(|(o, k)| s.transient(*o, *k as usize));
+            let transient = omegas.iter().zip(counts).filter_map(|(o, k)| Some(s.transient(*o, (*k)?)));
             let tau = transient.collect::<Result<Vec<_>, _>>()?.into_iter().fold(0.0, f64::max);
             let near = omegas.iter().map(|o| s.near_asymptotic(*o, tau, tol));
             let near = near.collect::<Result<Vec<_>, _>>()?;
             BTreeMap::from([("near-asymptotic", near), ("energy", each(&|o| s.energy(o, tol)))])
         }
-        Scheme::SsorCg | Scheme::SsorCgPlain => BTreeMap::from([("axelsson", each(&|o| s.axelsson(o, tol)))]),
+        Scheme::SsorCg | Scheme::SsorCgPlain => {
+            let axelsson = |o: f64| if AXELSSON.contains(&o) { s.axelsson(o, tol) } else { f64::NAN };
+            BTreeMap::from([("axelsson", each(&axelsson))])
+        }
         _ => BTreeMap::new(),
     };
     Ok((s.beta, bounds))
+}
+
+/// Bounds hold in exact arithmetic: says where rounding took more.
+fn note_excess(scan: &Scan, host: &Host) {
+    let counts = || scan.iterations.iter().zip(&scan.omegas);
+    for (name, bound) in scan.named().filter(|b| b.0 != "near-asymptotic") {
+        let above = counts().zip(bound).find(|((k, _), bound)| k.is_some_and(|k| k as f64 > *bound + 1.0));
+        if let Some(((Some(k), omega), bound)) = above {
+            host.note(format!(
+                "{k} iterations at ω = {omega:.3} are more than the {name} bound {bound:.1}, which holds without rounding"
+            ));
+        }
+    }
 }
 
 fn write(folder: &Folder, scan: &Scan, costs: &[f64]) -> Result<()> {
@@ -157,14 +202,20 @@ fn write(folder: &Folder, scan: &Scan, costs: &[f64]) -> Result<()> {
     let figure = Figure::new("Iterations by ω").x_label("ω").y_label("iterations").log_y();
     let figure = figure.line("count", &over(costs));
     let figure = scan.named().fold(figure, |f, (name, values)| f.line(name, &over(values)));
+    let best = scan.best.iterations.map(|k| (scan.best.omega, k as f64));
+    let figure = figure.scatter("best ω", &best.into_iter().collect::<Vec<_>>());
     figure.save(&folder.file("scan.svg"))?;
     let records = scan.omegas.iter().zip(costs).enumerate();
     folder.write_metrics(
         records.map(|(i, (omega, cost))| json!({ "step": i, "value": cost, "omega": omega })),
     )?;
     let mut report = Report::new("A scan over ω");
-    report.lead(&format!("{} rows, {}.", scan.rows, scan.method));
-    report.section("Counts").figure(&figure, "Counts and their bounds.").table(&scan.table());
+    report.lead(&format!("{} rows, {}; {}.", scan.rows, scan.method, scan.verdict()));
+    let caption = match scan.bounds.is_empty() {
+        true => "Iterations for every ω; the limit where it did not converge.",
+        false => "Iterations for every ω, the limit where it did not converge, and upper bounds.",
+    };
+    report.section("Counts").figure(&figure, caption).table(&scan.table());
     report.save(&folder.file(REPORT))?;
     folder.end(scan, None)
 }

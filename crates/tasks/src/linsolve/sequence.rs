@@ -1,21 +1,25 @@
 //! A sequence of systems whose solver learns its relaxation factor.
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use thalweg_core::{Drive, Seed, StopReason};
+use thalweg_core::{Drive, Outcome, Seed, StopReason};
 use thalweg_plot::Table;
 use thalweg_relax::learner::omega_grid;
-use thalweg_relax::method::{Cost, arms};
-use thalweg_relax::oracle::{Comparison, compare};
+use thalweg_relax::method::{Arm, Cost, TunedSolverSummary, arms};
+use thalweg_relax::oracle::{Comparison, Total, compare};
 use thalweg_relax::sequence::{Heat, Shift, Shifted};
+use thalweg_relax::solver::Reason;
 use thalweg_relax::{Policy, Scheme, Sequence as Systems, TunedSolver};
 
 use super::files;
+use super::keep::{Keeping, product};
 use super::pictures::{Step, report};
 use super::system::parse_omegas;
 use crate::error::bail;
+use crate::settings::fields;
 use crate::{Context, Folder, Host, Result, TaskError};
 
 /// What decides the result.
@@ -28,7 +32,7 @@ pub struct SequenceSettings {
     /// Folder of MatrixMarket files
     #[arg(long, value_name = "DIR")]
     pub files: Option<PathBuf>,
-    /// CSV with a number per system: the column `context`, or the last one [default: the number of the system]
+    /// CSV with a number per system: the column `context`, or the only one [default: the number of the system]
     #[arg(long, value_name = "FILE", requires = "files")]
     pub context: Option<PathBuf>,
     /// Cells per side of the heat problem [default: 100], points per side of the shift problem [default: 10]
@@ -46,7 +50,7 @@ pub struct SequenceSettings {
     /// Values of ω to choose from, FROM:TO:COUNT or a list [default: 1:1.95:20]
     #[arg(long)]
     pub omegas: Option<String>,
-    /// What policies learn from: iterations, flops or time [default: iterations]
+    /// What a solve costs, for policies and yardsticks: iterations, flops or time [default: iterations]
     #[arg(long, value_parser = parse_cost)]
     pub cost: Option<Cost>,
     /// Relative tolerance [default: 1e-8]
@@ -58,6 +62,13 @@ pub struct SequenceSettings {
     /// Do not solve every system with every ω to know the best in hindsight
     #[arg(long, num_args = 0, default_missing_value = "true")]
     pub no_compare: Option<bool>,
+    /// Write the solutions to the run folder, as solutions/NAME.mtx [default: true with files, else false]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    pub solutions: Option<bool>,
+    /// Fields of the joint model, e.g. `joint.memory=0.99`.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<String>,
     /// Seed of systems and policy [default: 0]
     #[arg(long)]
     pub seed: Option<u64>,
@@ -73,20 +84,46 @@ impl SequenceSettings {
         Seed(self.seed.unwrap_or(0))
     }
 
-    fn systems(&self) -> Result<Box<dyn Systems>> {
+    /// The systems, and what each is called.
+    fn systems(&self) -> Result<(Box<dyn Systems>, Vec<String>)> {
         if let Some(folder) = &self.files {
-            return Ok(Box::new(files::systems(folder, self.context.as_deref())?));
+            if self.nx.is_some() {
+                bail!("`nx` has no meaning for `files`; leave it out");
+            }
+            let given = files::systems(folder, self.context.as_deref())?;
+            return Ok((Box::new(given.systems), given.names));
         }
         let steps = self.steps.unwrap_or(5000);
         let shift =
             |shift| Ok(Box::new(Shifted::new(shift, self.nx.unwrap_or(10), steps, self.seed())?) as Box<_>);
-        match self.problem.as_deref() {
+        let systems: Result<Box<dyn Systems>> = match self.problem.as_deref() {
             Some("shift-high") => shift(Shift::High),
             Some("shift-low") => shift(Shift::Low),
             Some("heat") => Ok(Box::new(Heat::new(self.nx.unwrap_or(100), steps)?)),
             Some(other) => bail!("there is no problem `{other}`; use shift-high, shift-low or heat"),
             None => bail!("no systems to solve; set `problem`, or `files` to a folder"),
+        };
+        Ok((systems?, (0..steps).map(|t| t.to_string()).collect()))
+    }
+
+    /// The policy, with the fields of the joint model that are set.
+    fn policy(&self) -> Result<Policy> {
+        let mut policy: Policy = self.policy.as_deref().unwrap_or("joint").parse()?;
+        for (field, value) in fields(&self.set)? {
+            let Some(name) = field.strip_prefix("joint.") else {
+                bail!(
+                    "`set` {field}: there is no such field; the joint model has joint.memory, joint.bonus and others"
+                )
+            };
+            let Policy::Joint(model) = &mut policy else {
+                bail!("`set` {field}: the policy {policy} has no such field; set `policy` to joint")
+            };
+            let mut all = serde_json::to_value(*model)?;
+            all[name] = value;
+            *model = serde_json::from_value(all).with_context(|| format!("`set` {field}"))?;
         }
+        policy.validate()?;
+        Ok(policy)
     }
 
     fn tuned(&self) -> Result<TunedSolver> {
@@ -98,7 +135,7 @@ impl SequenceSettings {
         };
         let plain = TunedSolver::default();
         Ok(TunedSolver {
-            policy: self.policy.as_deref().unwrap_or("joint").parse()?,
+            policy: self.policy()?,
             arms: arms(&methods, &omegas),
             tol: self.tol.unwrap_or(plain.tol),
             max_iterations: self.max_iters.unwrap_or(plain.max_iterations),
@@ -107,35 +144,92 @@ impl SequenceSettings {
     }
 }
 
-/// What is said of a sequence.
+/// What is said of a sequence. A solve that fails counts as the most iterations that are allowed, and costs what they
+/// would, in all totals alike.
 #[derive(Clone, Debug, Serialize)]
 pub struct SequenceSummary {
     /// How ω was chosen.
     pub policy: String,
+    /// What solves cost: iterations, flops or time.
+    pub cost: Cost,
+    /// Cost of all systems together: iterations, thousand flops or microseconds.
+    pub total_cost: f64,
+    /// That of the best arm that stays the same; none without the comparison.
+    pub best_fixed_cost: Option<f64>,
+    /// That of the best ω of each system; none without the comparison.
+    pub oracle_cost: Option<f64>,
     /// Iterations of all systems together.
     pub total_iterations: u64,
-    /// Those of the best ω that stays the same; none without the comparison.
+    /// Those of the arm that costs least of those that stay the same; none without the comparison.
     pub best_fixed_iterations: Option<u64>,
     /// Those of the best ω of each system; none without the comparison.
     pub oracle_iterations: Option<u64>,
+    /// The arm that costs least of those that stay the same; none without the comparison.
+    pub best_fixed: Option<Arm>,
+    /// Systems that were not solved to the tolerance.
+    pub unsolved: u64,
+    /// Those that the best arm that stays the same does not solve; none without the comparison.
+    pub best_fixed_unsolved: Option<u64>,
     /// Time in solvers and policy.
     pub seconds: f64,
-    /// Systems solved.
+    /// Systems that were tried.
     pub steps: u64,
 }
 
 impl SequenceSummary {
+    fn new(policy: String, tuned: &TunedSolver, outcome: &Outcome<TunedSolverSummary>) -> Self {
+        Self {
+            policy,
+            cost: tuned.cost,
+            total_cost: outcome.solution.cost,
+            best_fixed_cost: None,
+            oracle_cost: None,
+            total_iterations: outcome.evaluations,
+            best_fixed_iterations: None,
+            oracle_iterations: None,
+            best_fixed: None,
+            unsolved: outcome.solution.unsolved,
+            best_fixed_unsolved: None,
+            seconds: outcome.solution.seconds,
+            steps: outcome.steps,
+        }
+    }
+
+    fn compared(self, arms: &[Arm], comparison: &Comparison) -> Self {
+        let Total { cost, iterations, unsolved } = comparison.best_fixed();
+        Self {
+            best_fixed_cost: Some(cost),
+            oracle_cost: Some(comparison.oracle.cost),
+            best_fixed_iterations: Some(iterations),
+            oracle_iterations: Some(comparison.oracle.iterations),
+            best_fixed: arms.get(comparison.best_arm()).copied(),
+            best_fixed_unsolved: Some(unsolved),
+            ..self
+        }
+    }
+
     /// As a table for people.
     pub fn table(&self) -> Table {
-        let mut table = Table::new(["", "iterations", "per system"]);
+        let mut header = vec!["", "iterations", "per system", "unsolved"];
+        header.extend(Some(self.cost.unit()).filter(|_| self.cost != Cost::Iterations));
+        let mut table = Table::new(header);
+        let fixed = self.best_fixed.map_or_else(String::new, |arm| match arm.method.relaxes() {
+            true => format!("best fixed: {} ω = {:.3}", arm.method, arm.omega),
+            false => format!("best fixed: {}", arm.method),
+        });
         let rows = [
-            (&*self.policy, Some(self.total_iterations)),
-            ("best fixed ω", self.best_fixed_iterations),
-            ("best ω for every instance", self.oracle_iterations),
+            (&*self.policy, Some(self.total_iterations), Some(self.unsolved), Some(self.total_cost)),
+            (&*fixed, self.best_fixed_iterations, self.best_fixed_unsolved, self.best_fixed_cost),
+            ("best ω for every instance", self.oracle_iterations, None, self.oracle_cost),
         ];
-        for (name, total) in rows.into_iter().filter_map(|(name, total)| Some((name, total?))) {
-            let per_system = format!("{:.2}", total as f64 / self.steps as f64);
-            table.row([name.to_owned(), total.to_string(), per_system]);
+        for (name, iterations, unsolved, cost) in rows {
+            let Some(total) = iterations else { continue };
+            let per_system = format!("{:.2}", total as f64 / self.steps.max(1) as f64);
+            let unsolved = unsolved.map_or_else(String::new, |n| n.to_string());
+            let mut cells = vec![name.to_owned(), total.to_string(), per_system, unsolved];
+            let cost = cost.filter(|_| self.cost != Cost::Iterations);
+            cells.extend(cost.map(|cost| format!("{cost:.0}")));
+            table.row(cells);
         }
         table
     }
@@ -151,33 +245,90 @@ pub fn sequence(
     folder: Option<&Folder>,
     host: &Host,
 ) -> Result<SequenceSummary> {
-    let mut systems = settings.systems()?;
+    let clock = Instant::now();
+    let (systems, names) = settings.systems()?;
     let mut tuned = settings.tuned()?;
     let steps = settings.steps.map_or(systems.steps(), |s| s.min(systems.steps()));
     thalweg_core::Method::<dyn Systems>::validate(&tuned)?;
+    let kept = folder.filter(|_| settings.solutions.unwrap_or(settings.files.is_some()));
+    if kept.is_none() && settings.solutions == Some(true) {
+        bail!("`solutions` are written to the run folder; set `out`");
+    }
     if let Some(folder) = folder {
-        folder.begin(settings, &[])?;
+        let products: Vec<String> = names.iter().map(|name| product(name)).collect();
+        folder.begin(settings, &products.iter().map(String::as_str).collect::<Vec<_>>())?;
+    }
+    if tuned.policy.learns() && (steps as usize) < tuned.arms.len() {
+        host.note(format!(
+            "{steps} systems are few for {} settings to choose from: a policy can hardly learn; give fewer values of \
+             `omegas`, or `policy` fixed:OMEGA",
+            tuned.arms.len()
+        ));
     }
     let policy = tuned.policy.to_string();
-    let wants = tuned.policy == Policy::BestFixed;
-    let skip = settings.no_compare == Some(true) && !wants;
-    let comparison = if skip { None } else { Some(comparison(settings, &tuned, steps, host)?) };
-    if let Some(best) = comparison.as_ref().filter(|_| wants) {
+    let all = tuned.clone();
+    // The best fixed arm is known by the comparison alone; else what was asked for comes first.
+    let early = match tuned.policy {
+        Policy::BestFixed => comparison(settings, &all, steps, host, clock)?,
+        _ => None,
+    };
+    if tuned.policy == Policy::BestFixed {
+        let Some(best) = &early else {
+            return Err(TaskError::Failed(
+                "the time was up before the best fixed ω was known; allow more".into(),
+            ));
+        };
         let arm = tuned.arms[best.best_arm()];
         (tuned.policy, tuned.arms) = (Policy::Fixed(arm.omega), vec![arm]);
     }
+    let mut systems = Keeping::new(systems, names, kept)?;
+    let outcome = drive(settings, &tuned, &mut systems, steps, &policy, folder, &rest(host, clock))?;
+    let done = outcome.steps;
+    let compared = match early {
+        None if settings.no_compare != Some(true) => comparison(settings, &all, done, host, clock)?,
+        early => early,
+    };
+    let mut summary = SequenceSummary::new(policy, &all, &outcome);
+    if let Some(comparison) = &compared {
+        summary = summary.compared(&all.arms, comparison);
+    }
+    if let Some(folder) = folder {
+        report(folder, &summary, &Step::read(folder)?, &all, compared.as_ref())?;
+        folder.end(&summary, Some(outcome.stopped_because).filter(|_| done < steps))?;
+    }
+    Ok(summary)
+}
 
-    let mut driver = host.driver(policy.clone(), folder);
+/// The host with the time that is left.
+fn rest(host: &Host, clock: Instant) -> Host {
+    Host { time: host.time.map(|limit| limit.saturating_sub(clock.elapsed())), ..host.clone() }
+}
+
+/// The run itself.
+fn drive(
+    settings: &SequenceSettings,
+    tuned: &TunedSolver,
+    systems: &mut Keeping,
+    steps: u64,
+    policy: &str,
+    folder: Option<&Folder>,
+    host: &Host,
+) -> Result<Outcome<TunedSolverSummary>> {
+    let mut driver = host.driver(policy, folder);
     driver.steps = Some(steps);
-    driver.configuration = serde_json::to_value(SequenceSettings { no_compare: None, ..settings.clone() })?;
-    let outcome = driver.drive(&tuned, systems.as_mut(), settings.seed())?;
-    let reason = outcome.stopped_because;
-    if reason == StopReason::Interrupted && outcome.steps < steps {
+    driver.words = vec![
+        (TunedSolver::METHOD, Scheme::ALL.map(Scheme::name).into()),
+        (TunedSolver::REASON, Reason::ALL.map(Reason::name).into()),
+    ];
+    let decisive = SequenceSettings { no_compare: None, solutions: None, ..settings.clone() };
+    driver.configuration = serde_json::to_value(decisive)?;
+    let outcome = driver.drive(tuned, systems as &mut dyn Systems, settings.seed())?;
+    if outcome.stopped_because == StopReason::Interrupted && outcome.steps < steps {
         return Err(TaskError::Interrupted { folder: folder.map(|f| f.path().into()) });
     }
     let taken = outcome.solution;
     for (count, what) in [
-        (taken.failed, "systems were not solved to the tolerance"),
+        (taken.unsolved, "systems were not solved to the tolerance; each counts as the limit of iterations"),
         (taken.clipped, "costs were clipped at 1000 times the smallest"),
         (taken.outside, "contexts lay outside the interval and count as its nearer end"),
     ] {
@@ -185,40 +336,38 @@ pub fn sequence(
             host.note(format!("{count} {what}"));
         }
     }
-    if reason == StopReason::Time && outcome.steps < steps {
+    if outcome.stopped_because == StopReason::Time && outcome.steps < steps {
         host.note(format!("the time was up after {} of {steps} systems; `resume` goes on", outcome.steps));
     }
-    let summary = SequenceSummary {
-        policy,
-        total_iterations: outcome.evaluations,
-        best_fixed_iterations: comparison.as_ref().map(Comparison::best_fixed),
-        oracle_iterations: comparison.as_ref().map(|c| c.oracle),
-        seconds: taken.seconds,
-        steps: outcome.steps,
-    };
-    if let Some(folder) = folder {
-        report(folder, &summary.policy, &Step::read(folder)?, &tuned, comparison.as_ref())?;
-        folder.end(&summary, Some(reason).filter(|_| outcome.steps < steps))?;
-    }
-    Ok(summary)
+    Ok(outcome)
 }
 
-/// What every arm and the best ω of each system would have taken.
+/// What every arm and the best ω of each system would have taken; none if the time is up before.
 fn comparison(
     settings: &SequenceSettings,
     tuned: &TunedSolver,
     steps: u64,
     host: &Host,
-) -> Result<Comparison> {
-    let mut systems = settings.systems()?;
+    clock: Instant,
+) -> Result<Option<Comparison>> {
+    let (mut systems, _) = settings.systems()?;
+    let mut meter = host.meter("comparison with fixed ω", Some(steps));
+    meter.iter_mut().for_each(|m| m.begin(0));
+    let late = || host.time.is_some_and(|limit| clock.elapsed() >= limit);
     let mut ended = false;
     let comparison = compare(systems.as_mut(), tuned, |t| {
-        ended = host.interrupt.requested();
+        meter.iter_mut().for_each(|m| m.show(t, 0.0));
+        ended = t < steps && (host.interrupt.requested() || late());
         !ended && t < steps
     })
     .context("in the comparison with fixed ω")?;
+    meter.iter_mut().for_each(|m| m.finish(comparison.optimal.len() as u64, 0.0));
     match ended {
-        true => Err(TaskError::Interrupted { folder: None }),
-        false => Ok(comparison),
+        true if host.interrupt.requested() => Err(TaskError::Interrupted { folder: None }),
+        true => {
+            host.note("the time was up before the comparison with fixed ω was complete; it is left out");
+            Ok(None)
+        }
+        false => Ok(Some(comparison)),
     }
 }

@@ -55,7 +55,7 @@ pub struct SolveSummary {
     pub iterations: usize,
     /// Why they ended.
     pub reason: Reason,
-    /// ‖b − A x‖ / ‖b‖, computed from x.
+    /// ‖b − A x‖ / ‖b‖, computed from x; ‖A x‖ where b = 0.
     pub relative_residual: f64,
     /// Time of the solver.
     pub seconds: f64,
@@ -80,23 +80,29 @@ impl Solution {
         table
     }
 
-    /// Refuses what has not converged.
+    /// Whether the system is solved; not where the time was up before.
     ///
     /// # Errors
-    /// Why it has not, and the remedy.
-    pub fn check(&self) -> Result<()> {
+    /// It was not, and time was not the reason: why, and the remedy.
+    pub fn check(&self) -> Result<bool> {
         let iterations = self.summary.iterations;
         match self.summary.reason {
-            Reason::Converged => Ok(()),
+            Reason::Converged => Ok(true),
+            Reason::Stopped => Ok(false),
+            Reason::Stalled => Err(TaskError::Failed(format!(
+                "not converged: after {iterations} iterations the residual stays at {:.1e} of the right-hand side, by \
+                 rounding; the matrix is singular, or too ill-conditioned for this `tol`",
+                self.summary.relative_residual
+            ))),
             Reason::Cap => Err(TaskError::Failed(format!(
                 "not converged in {iterations} iterations; raise `max_iters`, or try another ω or method"
             ))),
             Reason::Diverged => Err(TaskError::Failed(format!(
-                "diverged: the residual grew ten thousandfold or left the numbers in {iterations} iterations; relaxation \
-                 converges for symmetric positive definite matrices"
+                "diverged in {iterations} iterations: the numbers overflowed, or the residual grew as it does for no \
+                 symmetric positive definite matrix; try a smaller ω, or rescale the equations"
             ))),
             Reason::Indefinite => bail!(
-                "the matrix is not positive definite: a direction of no positive curvature at iteration {iterations}; \
+                "the matrix is not positive definite: a direction of negative curvature at iteration {iterations}; \
                  conjugate gradients need a positive definite matrix"
             ),
         }
@@ -109,9 +115,9 @@ const PRODUCT: &str = "x.mtx";
 /// Solves one system. With a folder, the solution is written there, and its residuals.
 ///
 /// # Errors
-/// Files that cannot be read, a value out of range; not that the solver has not converged: see
+/// Files that cannot be read, a value out of range, an interruption; not that the solver has not converged: see
 /// [`Solution::check`].
-pub fn solve(settings: &SolveSettings, folder: Option<&Folder>, _host: &Host) -> Result<Solution> {
+pub fn solve(settings: &SolveSettings, folder: Option<&Folder>, host: &Host) -> Result<Solution> {
     let (method, omega) = (settings.method.unwrap_or(Scheme::SsorCg), settings.omega.unwrap_or(1.5));
     let solver = system::solver(method, omega, settings.tol, settings.max_iters);
     solver.validate()?;
@@ -120,11 +126,14 @@ pub fn solve(settings: &SolveSettings, folder: Option<&Folder>, _host: &Host) ->
         folder.begin(settings, &[PRODUCT])?;
     }
     let clock = Instant::now();
-    let (x, solved) = solver.solve(&a, &b)?;
+    let (x, solved) = system::watched(&solver, &a, &b, host, clock)?;
     let seconds = clock.elapsed().as_secs_f64();
-    let mut r = vec![0.0; a.rows()];
-    let residual = a.residual(&b, &x, &mut r).sqrt();
-    let scale = b.iter().map(|b| b * b).sum::<f64>().sqrt();
+    if solved.reason == Reason::Stopped {
+        host.note(format!(
+            "the time was up after {} iterations; the solution is the best so far",
+            solved.iterations
+        ));
+    }
     let summary = SolveSummary {
         method,
         omega: method.relaxes().then_some(omega),
@@ -132,7 +141,7 @@ pub fn solve(settings: &SolveSettings, folder: Option<&Folder>, _host: &Host) ->
         entries: a.rows() + a.entries(),
         iterations: solved.iterations,
         reason: solved.reason,
-        relative_residual: if scale > 0.0 { residual / scale } else { residual },
+        relative_residual: solved.relative_residual,
         seconds,
     };
     let solution = Solution { x, summary };
@@ -145,6 +154,10 @@ pub fn solve(settings: &SolveSettings, folder: Option<&Folder>, _host: &Host) ->
         let figure = figure.line(method.name(), &points);
         figure.save(&folder.file("residuals.svg"))?;
         let mut report = Report::new("A linear system");
+        let (reason, omega) = (solution.summary.reason.name(), solution.summary.omega);
+        let omega = omega.map_or_else(String::new, |omega| format!(", ω = {omega}"));
+        report
+            .lead(&format!("{} rows, {}{omega}: {reason}.", solution.summary.rows, solution.summary.method));
         report.section("Solution").table(&solution.table());
         report.section("Residual").figure(&figure, "Norm of the residual after each iteration.");
         report.save(&folder.file(REPORT))?;

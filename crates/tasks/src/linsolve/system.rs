@@ -1,12 +1,14 @@
 //! One system and how exactly it is solved, as several jobs ask for it.
 
 use std::path::Path;
+use std::time::Instant;
 
 use thalweg_relax::learner::omega_grid;
+use thalweg_relax::solver::{Reason, Solved};
 use thalweg_relax::{Csr, Matrix, Scheme, Solver};
 
 use super::files;
-use crate::{Context, Result};
+use crate::{Context, Host, Result, TaskError};
 
 /// Matrix and right-hand side.
 pub(super) fn read(matrix: Option<&Path>, rhs: Option<&Path>) -> Result<(Csr, Vec<f64>)> {
@@ -18,6 +20,29 @@ pub(super) fn read(matrix: Option<&Path>, rhs: Option<&Path>) -> Result<(Csr, Ve
 /// The solver, with the usual tolerance and limit.
 pub(super) fn solver(method: Scheme, omega: f64, tol: Option<f64>, max_iterations: Option<usize>) -> Solver {
     Solver { method, omega, tol: tol.unwrap_or(1e-8), max_iterations: max_iterations.unwrap_or(10_000) }
+}
+
+/// Solves from 0 while the host looks on: until its time, counted from `clock`, is up.
+pub(super) fn watched(
+    solver: &Solver,
+    a: &Csr,
+    b: &[f64],
+    host: &Host,
+    clock: Instant,
+) -> Result<(Vec<f64>, Solved)> {
+    let mut meter = host.meter(solver.method.name(), None);
+    meter.iter_mut().for_each(|m| m.begin(0));
+    let mut go_on = |made: usize, residual: f64| {
+        meter.iter_mut().for_each(|m| m.show(made as u64, residual));
+        !host.interrupt.requested() && host.time.is_none_or(|limit| clock.elapsed() < limit)
+    };
+    let (x, solved) = solver.solve_while(a, b, &vec![0.0; a.rows()], &mut go_on)?;
+    let last = solved.residuals.last().copied().unwrap_or(0.0);
+    meter.iter_mut().for_each(|m| m.finish(solved.iterations as u64, last));
+    match solved.reason {
+        Reason::Stopped if host.interrupt.requested() => Err(TaskError::Interrupted { folder: None }),
+        _ => Ok((x, solved)),
+    }
 }
 
 /// `FROM:TO:COUNT`, e.g. 1:1.95:20, or a list, e.g. 1,1.2,1.5.

@@ -4,15 +4,16 @@ use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use thalweg_cbo::{Algorithm, Space};
+use thalweg_cbo::Algorithm;
 use thalweg_core::{Invalid, Iterate, Method, Objective as _, Outcome, Run, Seed, Stop, StopReason, named};
 use thalweg_optim::functions::{Function, TestFunction};
 use thalweg_optim::{Adam, AdamW, Lamb, Lbfgs, Sgd};
 
 use super::{PICTURE, Settings, report};
 use crate::error::bail;
-use crate::folder::SUMMARY;
+use crate::folder::{SUMMARY, read_metrics};
 use crate::settings::fields;
+use crate::train::report::points;
 use crate::{Context, Folder, Host, Result, TaskError};
 
 named! {
@@ -77,7 +78,13 @@ pub struct Trajectory {
     pub best_f: f64,
     /// The end.
     pub best_x: Vec<f64>,
-    /// Evaluations spent.
+    /// Learning rate, of a method that has one; of several methods side by side, each one's best (see `tried`).
+    #[serde(default)]
+    pub lr: Option<f64>,
+    /// The rates that were tried to find it, each with the value at its end; none where the rate was given.
+    #[serde(default)]
+    pub tried: Vec<(f64, Option<f64>)>,
+    /// Evaluations spent, of this path alone.
     pub evals: u64,
     /// Steps made.
     pub steps: u64,
@@ -101,14 +108,35 @@ fn rate(method: &str, function: &str) -> f64 {
     }
 }
 
+/// Whether the method has a learning rate.
+fn has_rate(name: &str) -> bool {
+    name != "lbfgs" // it searches along its direction
+}
+
 /// The method of that name, at a rate that suits the function but for `fields`.
 pub(super) fn descent(name: &str, function: &str, fields: Map<String, Value>) -> Result<Descent> {
     let mut all = Map::new();
-    if name != "lbfgs" {
+    if has_rate(name) {
         all.insert("lr".into(), rate(name, function).into());
     }
     all.extend(fields);
     Ok(Descent::named(name, all)?)
+}
+
+/// Powers of two times the usual rate that are tried at first; where the best is the outermost, more.
+const GRID: [i32; 5] = [-2, -1, 0, 1, 2];
+
+/// The outermost power that is tried.
+const OUTERMOST: i32 = 12;
+
+/// A method, at the best of the rates that were tried.
+pub(super) struct Tuned {
+    /// At that rate.
+    pub descent: Descent,
+    /// That rate.
+    pub lr: f64,
+    /// All rates, ascending, each with the value at its end; none where it is not finite.
+    pub tried: Vec<(f64, Option<f64>)>,
 }
 
 /// How a path is made: where it goes on, who looks on, what ends it.
@@ -130,6 +158,65 @@ impl Walk<'_> {
     pub fn run(&self, descent: &Descent, f: &TestFunction, start: &[f64]) -> Result<Trajectory> {
         let mut problem = Function::new(f.clone(), start.to_vec());
         each_descent!(descent, method => self.walk(method, &mut problem, start))
+    }
+
+    /// The path of a method by name; with `tuned`, unless its rate is given, at the best rate.
+    pub fn one(
+        &self,
+        name: &str,
+        fields: &Map<String, Value>,
+        tuned: bool,
+        f: &TestFunction,
+        start: &[f64],
+    ) -> Result<Trajectory> {
+        if tuned && has_rate(name) && !fields.contains_key("lr") {
+            let tuned = self.tune(name, fields, f, start)?;
+            let path = self.run(&tuned.descent, f, start)?;
+            return Ok(Trajectory { lr: Some(tuned.lr), tried: tuned.tried, ..path });
+        }
+        let given =
+            fields.get("lr").and_then(Value::as_f64).or_else(|| has_rate(name).then(|| rate(name, f.name())));
+        let path = self.run(&descent(name, f.name(), fields.clone())?, f, start)?;
+        Ok(Trajectory { lr: given, ..path })
+    }
+
+    /// The rate with which the method ends lowest, each with the same budget of steps: the usual one times powers of
+    /// two, a quarter to four times, and on as long as the outermost is the best. Nothing of it is recorded.
+    pub fn tune(
+        &self,
+        name: &str,
+        fields: &Map<String, Value>,
+        f: &TestFunction,
+        start: &[f64],
+    ) -> Result<Tuned> {
+        let quiet = Host { time: None, ..self.host.quiet() }; // a limit of time must not choose the rate
+        let walk = Walk { host: &quiet, folder: None, stops: self.stops.clone(), ..*self };
+        let usual = rate(name, f.name());
+        let mut tried: Vec<(i32, Descent, f64)> = Vec::new();
+        let mut powers = GRID.to_vec();
+        while let Some(power) = powers.pop() {
+            let mut all = fields.clone();
+            all.insert("lr".into(), (usual * 2f64.powi(power)).into());
+            let descent = descent(name, f.name(), all)?;
+            // A rate that makes it fly off is a bad rate, not an error.
+            let end = walk.run(&descent, f, start).map_or(f64::INFINITY, |path| path.best_f);
+            if self.host.interrupt.requested() {
+                return Err(TaskError::Interrupted { folder: None });
+            }
+            tried.push((power, descent, if end.is_nan() { f64::INFINITY } else { end }));
+            if powers.is_empty() {
+                tried.sort_by_key(|t| t.0);
+                let best = lowest_of(&tried);
+                powers.extend((best == 0).then(|| tried[0].0 - 1));
+                powers.extend((best + 1 == tried.len()).then(|| tried[best].0 + 1));
+                powers.retain(|power| power.abs() <= OUTERMOST);
+            }
+        }
+        let best = lowest_of(&tried);
+        let lr = |power: i32| usual * 2f64.powi(power);
+        let all = tried.iter().map(|t| (lr(t.0), Some(t.2).filter(|f| f.is_finite()))).collect();
+        let (power, descent, _) = tried.swap_remove(best);
+        Ok(Tuned { descent, lr: lr(power), tried: all })
     }
 
     fn walk<M>(&self, method: &M, problem: &mut Function<TestFunction>, start: &[f64]) -> Result<Trajectory>
@@ -156,6 +243,8 @@ impl Walk<'_> {
             method: method.name().into(),
             best_f: problem.value(&solution)?,
             best_x: solution,
+            lr: None,
+            tried: Vec::new(),
             evals: evaluations,
             steps,
             stop: stopped_because,
@@ -165,6 +254,15 @@ impl Walk<'_> {
     }
 }
 
+/// Index of the lowest end; the smallest rate of several.
+fn lowest_of(tried: &[(i32, Descent, f64)]) -> usize {
+    let mut best = 0;
+    for (k, t) in tried.iter().enumerate() {
+        best = if t.2 < tried[best].2 { k } else { best };
+    }
+    best
+}
+
 /// The first two coordinates.
 fn plane(x: &[f64]) -> (f64, f64) {
     (x[0], x.get(1).copied().unwrap_or(0.0))
@@ -172,12 +270,17 @@ fn plane(x: &[f64]) -> (f64, f64) {
 
 /// The recorded steps of a path.
 fn recorded(folder: &Folder) -> Vec<(f64, f64)> {
-    let text = folder.read(crate::folder::METRICS).unwrap_or_default();
-    let point = |line: &str| {
-        let record: Value = serde_json::from_str(line).ok()?;
-        Some((record.get("x1")?.as_f64()?, record.get("x2")?.as_f64()?))
-    };
-    text.lines().map_while(point).collect()
+    points(&read_metrics(folder).unwrap_or_default(), "x1", "x2")
+}
+
+/// The fields of one method: those for all, and those that name it, e.g. `sgd.momentum=0.9`.
+fn fields_of(name: &str, names: &[String], all: &Map<String, Value>) -> Map<String, Value> {
+    let mut own: Map<String, Value> =
+        all.clone().into_iter().filter(|(field, _)| !names.contains(field)).collect();
+    if let Some(Value::Object(more)) = all.get(name) {
+        own.extend(more.clone());
+    }
+    own
 }
 
 /// Minimizes by each of the methods, writes and reports.
@@ -189,14 +292,20 @@ pub(super) fn descend(settings: &Settings, folder: Option<&Folder>, host: &Host)
         );
     }
     let dim = settings.unknowns()?;
-    let f = settings.functions(dim)?.swap_remove(0);
+    let f = settings.one_function(dim)?;
     let start = settings.start(&f, dim)?;
     let names = settings.methods();
-    let set = settings.lr.map(|lr| ("lr".to_owned(), lr.into())).into_iter().chain(fields(&settings.set)?);
-    let set: Map<String, Value> = set.collect();
-    let descents =
-        names.iter().map(|name| descent(name, f.name(), set.clone())).collect::<Result<Vec<_>>>()?;
-    names.iter().try_for_each(|name| check_function(&f, name))?;
+    let mut set = fields(&settings.set)?;
+    if let Some(lr) = settings.lr
+        && set.insert("lr".into(), lr.into()).is_some()
+    {
+        bail!("`lr` and `set` both give the learning rate; leave out one");
+    }
+    let own: Vec<_> = names.iter().map(|name| fields_of(name, &names, &set)).collect();
+    for (name, fields) in names.iter().zip(&own) {
+        descent(name, f.name(), fields.clone())?; // what is wrong is said before anything is made
+        check_function(&f, name)?;
+    }
     let many = settings.compare.is_some();
     let effective = Settings {
         method: (!many).then(|| names[0].clone()),
@@ -204,31 +313,28 @@ pub(super) fn descend(settings: &Settings, folder: Option<&Folder>, host: &Host)
         seed: Some(settings.seed().0),
         ..settings.clone()
     };
-    let stops =
-        vec![Stop::Steps(settings.steps.unwrap_or(1000)), Stop::Tolerance(settings.tol.unwrap_or(1e-8))];
     if let Some(folder) = folder {
-        folder.begin(&effective, &[PICTURE])?;
+        folder.begin(&effective, &[PICTURE, PATHS])?;
         for name in names.iter().filter(|_| many) {
             folder.inner(name).clear(&[])?;
         }
     }
     let mut all = Vec::new();
-    for descent in &descents {
-        let place = folder.map(|f| if many { f.inner(descent.name()) } else { f.clone() });
+    for (name, fields) in names.iter().zip(&own) {
+        let place = folder.map(|f| if many { f.inner(name) } else { f.clone() });
         if let Some(done) = place.as_ref().and_then(Folder::finished::<Trajectory>) {
             let path = place.as_ref().map(recorded).unwrap_or_default();
             all.push(Trajectory { path: [vec![plane(&start)], path].concat(), ..done });
             continue;
         }
-        let (stops, seed) = (stops.clone(), settings.seed());
+        let (stops, seed) = (settings.ends(), settings.seed());
         let walk = Walk { host, folder: place.as_ref(), stops, seed, settings: &effective };
-        let path = walk.run(descent, &f, &start).with_context(|| descent.name())?;
+        let path = walk.one(name, fields, many, &f, &start).with_context(|| name)?;
         if path.stop == StopReason::Interrupted {
             return Err(TaskError::Interrupted { folder: folder.map(|f| f.path().into()) });
         }
         if path.stop == StopReason::Time {
-            let (name, made) = (descent.name(), path.steps);
-            host.note(format!("{name}: the time was up after {made} steps; `resume` goes on"));
+            host.note(format!("{name}: the time was up after {} steps; `resume` goes on", path.steps));
         }
         if let Some(place) = &place {
             place.end(&path, Some(path.stop))?;
@@ -239,12 +345,41 @@ pub(super) fn descend(settings: &Settings, folder: Option<&Folder>, host: &Host)
         if many {
             folder.write_json(SUMMARY, &json!({ "methods": all }))?;
         }
+        folder.write(PATHS, csv(&all).as_bytes())?;
         report::descents(folder, &f, &all, host)?;
     }
     Ok(all)
 }
 
+/// The paths as data: the first two coordinates, a row per step.
+const PATHS: &str = "trajectories.csv";
+
+fn csv(all: &[Trajectory]) -> String {
+    let mut text = "method,step,x1,x2\n".to_owned();
+    for t in all {
+        for (step, (x1, x2)) in t.path.iter().enumerate() {
+            text += &format!("{},{step},{x1},{x2}\n", t.method);
+        }
+    }
+    text
+}
+
 impl Settings {
+    /// What ends a path.
+    fn ends(&self) -> Vec<Stop> {
+        vec![Stop::Steps(self.steps.unwrap_or(1000)), Stop::Tolerance(self.tol.unwrap_or(1e-8))]
+    }
+
+    /// The test function, of which a path has one.
+    fn one_function(&self, dim: usize) -> Result<TestFunction> {
+        let mut all = self.functions(dim)?;
+        if all.len() > 1 {
+            let field = if self.shift.is_some() { "shift" } else { "rotate" };
+            bail!("a method with gradients makes one run; keep one row of the file of `{field}`");
+        }
+        Ok(all.swap_remove(0))
+    }
+
     /// Where gradients start: the start that is set, or halfway from the middle of the box to a corner.
     fn start(&self, f: &TestFunction, dim: usize) -> Result<Vec<f64>> {
         let bad = self.start.iter().any(|x| !x.is_finite());
@@ -252,9 +387,7 @@ impl Settings {
         if !self.start.is_empty() {
             return Ok(self.start.clone());
         }
-        let bounds = self.bounds(dim, Some(f.half_width())).unwrap_or_default();
-        Space::in_box(bounds.clone()).validate()?;
-        let side = |j: usize| if j.is_multiple_of(2) { 0.25 } else { 0.75 };
-        Ok(bounds.iter().enumerate().map(|(j, (lo, hi))| lo + side(j) * (hi - lo)).collect())
+        let half = f.half_width();
+        Ok((0..dim).map(|j| if j.is_multiple_of(2) { -0.5 * half } else { 0.5 * half }).collect())
     }
 }

@@ -48,7 +48,7 @@ impl Found {
 
     /// Whether a run reached the target; paths have none.
     pub fn succeeded(&self) -> bool {
-        !matches!(self, Self::Search(summary) if summary.successes == 0)
+        !matches!(self, Self::Search(summary) if summary.successes == Some(0))
     }
 }
 
@@ -60,7 +60,7 @@ impl Found {
 ///
 /// let settings = Settings { function: Some("rastrigin".into()), target: Some(1e-3), ..Settings::default() };
 /// let Found::Search(found) = minimize(&settings, None, &Host::default())? else { unreachable!() };
-/// assert_eq!((found.successes, found.stop.as_str()), (1, "target"));
+/// assert_eq!((found.successes, found.stop.as_str()), (Some(1), "target"));
 ///
 /// let settings = Settings { method: Some("lbfgs".into()), start: vec![0.2, -0.1], target: None, ..settings };
 /// let Found::Descent(path) = minimize(&settings, None, &Host::default())? else { unreachable!() };

@@ -54,9 +54,6 @@ pub(super) enum Objective {
 impl Objective {
     /// What the settings name. Programs are not called any more after the host's time or interruption.
     pub fn new(settings: &Settings, dim: usize, host: &Host) -> Result<Self> {
-        if settings.constraints.is_some() && settings.function.is_some() {
-            bail!("`constraints` has no meaning for test functions; set `command` or `process`");
-        }
         let call = match (&settings.command, &settings.process, &settings.function) {
             (Some(line), ..) => Call::Once(line.clone()),
             (_, Some(line), _) => Call::Process(line.clone()),

@@ -25,11 +25,18 @@ pub(super) fn search(
     save(folder, &report, host)
 }
 
+/// How methods are compared.
+pub(super) const TUNED: &str = "Each method at its best rate: the usual one times powers of two, searched with the same \
+                                number of steps as is shown.";
+
 /// Writes the picture and the report of paths.
 pub(super) fn descents(folder: &Folder, f: &TestFunction, all: &[Trajectory], host: &Host) -> Result<()> {
     let mut report = Report::new("Minimization with gradients");
     let section = report.section(format!("{}, {} unknowns", f.name(), f.minimizer().len()));
     section.table(&table(all));
+    if all.iter().any(|t| !t.tried.is_empty()) {
+        section.text(TUNED);
+    }
     if f.minimizer().len() == 2 {
         let figure = picture(f, all);
         figure.save(&folder.file(PICTURE))?;
@@ -49,7 +56,7 @@ fn save(folder: &Folder, report: &Report, host: &Host) -> Result<()> {
 fn convergence(histories: &Histories, target: Option<f64>) -> Figure {
     let last = || histories.iter().filter_map(|h| h.1.last());
     let low = last().fold(f64::INFINITY, |l, r| l.min(r.best_f()));
-    let mut figure = Figure::new("Convergence").x_label("evaluations").y_label("best value");
+    let mut figure = Figure::new("Convergence").x_label("evaluations").y_label("best value").log_x();
     if low > 0.0 {
         figure = figure.log_y();
     }
@@ -58,7 +65,9 @@ fn convergence(histories: &Histories, target: Option<f64>) -> Figure {
         figure = figure.line(&format!("run {run}"), &points);
     }
     if let (Some(target), Some(end)) = (target, last().map(|r| r.evaluations).max()) {
-        figure = figure.line("target", &[(0.0, target), (end as f64, target)]);
+        let first =
+            histories.iter().filter_map(|h| h.1.first()).map(|r| r.evaluations).min().unwrap_or(1) as f64;
+        figure = figure.line("target", &[(first, target), (end as f64, target)]);
     }
     figure
 }
@@ -85,10 +94,11 @@ pub(super) fn picture(f: &TestFunction, all: &[Trajectory]) -> Figure {
 
 /// Paths, a line each.
 pub(super) fn table(all: &[Trajectory]) -> Table {
-    let mut table = Table::new(["method", "f", "x", "steps", "evaluations", "stopped by"]);
+    let mut table = Table::new(["method", "rate", "f", "x", "steps", "evaluations", "stopped by"]);
     for t in all {
         let (f, steps, evals) = (format!("{:.3e}", t.best_f), t.steps.to_string(), t.evals.to_string());
-        table.row([t.method.clone(), f, numbers(&t.best_x), steps, evals, word(t.stop)]);
+        let rate = t.lr.map_or_else(|| "line search".into(), |lr| format!("{lr:.3e}"));
+        table.row([t.method.clone(), rate, f, numbers(&t.best_x), steps, evals, word(t.stop)]);
     }
     table
 }
@@ -101,23 +111,47 @@ fn word(stop: thalweg_core::StopReason) -> String {
     serde_json::to_value(stop).ok().and_then(|v| v.as_str().map(String::from)).unwrap_or_default()
 }
 
+/// Seven digits, plain where that is short.
+fn plain(x: f64) -> String {
+    let size = x.abs();
+    if x == 0.0 || (1e-4..1e9).contains(&size) {
+        let digits = (6.0 - size.max(1e-300).log10().floor()).clamp(0.0, 10.0) as usize;
+        let text = format!("{x:.digits$}");
+        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').into() } else { text }
+    } else {
+        format!("{x:.6e}")
+    }
+}
+
+fn plain_all(x: &[f64]) -> String {
+    x.iter().map(|x| plain(*x)).collect::<Vec<_>>().join(", ")
+}
+
 impl Summary {
     /// As a table for people.
     pub fn table(&self) -> Table {
         let value = |f: Option<f64>, feasible| {
-            let f = f.map_or_else(|| "none".into(), |f| format!("{f:.6e}"));
+            let f = f.map_or_else(|| "none".into(), plain);
             if feasible { f } else { f + " (infeasible)" }
         };
         let mut table = Table::new(["", "value"]);
         table
-            .row(["best f", &value(self.best_f, self.best_feasible)])
-            .row(["best x", &numbers(&self.best_x)])
-            .row(["consensus f", &value(self.consensus_f, self.consensus_feasible)])
-            .row(["consensus x", &numbers(&self.consensus_x)])
+            .row(["best value", &value(self.best_f, self.best_feasible)])
+            .row(["at the point", &plain_all(&self.best_x)]);
+        if let Some(again) = self.best_f_again.filter(|again| Some(*again) != self.best_f) {
+            table.row(["asked again", &plain(again)]);
+        }
+        table
+            .row(["where the cloud agrees", &plain_all(&self.consensus_x)])
+            .row(["value there", &value(self.consensus_f, self.consensus_feasible)])
             .row(["evaluations", &self.evals.to_string()])
-            .row(["failures", &format!("{} (of these too slow: {})", self.failures, self.timeouts)])
-            .row(["stopped by", &self.stop])
-            .row(["successes", &format!("{} of {}", self.successes, self.runs)]);
+            .row(["failed evaluations", &format!("{} (of these too slow: {})", self.failures, self.timeouts)])
+            .row(["stopped by", &self.stop]);
+        if let Some(successes) = self.successes {
+            table.row(["runs that reached the target", &format!("{successes} of {}", self.runs)]);
+        } else if self.runs > 1 {
+            table.row(["runs", &self.runs.to_string()]);
+        }
         if let Some(ert) = self.ert {
             table.row(["evaluations per success", &format!("{ert:.0}")]);
         }

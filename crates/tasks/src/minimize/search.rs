@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use thalweg_cbo::runs::rate_interval;
-use thalweg_cbo::search::{MOVED, SPREAD};
+use thalweg_cbo::search::{FRESH, MOVED, SPREAD};
 use thalweg_cbo::{Algorithm, Answer, Runs, SearchProblem, Space};
 use thalweg_core::{Drive, Invalid, Method, Outcome, Problem, Run, RunError, Seed, Stop, StopReason};
 use thalweg_optim::blackbox::BlackBox;
@@ -14,6 +14,7 @@ use thalweg_optim::blackbox::BlackBox;
 use super::history::{HISTORY, History, Record, csv};
 use super::objective::Objective;
 use super::{CONVERGENCE, Settings, report};
+use crate::error::bail;
 use crate::settings::fields;
 use crate::{Context, Driver, Folder, Host, Result, TaskError};
 
@@ -24,9 +25,13 @@ pub struct Summary {
     pub method: String,
     /// Value of the best point of all runs, without penalty.
     pub best_f: Option<f64>,
+    /// What a program says of that point when it is asked again after the search; equal to `best_f` unless the program
+    /// is noisy. None for test functions, and where the time was up before.
+    pub best_f_again: Option<f64>,
     /// The best point, a feasible one if there was any.
     pub best_x: Vec<f64>,
-    /// Whether it is feasible.
+    /// Whether it is feasible: no constraint is violated by more than 1e-6, and the point is in the box and on the
+    /// surface.
     pub best_feasible: bool,
     /// Value of the final consensus of that run.
     pub consensus_f: Option<f64>,
@@ -41,10 +46,10 @@ pub struct Summary {
     pub stop: String,
     /// Runs made.
     pub runs: u64,
-    /// Runs that reached the target.
-    pub successes: usize,
-    /// 95 % interval of the rate of success.
-    pub success_interval: (f64, f64),
+    /// Runs that reached the target, if there is one.
+    pub successes: Option<usize>,
+    /// 95 % interval of the rate of success, where there is a target.
+    pub success_interval: Option<(f64, f64)>,
     /// Expected running time: evaluations of all runs per success.
     pub ert: Option<f64>,
     /// 95 % interval of it.
@@ -66,6 +71,9 @@ pub(super) type Histories = Vec<(u64, Vec<Record>)>;
 
 /// Largest number of evaluations of a run.
 const MAX_EVALUATIONS: u64 = 100_000;
+
+/// Times the evaluations that the best value took, for which a search without target goes on.
+const PATIENCE: f64 = 2.0;
 
 /// Searches as the settings say.
 pub(super) fn search(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Result<Summary> {
@@ -97,7 +105,7 @@ pub(super) fn search(settings: &Settings, folder: Option<&Folder>, host: &Host) 
         return Err(interrupted()); // before there was anything to say
     }
     let (made, histories) = made?;
-    let summary = all.summary(&made)?;
+    let summary = all.verified(all.summary(&made)?)?;
     let cut = made.outcomes.iter().map(|o| o.stopped_because).find(is_cut);
     if let Some(folder) = folder {
         all.write(folder, &summary, &made, &histories)?;
@@ -143,8 +151,10 @@ impl Settings {
     fn algorithm(&self, space: &Space, host: &Host) -> Result<Algorithm> {
         let name = self.methods().swap_remove(0);
         let mut fields = fields(&self.set)?;
-        if let Some(n) = self.particles {
-            fields.insert("particles".into(), n.into());
+        if let Some(n) = self.particles
+            && fields.insert("particles".into(), n.into()).is_some()
+        {
+            bail!("`particles` and `set` both give the number of particles; leave out one");
         }
         let algorithm = Algorithm::named(&name, fields)?;
         algorithm.check(space)?;
@@ -164,12 +174,17 @@ impl Settings {
         Ok(algorithm)
     }
 
+    /// The share of the evaluations after which the best value must still have improved, where there is no target.
+    fn least_fresh(&self) -> Option<f64> {
+        self.target.is_none().then(|| 1.0 / (1.0 + self.patience.unwrap_or(PATIENCE)))
+    }
+
     /// What ends a run, the first that holds, when there is so much `time` left.
     fn stops(&self, time: Option<Duration>) -> Vec<Stop> {
         let evaluations = Stop::Evaluations(self.max_evaluations.unwrap_or(MAX_EVALUATIONS));
         let below = |metric, value: Option<f64>| value.map(|value| Stop::Below { metric, value });
         let rules = [self.target.map(Stop::Target), self.steps.map(Stop::Steps)];
-        let still = [below(MOVED, self.xtol), below(SPREAD, self.dtol)];
+        let still = [below(MOVED, self.xtol), below(SPREAD, self.dtol), below(FRESH, self.least_fresh())];
         let rest = [Some(evaluations), time.map(Stop::Time)];
         rules.into_iter().chain(still).chain(rest).flatten().collect()
     }
@@ -237,27 +252,60 @@ impl All<'_> {
         let (best, answers) = (&outcome.solution, made.outcomes.iter().map(|o| &o.solution));
         let finite = |x: f64| Some(x).filter(|x| x.is_finite());
         let elapsed = made.outcomes.iter().map(|o| o.elapsed.as_secs_f64());
+        let aimed = self.settings.target.is_some();
+        let ert_interval = made.ert_interval(self.settings.seed());
         Ok(Summary {
             method: self.algorithm.name().into(),
             best_f: finite(best.best_f),
+            best_f_again: None,
             best_x: best.best_x.clone(),
             best_feasible: best.best_feasible,
             consensus_f: finite(best.consensus_f),
             consensus_x: best.consensus.clone(),
             consensus_feasible: best.consensus_feasible,
             evals: answers.clone().map(|a| a.evaluations).sum(),
-            stop: reason(outcome, self.settings.xtol),
+            stop: reason(outcome, self.settings),
             runs: made.outcomes.len() as u64,
-            successes: made.successes,
-            success_interval: rate_interval(made.successes, made.outcomes.len()),
-            ert: made.ert,
-            ert_interval: made.ert_interval(self.settings.seed()).map(|(l, h)| (l, finite(h))),
+            successes: aimed.then_some(made.successes),
+            success_interval: aimed.then(|| rate_interval(made.successes, made.outcomes.len())),
+            ert: made.ert.filter(|_| aimed),
+            ert_interval: ert_interval.filter(|_| aimed).map(|(l, h)| (l, finite(h))),
             failures: answers.clone().map(|a| a.failures).sum(),
             timeouts: program.map_or(0, |p| p.timeouts()),
             complaint: program.and_then(|p| p.complaint()),
             restarts: answers.map(|a| a.restarts).sum(),
             seconds: elapsed.fold(self.clock.elapsed().as_secs_f64(), f64::max),
         })
+    }
+
+    /// Asks a program for the best point again: an answer out of step with its question would be found nowhere else.
+    fn verified(&self, summary: Summary) -> Result<Summary> {
+        let (Objective::Program(program), Some(f)) = (&self.objective, summary.best_f) else {
+            return Ok(summary);
+        };
+        if self.host.interrupt.requested() {
+            return Ok(summary); // nothing is reported yet
+        }
+        let over = program.stopped().is_some();
+        let Some(again) = program.again(&summary.best_x) else {
+            if over {
+                self.host.note("the time was up before the best point could be asked again");
+                return Ok(summary);
+            }
+            let (x, why) = (&summary.best_x, program.complaint().unwrap_or_default());
+            return Err(TaskError::Failed(format!("the value {f} at {x:?} was not said again: {why}")));
+        };
+        let equal = (again.f - f).abs() <= SAME * f.abs().max(again.f.abs());
+        let as_feasible = again.feasible() == summary.best_feasible;
+        if !(equal && as_feasible) && self.settings.noisy != Some(true) {
+            let other = if as_feasible { "" } else { " and other constraints" };
+            return Err(TaskError::Failed(format!(
+                "the program says {}{other} at {:?} where it said {f} before; print one line per point and nothing else \
+                 on standard output, or set `noisy` where its values are random",
+                again.f, summary.best_x
+            )));
+        }
+        Ok(Summary { best_f_again: Some(again.f).filter(|f| f.is_finite()), ..summary })
     }
 
     fn write(&self, folder: &Folder, summary: &Summary, made: &Runs, histories: &Histories) -> Result<()> {
@@ -274,10 +322,15 @@ impl All<'_> {
     }
 }
 
+/// Relative difference of two values of a program that counts as rounding, of threads that add in another order.
+const SAME: f64 = 1e-9;
+
 /// Why a run ended, in the words of the summary.
-fn reason(outcome: &Outcome<Answer>, xtol: Option<f64>) -> String {
-    let moved = outcome.progress.metric(MOVED);
-    let still = xtol.is_some_and(|tol| moved.is_some_and(|moved| moved < tol));
+fn reason(outcome: &Outcome<Answer>, settings: &Settings) -> String {
+    let below = |metric, value: Option<f64>| {
+        value.is_some_and(|value| outcome.progress.metric(metric).is_some_and(|now| now < value))
+    };
+    let still = below(MOVED, settings.xtol) || below(FRESH, settings.least_fresh());
     let word = match (outcome.stopped_because, outcome.solution.ended) {
         (StopReason::Method, Some(ended)) => json!(ended),
         (StopReason::Steps, _) => json!("iterations"),

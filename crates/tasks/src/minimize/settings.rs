@@ -4,7 +4,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use thalweg_cbo::Algorithm;
 use thalweg_cbo::space::Boundary;
-use thalweg_core::{Every, Seed, named};
+use thalweg_core::{Every, Invalid, Seed, named};
 
 use super::Descent;
 use super::objective::Side;
@@ -23,13 +23,17 @@ pub struct Settings {
     /// A program, called per point: {x} stands for the numbers, separated by blanks; it prints one value
     #[arg(long, value_name = "\"PROG {x}\"", conflicts_with = "process")]
     pub command: Option<String>,
-    /// A program that stays: one point per line in, one value per line out
+    /// A program that stays: a point per line in, its numbers separated by blanks; its value per line out, and
+    /// nothing else on standard output
     #[arg(long, value_name = "PROG")]
     pub process: Option<String>,
     /// A call that takes longer is a failure [default: 60s]
     #[arg(long, value_name = "TIME")]
     pub eval_time: Option<Time>,
-    /// The program prints so many further values, separated by blanks; feasible where all are ≤ 0
+    /// The program's values are random: asked again, the best point may have another one
+    #[arg(long, num_args = 0, default_missing_value = "true")]
+    pub noisy: Option<bool>,
+    /// The program prints so many further values, separated by blanks; feasible where all are ≤ 1e-6
     #[arg(long, value_name = "N")]
     pub constraints: Option<usize>,
     /// First weight of the violation of constraints; it grows while the search is infeasible [default: 1]
@@ -74,7 +78,7 @@ pub struct Settings {
     #[arg(long)]
     pub tol: Option<f64>,
     /// Learning rate [default: adahessian 1, adam and adamw 0.2, lamb 0.02, sgd 0.0005, on the
-    /// ellipsoid 5e-7]
+    /// ellipsoid 5e-7; with `--compare` the best of these times powers of 2, searched for each method]
     #[arg(long, allow_negative_numbers = true)]
     pub lr: Option<f64>,
     /// Evaluations per run [default: 100000]
@@ -99,6 +103,10 @@ pub struct Settings {
     /// Stop when all particles are within this of the consensus
     #[arg(long, value_name = "D")]
     pub dtol: Option<f64>,
+    /// Without a target, stop when the best value has not improved for this many times the evaluations that it
+    /// took, and the cloud has contracted [default: 2]
+    #[arg(long, value_name = "TIMES", allow_negative_numbers = true)]
+    pub patience: Option<f64>,
     /// Steps of a run between checkpoints [default: one every 10 s]
     #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..))]
     pub checkpoint_every: Option<u64>,
@@ -111,8 +119,44 @@ pub struct Settings {
     pub seed: Option<u64>,
 }
 
-/// What a method that does not know it is told.
-type Spoken = (&'static str, bool);
+/// Settings that every method obeys, by their names in a file.
+const COMMON: &[&str] = &[
+    "function",
+    "command", // refused in words of its own where gradients are needed
+    "process",
+    "dim",
+    "shift",
+    "rotate",
+    "start",
+    "method",
+    "compare",
+    "steps",
+    "checkpoint-every",
+    "set",
+    "seed",
+];
+
+/// Settings that searches by values alone obey besides.
+const SEARCHES: &[&str] = &[
+    "eval-time",
+    "noisy",
+    "constraints",
+    "penalty",
+    "box",
+    "boundary",
+    "surface",
+    "max-evaluations",
+    "target",
+    "runs",
+    "std",
+    "particles",
+    "xtol",
+    "dtol",
+    "patience",
+];
+
+/// Settings that methods with gradients obey besides.
+const DESCENTS: &[&str] = &["tol", "lr"];
 
 impl Settings {
     /// Where randomness comes from.
@@ -139,48 +183,96 @@ impl Settings {
         let names = self.methods();
         let searches = |name: &String| Algorithm::NAMES.contains(&name.as_str());
         if names.iter().any(searches) && self.compare.is_some() {
-            bail!("`compare` is for methods with gradients: {}", Descent::NAMES.join(", "));
+            bail!(
+                "`compare` is for methods with gradients: {}; search with one `method` at a time",
+                Descent::NAMES.join(", ")
+            );
         }
         let by_values = names.iter().any(searches);
-        let (strange, others) = match by_values {
-            true => (self.of_descents(), Descent::NAMES),
-            false => (self.of_searches(), Algorithm::NAMES),
-        };
         for name in names.iter().filter(|_| !by_values) {
             super::descent::check_name(name)?;
         }
-        match strange.iter().find(|s| s.1) {
-            Some((field, _)) => bail!(
+        let (obeyed, others) =
+            if by_values { (SEARCHES, Descent::NAMES) } else { (DESCENTS, Algorithm::NAMES) };
+        let strange =
+            |field: &&String| !COMMON.contains(&field.as_str()) && !obeyed.contains(&field.as_str());
+        if let Some(field) = self.given()?.iter().find(strange) {
+            bail!(
                 "`{field}` has no meaning for {}; set `method` to one of {}",
                 names.join(", "),
                 others.join(", ")
-            ),
-            None => Ok(by_values),
+            );
         }
+        if by_values {
+            self.idle()?;
+        }
+        Ok(by_values)
     }
 
-    fn of_descents(&self) -> Vec<Spoken> {
-        vec![("tol", self.tol.is_some()), ("lr", self.lr.is_some())]
+    /// Names of what is set.
+    fn given(&self) -> Result<Vec<String>> {
+        let all = serde_json::to_value(self)?;
+        let set = |(name, value): (&String, &serde_json::Value)| (!value.is_null()).then(|| name.clone());
+        Ok(all.as_object().into_iter().flatten().filter_map(set).collect())
     }
 
-    fn of_searches(&self) -> Vec<Spoken> {
-        vec![
-            ("max_evaluations", self.max_evaluations.is_some()),
-            ("target", self.target.is_some()),
-            ("runs", self.runs.is_some_and(|n| n != 1)),
-            ("std", self.std.is_some()),
-            ("particles", self.particles.is_some()),
-            ("xtol", self.xtol.is_some()),
-            ("dtol", self.dtol.is_some()),
-            ("constraints", self.constraints.is_some()),
-            ("penalty", self.penalty.is_some()),
-            ("boundary", self.boundary.is_some()),
-            ("surface", self.surface.is_some()),
-        ]
+    /// Refuses what would change nothing in a search.
+    fn idle(&self) -> Result<()> {
+        let function = self.function.is_some();
+        let open = self.sides.is_empty() && (!function || self.std.is_some());
+        let (test, program) =
+            ("for test functions; set `command` or `process`", "for programs; set `function`");
+        for (field, idle, why) in [
+            ("eval_time", function && self.eval_time.is_some(), test),
+            ("noisy", function && self.noisy.is_some(), test),
+            ("constraints", function && self.constraints.is_some(), test),
+            ("shift", !function && self.shift.is_some(), program),
+            ("rotate", !function && self.rotate.is_some(), program),
+            ("penalty", self.constraints.is_none() && self.penalty.is_some(), "alone; set `constraints`"),
+            (
+                "boundary",
+                open && self.boundary.is_some_and(|b| b != Boundary::Open),
+                "without a box; set `box`",
+            ),
+            (
+                "patience",
+                self.target.is_some() && self.patience.is_some(),
+                "beside a target, until which a search goes on; leave out `target`",
+            ),
+        ] {
+            if idle {
+                bail!("`{field}` has no meaning {why}");
+            }
+        }
+        for (name, value) in [("xtol", self.xtol), ("dtol", self.dtol), ("patience", self.patience)] {
+            Invalid::positive(name, value.unwrap_or(1.0))?;
+        }
+        Ok(())
     }
 
     /// The settings of a resumed run that must be those of the run: all that decide the result.
     pub(super) fn shared(&self) -> Result<serde_json::Value> {
         Ok(serde_json::to_value(Self { checkpoint_every: None, ..self.clone() })?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_is_obeyed_by_some_method() {
+        let full = Settings {
+            sides: vec!["0:1".parse().unwrap()],
+            start: vec![1.0],
+            set: vec![String::new()],
+            ..Settings::default()
+        };
+        let all = serde_json::to_value(full).unwrap();
+        let mut names: Vec<&str> = all.as_object().unwrap().keys().map(String::as_str).collect();
+        let mut obeyed = [COMMON, SEARCHES, DESCENTS].concat();
+        names.sort_unstable();
+        obeyed.sort_unstable();
+        assert_eq!(names, obeyed);
     }
 }

@@ -10,8 +10,8 @@ use thalweg_optim::Lbfgs;
 use thalweg_optim::functions::{Function, TestFunction, by_name};
 use thalweg_plot::{Figure, Table};
 
-use super::descent::{Walk, descent};
-use super::report::picture;
+use super::descent::Walk;
+use super::report::{TUNED, picture};
 use super::{Settings, Trajectory};
 use crate::{Context, Finding, Host, Result};
 
@@ -20,7 +20,7 @@ use crate::{Context, Finding, Host, Result};
 /// # Errors
 /// What a run fails with.
 pub fn trajectories(host: &Host) -> Result<Finding> {
-    let mut table = Table::new(["function", "method", "f", "x", "steps"]);
+    let mut table = Table::new(["function", "method", "rate", "f", "x", "steps"]);
     let (mut figures, mut data) = (Vec::new(), Map::new());
     for (function, start) in [("rosenbrock", [-2.0, 2.0]), ("rastrigin", [-2.0, 3.5])] {
         let f = by_name(function, 2)?;
@@ -31,7 +31,7 @@ pub fn trajectories(host: &Host) -> Result<Finding> {
             seed: Seed(1),
             settings: &Settings::default(),
         };
-        let one = |method: &&str| walk.run(&descent(method, function, Map::new())?, &f, &start);
+        let one = |method: &&str| walk.one(method, &Map::new(), true, &f, &start);
         let all = ["sgd", "adam", "adahessian"].iter().map(one).collect::<Result<Vec<_>>>()?;
         for t in &all {
             table.row(cells(function, t));
@@ -42,7 +42,7 @@ pub fn trajectories(host: &Host) -> Result<Finding> {
     Ok(Finding {
         name: "trajectories",
         title: "Trajectories".into(),
-        text: "1000 steps at most, or ‖g‖∞ ≤ 1e-8.".into(),
+        text: format!("1000 steps at most, or ‖g‖∞ ≤ 1e-8. {TUNED}"),
         table,
         figures,
         marks: Vec::new(),
@@ -50,9 +50,10 @@ pub fn trajectories(host: &Host) -> Result<Finding> {
     })
 }
 
-fn cells(function: &str, t: &Trajectory) -> [String; 5] {
+fn cells(function: &str, t: &Trajectory) -> [String; 6] {
     let x: Vec<String> = t.best_x.iter().map(|x| format!("{x:.4}")).collect();
-    [function.into(), t.method.clone(), format!("{:.2e}", t.best_f), x.join(", "), t.steps.to_string()]
+    let rate = t.lr.map_or_else(String::new, |lr| format!("{lr:.1e}"));
+    [function.into(), t.method.clone(), rate, format!("{:.2e}", t.best_f), x.join(", "), t.steps.to_string()]
 }
 
 const DIM: usize = 10;

@@ -82,6 +82,8 @@ pub fn prune(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Resul
     let job = Job::load(settings, host)?;
     if let Some(folder) = folder {
         folder.begin(settings, &[])?;
+        // Models of an older run in this folder are none of this one.
+        job.places(folder)?.iter().try_for_each(|place| place.clear(&[MODEL, MASK]))?;
     }
     let dense = job.dense()?;
     host.note(describe("dense", 0.0, dense.accuracy, dense.loss));
@@ -134,8 +136,7 @@ impl<'a> Job<'a> {
         loaded.notes.extend(cut_anew(&model, source.for_model(&model).cut_of(&loaded).as_ref()));
         loaded.notes.iter().for_each(|note| host.note(note));
         let (train, test) = DataPart::both(loaded.source);
-        let train = train.first(settings.limit.unwrap_or(usize::MAX)).for_model(&model)?;
-        let test = test.for_model(&model)?;
+        let (train, test) = (train.for_model(&model)?, test.for_model(&model)?);
         let job = Self::new(settings, host, loaded.description, model, train, test)?;
         Ok(Self { notes: loaded.notes, ..job })
     }
@@ -186,7 +187,7 @@ impl<'a> Job<'a> {
                     self.host.note(format!("the time was up after {made} of {all} models; `resume` goes on"));
                     return Ok(rows);
                 }
-                let place = folder.map(|f| f.inner(&format!("{}-{sparsity}", name_of(*method))));
+                let place = folder.map(|f| place(f, *method, sparsity));
                 let done = place.as_ref().and_then(|p| self.finished(p));
                 let (row, model) = match done {
                     Some(done) => done,
@@ -203,6 +204,13 @@ impl<'a> Job<'a> {
             }
         }
         Ok(rows)
+    }
+
+    /// The folders of all models.
+    fn places(&self, folder: &Folder) -> Result<Vec<Folder>> {
+        let (methods, targets) = (self.settings.methods(), self.settings.targets()?);
+        let of = |method: Saliency| targets.iter().map(move |sparsity| place(folder, method, *sparsity));
+        Ok(methods.into_iter().flat_map(of).collect())
     }
 
     fn seed(&self) -> Seed {
@@ -309,7 +317,6 @@ impl<'a> Job<'a> {
 
     /// Writes a folder, the summary last.
     fn save(&self, place: &Folder, pruner: &ObsPruner, row: &Row, pruned: &Pruned) -> Result<()> {
-        place.clear(&[MODEL, MASK])?;
         let model = Model {
             theta: pruned.theta.clone(),
             buffers: pruned.buffers.clone(),
@@ -349,6 +356,10 @@ impl<'a> Job<'a> {
         }
         Ok((theta, buffers))
     }
+}
+
+fn place(folder: &Folder, method: Saliency, sparsity: f64) -> Folder {
+    folder.inner(&format!("{}-{sparsity}", name_of(method)))
 }
 
 const MODEL: &str = "model.safetensors";

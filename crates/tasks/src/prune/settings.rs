@@ -168,8 +168,24 @@ impl Settings {
         if let Some(i) = (0..targets.len()).find(|&i| twice(i)) {
             bail!("sparsity {} is named twice; name each once", targets[i]);
         }
-        if let Some(schedule) = self.schedule() {
-            schedule.validate()?;
+        match self.schedule() {
+            Some(schedule) => schedule.validate()?,
+            None => {
+                let given = [
+                    ("every", self.every.is_some()),
+                    ("epochs", self.epochs.is_some()),
+                    ("finetune-lr", self.finetune_lr.is_some()),
+                    ("drops", self.drops.is_some()),
+                    ("batch", self.batch.is_some()),
+                ];
+                if let Some((field, _)) = given.iter().find(|(_, given)| *given) {
+                    bail!("`{field}` belongs to fine-tuning, which only `gradual` pruning has; leave it out");
+                }
+            }
+        }
+        let methods = self.methods();
+        if let Some(i) = (0..methods.len()).find(|&i| methods[..i].contains(&methods[i])) {
+            bail!("{} is compared twice; name each method once", name_of(methods[i]));
         }
         Ok(targets)
     }

@@ -37,6 +37,7 @@ pub struct Minibatch {
     x: Vec<f32>,
     labels: Vec<u32>,
     values: Vec<f32>,
+    examples: usize,
 }
 
 impl Minibatch {
@@ -47,6 +48,24 @@ impl Minibatch {
             false => thalweg_net::Targets::Values(&self.values),
         };
         Batch { x: &self.x, targets, weights: None }
+    }
+
+    /// The same in `n` parts of about equal size, no more than there are examples.
+    pub fn parts(&self, n: usize) -> Vec<Batch<'_, f32>> {
+        let n = n.min(self.examples).max(1);
+        let cut = |len: usize, i: usize| {
+            let each = len / self.examples.max(1); // numbers per example
+            i * self.examples / n * each..(i + 1) * self.examples / n * each
+        };
+        let part = |i: usize| Batch {
+            x: &self.x[cut(self.x.len(), i)],
+            targets: match self.values.is_empty() {
+                true => thalweg_net::Targets::Classes(&self.labels[cut(self.labels.len(), i)]),
+                false => thalweg_net::Targets::Values(&self.values[cut(self.values.len(), i)]),
+            },
+            weights: None,
+        };
+        (0..n).map(part).collect()
     }
 
     /// Class of each row of the output; empty for real targets.
@@ -204,6 +223,7 @@ impl Examples {
         out.x.clear();
         out.labels.clear();
         out.values.clear();
+        out.examples = places.len();
         match &self.kind {
             Kind::Windows(text) => {
                 for &at in places {

@@ -11,7 +11,7 @@ use thalweg_optim::Schedule;
 use super::settings::{schedule_of, without_null};
 use super::{Epoch, Plan, Sampling, Score, Settings, Trainer, Training, report, score};
 use crate::error::bail;
-use crate::folder::SUMMARY;
+use crate::folder::{CONFIG, SUMMARY, read_table};
 use crate::source::Prepared;
 use crate::{Folder, Host, Result, TaskError};
 
@@ -94,10 +94,22 @@ pub fn fit_shared(
     mut world: Option<&mut World>,
 ) -> Result<Fitted> {
     let first = world.as_ref().is_none_or(|w| w.rank() == 0);
-    let Some(arch) = settings.model.clone() else {
-        bail!("no model; set `model`, e.g. mlp:64-128-10, lenet, resnet20")
+    let (data, arch, start) = match (&settings.model, &settings.from) {
+        (Some(_), Some(_)) => bail!("`from` brings its own architecture; leave `model` out"),
+        (None, None) => {
+            bail!("no model; set `model`, e.g. mlp:64-128-10, lenet, resnet20, or `from` to a trained one")
+        }
+        (Some(arch), None) => {
+            (Prepared::load(&settings.source()?, arch, settings.normalize.as_ref())?, arch.clone(), None)
+        }
+        (None, Some(_)) if settings.normalize.is_some() || settings.init.is_some() => {
+            bail!("`from` brings its own preprocessing and weights; leave `normalize` and `init` out")
+        }
+        (None, Some(file)) => {
+            let (data, model) = Prepared::of_model(settings.source()?, file)?;
+            (data, format!("that of {}", file.display()), Some((model.theta, model.buffers)))
+        }
     };
-    let data = Prepared::load(&settings.source()?, &arch, settings.normalize.as_ref())?;
     host.note(&data.description);
     data.notes.iter().for_each(|note| host.note(note));
 
@@ -105,7 +117,13 @@ pub fn fit_shared(
     if let Some((_, name)) = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)) {
         bail!("{name} is compared twice; name each method once");
     }
-    let job = Job::new(&data, settings)?;
+    let mut job = Job::new(&data, settings)?;
+    if let Some((theta, buffers)) = start {
+        job.start_from(theta, buffers);
+    }
+    if let Some(folder) = folder.filter(|f| f.reopened()) {
+        not_longer(folder, job.steps)?;
+    }
     let trainer = |name: &String| Ok(settings.trainer(name, job.steps)?.suited(&job.net));
     let trainers = names.iter().map(trainer).collect::<Result<Vec<_>>>()?;
     trainers.iter().try_for_each(|trainer| job.check(trainer))?;
@@ -156,6 +174,19 @@ pub fn fit_shared(
         })?;
     }
     Ok(Fitted { description: data.description, trained })
+}
+
+/// Refuses a run that is to go on to another end: the schedule of its rates was made for its own.
+fn not_longer(folder: &Folder, steps: u64) -> Result<()> {
+    let own: Settings = read_table(&folder.file(CONFIG))?.try_into()?;
+    match own.steps {
+        Some(own) if own != steps => bail!(
+            "the run of {} is one of {own} steps, not {steps}; to train its model on, start a run with `from` {}",
+            folder.path().display(),
+            folder.file(MODEL).display()
+        ),
+        _ => Ok(()),
+    }
 }
 
 fn barrier(world: &mut Option<&mut World>) -> Result<()> {
@@ -258,22 +289,25 @@ impl<'a> Job<'a> {
             }
             methods.insert(trainer.name().to_string(), fields);
         }
-        let Sampling { batch, seed, augment } = self.sampling.clone();
+        let Sampling { batch, seed, augment, accumulate } = self.sampling.clone();
         let keep = settings.clone();
         Ok(Settings {
             method: keep.compare.is_none().then(|| trainers[0].name().to_string()),
             batch: Some(batch),
             seed: Some(seed.0),
             augment: Some(augment),
+            accumulate: Some(accumulate).filter(|parts| *parts > 1),
             steps: Some(self.steps),
             epochs: None,
-            normalize: Some(self.data.preprocess.clone().into()).filter(|_| !self.data.train.is_text()),
+            normalize: Some(self.data.preprocess.clone().into())
+                .filter(|_| !self.data.train.is_text() && settings.from.is_none()),
             methods,
             data: keep.data,
             test: keep.test,
             label: keep.label,
             limit: keep.limit,
             model: keep.model,
+            from: keep.from,
             init: keep.init,
             compare: keep.compare,
             label_smoothing: keep.label_smoothing,

@@ -56,6 +56,14 @@ pub enum TrainError {
     /// A batch size of 0, or of more than there is.
     #[error("batch = {0} is not allowed; use at least 1")]
     Batch(usize),
+    /// More parts than examples, or none.
+    #[error("accumulate = {accumulate} is not allowed; use 1 to {batch}, the examples of a step")]
+    Accumulate {
+        /// Parts of a mini-batch.
+        accumulate: usize,
+        /// Examples per mini-batch.
+        batch: usize,
+    },
     /// Ranks without an example.
     #[error("a mini-batch of {batch} cannot be shared by {ranks} ranks; use a batch of at least {ranks}")]
     Ranks {

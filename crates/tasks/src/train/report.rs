@@ -1,23 +1,18 @@
 //! Pictures and the report of training runs, from the recorded metrics.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 use thalweg_plot::{Figure, Report, Table};
 
 use super::Summary;
 use crate::Result;
-use crate::folder::{Folder, METRICS, REPORT};
+pub use crate::folder::read_metrics;
+use crate::folder::{Folder, REPORT};
 use crate::source::{Prepared, of_data};
 
 /// Points of one curve.
 pub type Points = Vec<(f64, f64)>;
-
-/// The recorded steps of a run, as far as they are intact.
-///
-/// # Errors
-/// There are none.
-pub fn read_metrics(folder: &Folder) -> Result<Vec<Value>> {
-    Ok(folder.read(METRICS)?.lines().map_while(|line| serde_json::from_str(line).ok()).collect())
-}
 
 /// The records that have both numbers, as points.
 pub fn points(records: &[Value], x: &str, y: &str) -> Points {
@@ -141,8 +136,9 @@ pub fn write(
 
 /// The norms ‖D‖ that the diagnostics recorded, a line per block.
 fn curvature(summary: &Summary, records: &[Value]) -> Option<Figure> {
-    let first = records.iter().find_map(Value::as_object)?;
-    let keys: Vec<&String> = first.keys().filter(|k| k.starts_with("hessian_norm/")).collect();
+    // Only steps with fresh curvature have them.
+    let all = records.iter().filter_map(Value::as_object).flat_map(|record| record.keys());
+    let keys: BTreeSet<&String> = all.filter(|k| k.starts_with("hessian_norm/")).collect();
     if keys.is_empty() {
         return None;
     }

@@ -35,6 +35,9 @@ pub struct Settings {
     /// Architecture: a name or a TOML file
     #[arg(long, value_name = "NAME|FILE")]
     pub model: Option<String>,
+    /// A trained model to go on from: its architecture, preprocessing, classes and weights
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "normalize", "init"])]
+    pub from: Option<PathBuf>,
     /// Preprocessing, e.g. mean=0.5,std=0.5 [default: standardised by channel]
     #[arg(long, value_name = "mean=…,std=…")]
     pub normalize: Option<Normalize>,
@@ -56,6 +59,9 @@ pub struct Settings {
     /// Examples per step [default: 128]
     #[arg(long)]
     pub batch: Option<usize>,
+    /// Parts in which the examples of a step go through the network, to save memory [default: 1]
+    #[arg(long, value_name = "N")]
+    pub accumulate: Option<usize>,
     /// Seed of everything random [default: 0]
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))] // TOML's largest
     pub seed: Option<u64>,
@@ -285,7 +291,12 @@ impl Settings {
     /// How mini-batches are drawn.
     pub fn sampling(&self) -> Sampling {
         let (batch, augment) = (self.batch.unwrap_or(128), self.augment.unwrap_or_default());
-        Sampling { batch, seed: Seed(self.seed.unwrap_or(0)), augment }
+        Sampling {
+            batch,
+            seed: Seed(self.seed.unwrap_or(0)),
+            augment,
+            accumulate: self.accumulate.unwrap_or(1),
+        }
     }
 }
 
@@ -310,5 +321,13 @@ pub(super) fn schedule_of(fields: &mut Map<String, Value>) -> Option<&mut Value>
 /// TOML has no null.
 pub(super) fn without_null(fields: &mut Map<String, Value>) {
     fields.retain(|_, v| !v.is_null());
-    fields.values_mut().filter_map(Value::as_object_mut).for_each(without_null);
+    fields.values_mut().for_each(inside);
+
+    fn inside(value: &mut Value) {
+        match value {
+            Value::Object(fields) => without_null(fields),
+            Value::Array(all) => all.iter_mut().for_each(inside),
+            _ => (),
+        }
+    }
 }

@@ -21,11 +21,15 @@ pub struct Sampling {
     pub seed: Seed,
     /// Random changes of training images. Default none.
     pub augment: Augment,
+    /// Parts in which a mini-batch goes through the network one after the other, at least 1 and at most its
+    /// examples: the memory of one part, the derivatives of the whole. Batch normalisation sees each part by
+    /// itself. Default 1.
+    pub accumulate: usize,
 }
 
 impl Default for Sampling {
     fn default() -> Self {
-        Self { batch: 128, seed: Seed(0), augment: Augment::default() }
+        Self { batch: 128, seed: Seed(0), augment: Augment::default(), accumulate: 1 }
     }
 }
 
@@ -83,6 +87,10 @@ impl<'a> Training<'a> {
             return Err(TrainError::Augment(examples.shape().to_vec()));
         }
         sampling.batch = sampling.batch.min(examples.len());
+        let (accumulate, batch) = (sampling.accumulate, sampling.batch);
+        if !(1..=batch).contains(&accumulate) {
+            return Err(TrainError::Accumulate { accumulate, batch });
+        }
         let saved = Saved { buffers, ..Saved::default() };
         let (pass, ranks, minibatch) = Default::default();
         let (order, step, began) = Default::default();
@@ -272,9 +280,7 @@ impl Objective for Training<'_> {
     }
 
     fn value_grad(&mut self, theta: &[f32], grad: &mut [f32]) -> Result<f64, MethodError> {
-        let (mode, batch) = (self.mode(), self.minibatch.batch());
-        let value = self.pass.loss_grad(self.net, theta, &self.saved.buffers, &batch, mode, grad);
-        self.seen(value, [grad])
+        self.value_grad_hvp(theta, grad, &[], &mut [])
     }
 
     fn value_grad_hvp(
@@ -284,16 +290,27 @@ impl Objective for Training<'_> {
         probes: &[Vec<f32>],
         products: &mut [Vec<f32>],
     ) -> Result<f64, MethodError> {
-        let (mode, batch) = (self.mode(), self.minibatch.batch());
+        let (mode, parts) = (self.mode(), self.minibatch.parts(self.sampling.accumulate));
         let probes: Vec<&[f32]> = probes.iter().map(Vec::as_slice).collect();
-        let buffers = &self.saved.buffers;
-        let value = self.pass.loss_grad_hvp(self.net, theta, buffers, &batch, mode, grad, &probes, products);
+        let (net, pass, buffers) = (self.net, &mut self.pass, &self.saved.buffers);
+        let value = match &parts[..] {
+            [all] if probes.is_empty() => pass.loss_grad(net, theta, buffers, all, mode, grad),
+            [all] => pass.loss_grad_hvp(net, theta, buffers, all, mode, grad, &probes, products),
+            parts => pass.loss_grad_hvp_pieces(net, theta, buffers, parts, mode, grad, &probes, products),
+        };
         self.seen(value, std::iter::once(grad).chain(products.iter_mut().map(Vec::as_mut_slice)))
     }
 
     fn value(&mut self, theta: &[f32]) -> Result<f64, MethodError> {
-        let (mode, batch) = (self.mode(), self.minibatch.batch());
-        let value = self.pass.loss(self.net, theta, &self.saved.buffers, &batch, mode);
+        let (mode, parts) = (self.mode(), self.minibatch.parts(self.sampling.accumulate));
+        let (net, pass, buffers) = (self.net, &mut self.pass, &self.saved.buffers);
+        let value = match &parts[..] {
+            [all] => pass.loss(net, theta, buffers, all, mode),
+            parts => {
+                let mut unused = vec![0.0; theta.len()];
+                pass.loss_grad_hvp_pieces(net, theta, buffers, parts, mode, &mut unused, &[], &mut [])
+            }
+        };
         self.averaged(value, [])
     }
 }

@@ -197,7 +197,6 @@ fn convolutional_and_residual_networks_are_bounded_in_seconds() {
     {
         let file = saved(place.path(), &random(named(arch, &input, 10).unwrap(), 2));
         let clock = Instant::now();
-        let settings = Settings { bound: Some("product".into()), ..of(&file) };
         let loaded = read(&file, &ReadOptions::default()).unwrap();
         let product = loaded.net.certify(&LipSdp { bound: Bound::Product, ..LipSdp::default() }).unwrap();
         let seconds = clock.elapsed().as_secs_f64();
@@ -205,7 +204,6 @@ fn convolutional_and_residual_networks_are_bounded_in_seconds() {
         assert!(product.verified && product.bound.is_finite() && seconds < 60.0, "{arch}: {seconds} s");
         let method = loaded.net.resolved(LipSdp::default(), &Host::default()).unwrap();
         assert_eq!(method.bound, Bound::Product, "{arch}: nothing else is quick");
-        drop(settings);
     }
 }
 
@@ -242,7 +240,10 @@ fn bound(file: &Path) -> Result<f64> {
 }
 
 fn matrix(rows: usize, columns: usize, value: f64) -> Vec<u8> {
-    npy(&[rows, columns], (0..rows * columns).map(|k| if k % (columns + 1) == 0 { value } else { 0.0 }))
+    npy(
+        &[rows, columns],
+        (0..rows * columns).map(|k| if k.is_multiple_of(columns + 1) { value } else { 0.0 }),
+    )
 }
 
 fn vector(n: usize) -> Vec<u8> {
@@ -302,7 +303,7 @@ fn safetensors(place: &Path, kind: &str, tensors: &[(&str, &[usize], Vec<u8>)]) 
 fn tensors_without_layers_are_taken_in_the_order_that_their_names_count() {
     let place = tempfile::tempdir().unwrap();
     let diagonal = |rows: usize, columns: usize, value: f64| -> Vec<u8> {
-        let entry = |k: usize| if k % (columns + 1) == 0 { value } else { 0.0 };
+        let entry = |k: usize| if k.is_multiple_of(columns + 1) { value } else { 0.0 };
         (0..rows * columns).flat_map(|k| entry(k).to_le_bytes()).collect()
     };
     // 0.1 is no number of single precision: nothing may round it.

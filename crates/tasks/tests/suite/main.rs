@@ -2,6 +2,8 @@
 
 #[cfg(feature = "lipsdp")]
 mod certify;
+#[cfg(feature = "relax")]
+mod linsolve;
 #[cfg(feature = "cbo")]
 mod minimize;
 mod parallel;

@@ -211,6 +211,21 @@ fn a_scale_left_open_is_that_of_the_data() {
     noted(&fitted.trained[0].0.notes, "divided by 255");
 }
 
+#[test]
+fn a_limit_that_leaves_out_classes_is_said_to() {
+    let place = folder(&[("t.csv", &sorted(40))]);
+    let data = place.path().join("t.csv").display().to_string();
+    let load =
+        |limit| DataSource { data: data.clone(), ..DataSource::default() }.with(limit, None).load().unwrap();
+    let limited = load(Some(50));
+    noted(&limited.notes, "the first 50 training examples hold 2 of 3 classes");
+    assert!(limited.description.ends_with("; the first 50 for training are used"), "{}", limited.description);
+    let Source::Examples { train, .. } = &limited.source else { panic!("text") };
+    assert_eq!(train.len(), 50);
+    assert!(load(Some(100)).notes.is_empty() && load(None).notes.is_empty());
+    assert_eq!(limited.whole, load(None).whole);
+}
+
 /// Of a network of PyTorch's, compiled (`_orig_mod.`) or in double precision, with the preprocessing of `pre.json`.
 #[test]
 fn foreign_weights_are_scored_as_their_own_program_does() {

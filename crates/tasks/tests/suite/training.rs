@@ -2,7 +2,7 @@
 
 use rand::RngExt;
 use rand::seq::SliceRandom;
-use thalweg_core::{Objective, Problem, Seed};
+use thalweg_core::{Layered, Objective, Problem, Seed};
 use thalweg_data::{Dataset, Targets, Text, Values, digits};
 use thalweg_net::{Graph, Init, Mode, Net, Pass, Preprocess, initial, named};
 use thalweg_tasks::train::{
@@ -403,4 +403,52 @@ fn the_order_is_the_streams_shuffle() {
     order.shuffle(&mut Seed(7).stream("order", 1));
     let expected: Vec<u64> = order.iter().map(|i| 1 << i).collect();
     assert_eq!(drawn(&powers(12), 1, 7, 24)[12..], expected);
+}
+
+#[test]
+fn a_mini_batch_in_parts_has_the_derivatives_and_layer_statistics_of_the_whole() {
+    let (train, _) = digits();
+    let examples = Examples::set(train.clone(), &standardize(&train)).unwrap();
+    let mut net = Net::new(named("mlp:64-20-10:tanh", &[8, 8, 1], 10).unwrap()).unwrap();
+    let (theta, buffers) = initial(net.graph(), &Init::PyTorch, Seed(5)).unwrap();
+    let n = theta.len();
+    let probe = vec![(0..n).map(|i| (0.3 * i as f32).sin()).collect::<Vec<f32>>()];
+    for class_weights in [None, Some((0..10).map(|k| 0.5 + f64::from(k)).collect::<Vec<f64>>())] {
+        net.loss.class_weights = class_weights;
+        let see = |accumulate| {
+            // 50 examples in 7 parts are of unequal size.
+            let sampling = Sampling { batch: 50, accumulate, ..Sampling::default() };
+            let mut training =
+                Training::new(&net, theta.clone(), buffers.clone(), &examples, sampling).unwrap();
+            training.begin_step(3).unwrap();
+            let (mut grad, mut product, mut stats) = (vec![0.0; n], vec![vec![0.0; n]], Vec::new());
+            let value = training.value_grad_hvp(&theta, &mut grad, &probe, &mut product).unwrap();
+            assert!((training.value(&theta).unwrap() - value).abs() < 1e-6);
+            let layers = training.value_grad_layers(&theta, &mut grad, true, &mut stats).unwrap();
+            assert!((layers - value).abs() < 1e-6);
+            let mut all = vec![vec![value]];
+            all.push(grad.iter().map(|x| f64::from(*x)).collect());
+            all.push(product[0].iter().map(|x| f64::from(*x)).collect());
+            for layer in stats {
+                let moments = layer.moments.unwrap();
+                all.extend([layer.input_mean, layer.output_grad, moments.input, moments.output]);
+                all.push(vec![layer.rows as f64]);
+            }
+            all
+        };
+        let whole = see(1);
+        for parts in [2, 7, 50] {
+            for (a, b) in see(parts).iter().zip(&whole) {
+                let largest = b.iter().fold(0f64, |m, x| m.max(x.abs()));
+                let differs = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+                assert!(differs <= 2e-5 * largest, "{parts} parts: {differs} of {largest}");
+            }
+        }
+    }
+    let refused = |accumulate| {
+        let sampling = Sampling { batch: 50, accumulate, ..Sampling::default() };
+        Training::new(&net, theta.clone(), buffers.clone(), &examples, sampling).map(drop)
+    };
+    assert!(matches!(refused(0), Err(TrainError::Accumulate { .. })));
+    assert!(matches!(refused(51), Err(TrainError::Accumulate { .. })));
 }

@@ -5,13 +5,13 @@
 
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use thalweg_core::{Invalid, Method, MethodError, Progress, Seed, normal};
+use thalweg_core::{Invalid, Seed, normal};
 use thalweg_linalg::vector::dot_in_turn as dot;
 
 use super::Diagnostics;
 use crate::frame::Frame;
-use crate::search::{Ended, State};
-use crate::{Answer, CboError, SearchProblem, Space, Swarm};
+use crate::search::Ended;
+use crate::{CboError, Space, Swarm};
 
 /// Hopping with adapted covariance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,7 +39,7 @@ impl Adaptive {
     /// # Errors
     /// A field outside its range.
     pub fn check(&self, space: &Space) -> Result<(), CboError> {
-        self.validate()?;
+        self.ranges()?;
         space.validate()
     }
 
@@ -57,40 +57,14 @@ impl Adaptive {
     }
 }
 
-impl Method<SearchProblem<'_>> for Adaptive {
-    type State = State<AdaptiveSwarm>;
-    type Solution = Answer;
+search!(Adaptive, "adaptive", AdaptiveSwarm);
 
-    fn name(&self) -> &'static str {
-        "adaptive"
-    }
-
-    fn validate(&self) -> Result<(), Invalid> {
+impl Adaptive {
+    /// Names the first field outside its range.
+    fn ranges(&self) -> Result<(), Invalid> {
         let legal = self.particles == 0 || self.particles > 3;
         Invalid::check(legal, "particles", self.particles, "at least 4, or 0 for 4 + 3 ln d")?;
         Invalid::positive("width", self.width)
-    }
-
-    fn init(&self, problem: &mut SearchProblem<'_>, seed: Seed) -> Result<Self::State, MethodError> {
-        self.check(problem.space())?;
-        let swarm = self.swarm(problem.space(), seed);
-        Ok(State::new(problem, swarm))
-    }
-
-    fn step(
-        &self,
-        problem: &mut SearchProblem<'_>,
-        state: &mut Self::State,
-    ) -> Result<Progress, MethodError> {
-        state.step(problem)
-    }
-
-    fn upcoming(&self, state: &Self::State) -> u64 {
-        state.upcoming()
-    }
-
-    fn finish(&self, problem: &mut SearchProblem<'_>, state: Self::State) -> Result<Answer, MethodError> {
-        state.finish(problem)
     }
 }
 

@@ -3,14 +3,13 @@
 
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use thalweg_core::{Invalid, Method, MethodError, Progress, Seed};
+use thalweg_core::{Invalid, Seed};
 use thalweg_optim::blackbox::lowest;
 
 use super::Diagnostics;
 use super::adaptive::{Adaptive, AdaptiveSwarm};
 use super::cbo::{Cbo, CboSwarm, Noise};
-use crate::search::State;
-use crate::{Answer, CboError, SearchProblem, Space, Swarm};
+use crate::{CboError, Space, Swarm};
 
 /// A search without settings: CBO beside adaptive hopping, each restarted with twice the particles
 /// whenever its cloud has collapsed. CBO alternates coordinate-wise and eigenframe noise, and each of
@@ -51,38 +50,12 @@ impl Auto {
     }
 }
 
-impl Method<SearchProblem<'_>> for Auto {
-    type State = State<AutoSwarm>;
-    type Solution = Answer;
+search!(Auto, "auto", AutoSwarm);
 
-    fn name(&self) -> &'static str {
-        "auto"
-    }
-
-    fn validate(&self) -> Result<(), Invalid> {
-        self.first().validate()
-    }
-
-    fn init(&self, problem: &mut SearchProblem<'_>, seed: Seed) -> Result<Self::State, MethodError> {
-        self.check(problem.space())?;
-        let swarm = self.swarm(problem.space(), seed);
-        Ok(State::new(problem, swarm))
-    }
-
-    fn step(
-        &self,
-        problem: &mut SearchProblem<'_>,
-        state: &mut Self::State,
-    ) -> Result<Progress, MethodError> {
-        state.step(problem)
-    }
-
-    fn upcoming(&self, state: &Self::State) -> u64 {
-        state.upcoming()
-    }
-
-    fn finish(&self, problem: &mut SearchProblem<'_>, state: Self::State) -> Result<Answer, MethodError> {
-        state.finish(problem)
+impl Auto {
+    /// Names the first field outside its range.
+    fn ranges(&self) -> Result<(), Invalid> {
+        self.first().ranges()
     }
 }
 
@@ -163,7 +136,7 @@ impl Arm {
             self.best_x.copy_from_slice(&points[i * dim..(i + 1) * dim]);
         }
         self.phase.swarm_mut().tell(values);
-        let width = space.widths().into_iter().fold(0.0, f64::max);
+        let width = space.width();
         let patience = 50 + 30 * dim as u64 / (values.len() as u64).max(1);
         let swarm = self.phase.swarm();
         match self.phase {
@@ -244,6 +217,11 @@ impl Swarm for AutoSwarm {
 
     fn diagnostics(&self) -> Diagnostics {
         self.arms[self.turn].phase.swarm().diagnostics()
+    }
+
+    /// Each arm has come to its end once.
+    fn settled(&self) -> bool {
+        self.arms.iter().all(|arm| arm.restarts > 0)
     }
 
     fn restarts(&self) -> u64 {

@@ -1,10 +1,12 @@
 //! Consensus-based optimisation: particles drift to their consensus and diffuse the more, the
 //! farther they are from it.
 
+use std::fmt;
+
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use thalweg_core::{Invalid, Method, MethodError, Progress, Seed, normal};
+use thalweg_core::{Invalid, Seed, normal};
 use thalweg_linalg::vector::dot_in_turn as dot;
 use thalweg_optim::Schedule;
 
@@ -12,9 +14,9 @@ use super::Diagnostics;
 use crate::alpha::Alpha;
 use crate::consensus::consensus;
 use crate::frame::Frame;
-use crate::search::{Ended, State};
-use crate::space::{Start, Surface};
-use crate::{Answer, CboError, SearchProblem, Space, Swarm};
+use crate::search::Ended;
+use crate::space::{NARROW, Start, Surface};
+use crate::{CboError, Space, Swarm};
 
 /// How the noise depends on the offset D = X − c from the consensus.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,9 +39,10 @@ pub struct Memory {
     pub lambda: f64,
     /// Noise from the distance to it; σ₂ [default: λ₂ σ].
     pub sigma: Option<f64>,
-    /// Rate of the smooth update; κ [default: 1/Δt].
+    /// Rate of the smooth update; κ [default: 1/Δt]. Needs `beta`.
     pub kappa: Option<f64>,
-    /// Steepness of the smooth update by tanh; β [default: the strict one, β = ∞].
+    /// Steepness of the smooth update by tanh; β [default: the strict one, β = ∞]. It moves what is remembered between
+    /// positions that were evaluated, and is evaluated too: twice the evaluations per step.
     pub beta: Option<f64>,
 }
 
@@ -57,8 +60,8 @@ pub struct GradientDrift {
     pub gamma: f64,
     /// Learning rate η.
     pub eta: f64,
-    /// Half the distance of central differences, 2d evaluations per particle; none: the function
-    /// gives its gradient ([`thalweg_optim::blackbox::BlackBox::gradients`]).
+    /// Half the distance of central differences, 2d evaluations per particle, one-sided at the walls of the box; none:
+    /// the function gives its gradient ([`thalweg_optim::blackbox::BlackBox::gradients`]).
     pub difference: Option<f64>,
 }
 
@@ -196,17 +199,56 @@ impl Cbo {
     /// A field outside its range; a start without spread that nothing widens.
     pub fn check(&self, space: &Space) -> Result<(), CboError> {
         space.validate()?;
-        self.validate()?;
+        self.ranges()?;
         if let Some(b) = self.batches {
             let n = self.count(space.dim);
             let whole = b.size > 0 && b.size <= n && n.is_multiple_of(b.size);
             Invalid::check(whole, "batches.size", b.size, &format!("a divisor of the {n} particles"))?;
         }
+        self.used(space)?;
         let point = matches!(space.start, Start::Normal { std: 0.0, .. });
         if point && self.delta == 0.0 {
             return Err(CboError::NoSpread);
         }
         Ok(())
+    }
+
+    /// Refuses what would change nothing beside the other settings.
+    fn used(&self, space: &Space) -> Result<(), Invalid> {
+        let plain = Self::default();
+        let refuse = |idle: bool, field: &str, value: &dyn fmt::Debug, legal: &str| {
+            Invalid::check(!idle, field, format!("{value:?}"), legal)
+        };
+        let frozen = "the default with freezing, which moves by delta alone";
+        let own = "the default on the sphere, whose tangential scheme has a noise of its own";
+        let sphere = space.surface == Surface::Sphere && !self.freezing;
+        for (idle, why) in [(self.freezing, frozen), (sphere, own)] {
+            refuse(idle && self.noise != plain.noise, "noise", &self.noise, why)?;
+            refuse(idle && self.noise_after_drift, "noise_after_drift", &true, why)?;
+            refuse(idle && self.memory.is_some(), "memory", &self.memory, why)?;
+            refuse(idle && self.gradient.is_some(), "gradient", &self.gradient, why)?;
+        }
+        let still = self.freezing && self.batches.is_none(); // a kick has this noise
+        refuse(still && self.ratio() != plain.ratio(), "noise_ratio", &self.ratio(), frozen)?;
+        refuse(self.freezing && self.cap.is_some(), "cap", &self.cap, frozen)?;
+        let off = space.surface != Surface::None && self.gradient.is_some_and(|g| g.difference.is_some());
+        let legal = "null (the function's own gradient) on a surface, which differences would leave";
+        refuse(off, "gradient.difference", &self.gradient.and_then(|g| g.difference), legal)?;
+        let infinite = self.alpha == Alpha::INFINITE;
+        let legal = "the default at α = ∞, which no factor changes";
+        let factor = infinite && self.alpha_factor != plain.alpha_factor;
+        refuse(factor, "alpha_factor", &self.alpha_factor, legal)?;
+        let schedule = infinite && self.alpha_schedule != plain.alpha_schedule;
+        refuse(schedule, "alpha_schedule", &self.alpha_schedule.to_string(), legal)?;
+        let idle = self.reduction > 0.0 && self.cool_every.is_none();
+        refuse(idle, "reduction", &self.reduction, "0 without cool_every")?;
+        let kappa = self.memory.filter(|m| m.beta.is_none()).and_then(|m| m.kappa);
+        refuse(
+            kappa.is_some(),
+            "memory.kappa",
+            &kappa,
+            "none without memory.beta: the strict update has no rate",
+        )
     }
 
     /// The cloud before its first step. The settings must be valid in this space.
@@ -215,15 +257,11 @@ impl Cbo {
     }
 }
 
-impl Method<SearchProblem<'_>> for Cbo {
-    type State = State<CboSwarm>;
-    type Solution = Answer;
+search!(Cbo, "cbo", CboSwarm);
 
-    fn name(&self) -> &'static str {
-        "cbo"
-    }
-
-    fn validate(&self) -> Result<(), Invalid> {
+impl Cbo {
+    /// Names the first field outside its range.
+    pub(super) fn ranges(&self) -> Result<(), Invalid> {
         Invalid::check(
             self.particles != 1,
             "particles",
@@ -262,28 +300,6 @@ impl Method<SearchProblem<'_>> for Cbo {
         }
         Ok(())
     }
-
-    fn init(&self, problem: &mut SearchProblem<'_>, seed: Seed) -> Result<Self::State, MethodError> {
-        self.check(problem.space())?;
-        let swarm = self.swarm(problem.space(), seed);
-        Ok(State::new(problem, swarm))
-    }
-
-    fn step(
-        &self,
-        problem: &mut SearchProblem<'_>,
-        state: &mut Self::State,
-    ) -> Result<Progress, MethodError> {
-        state.step(problem)
-    }
-
-    fn upcoming(&self, state: &Self::State) -> u64 {
-        state.upcoming()
-    }
-
-    fn finish(&self, problem: &mut SearchProblem<'_>, state: Self::State) -> Result<Answer, MethodError> {
-        state.finish(problem)
-    }
 }
 
 /// The cloud of [`Cbo`]. Its settings may be changed between steps.
@@ -320,10 +336,11 @@ impl CboSwarm {
         Self::of(settings, space, x, rng)
     }
 
-    /// A cloud of given positions, `[n, dim]`.
-    pub fn at(settings: Cbo, space: Space, positions: Vec<f64>, seed: Seed) -> Result<Self, CboError> {
+    /// A cloud of given positions, `[n, dim]`, which are moved into the space.
+    pub fn at(settings: Cbo, space: Space, mut positions: Vec<f64>, seed: Seed) -> Result<Self, CboError> {
         let n = positions.len() / space.dim.max(1);
         CboError::check_length("the cloud", positions.len(), n.max(1) * space.dim)?;
+        positions.chunks_exact_mut(space.dim).for_each(|x| space.project(x));
         Ok(Self::of(settings, space, positions, seed.stream("cbo", 0)))
     }
 
@@ -360,6 +377,12 @@ impl CboSwarm {
         &self.x
     }
 
+    /// What the particles remember: positions `[n, dim]` and the values that were told of them (of a smooth memory,
+    /// before its last move). None without memory or before the first step.
+    pub fn remembered(&self) -> Option<(&[f64], &[f64])> {
+        self.memory.as_ref().map(|(y, fy)| (y.as_slice(), fy.as_slice()))
+    }
+
     /// Steps made.
     pub fn step(&self) -> u64 {
         self.step
@@ -391,34 +414,59 @@ impl CboSwarm {
         self.settings.ratio() / cooled * self.settings.sigma_schedule.factor(self.step)
     }
 
-    /// Gradients from the differences that were asked for after the particles.
-    fn differences(&mut self, values: &[f64], h: f64) {
-        self.gradients = values.chunks_exact(2).map(|f| (f[0] - f[1]) / (2.0 * h)).collect();
+    /// Whether what is remembered moves between positions, so that its values are asked for.
+    fn smooth(&self) -> bool {
+        self.memory.is_some() && self.settings.memory.is_some_and(|m| m.beta.is_some())
     }
 
-    /// The memory takes over what is better.
+    /// The two places of coordinate `j` whose difference is taken at `x`, within the box.
+    fn ends(&self, j: usize, x: f64, h: f64) -> (f64, f64) {
+        let (lo, hi) = self.space.walls().map_or((f64::NEG_INFINITY, f64::INFINITY), |bounds| bounds[j]);
+        ((x + h).min(hi), (x - h).max(lo))
+    }
+
+    /// Gradients from the differences that were asked for after the particles.
+    fn differences(&mut self, values: &[f64], h: f64) {
+        let dim = self.space.dim;
+        let slope = |(k, f): (usize, &[f64])| {
+            let (up, down) = self.ends(k % dim, self.x[k], h);
+            (f[0] - f[1]) / (up - down)
+        };
+        self.gradients = values.chunks_exact(2).enumerate().map(slope).collect();
+    }
+
+    /// The memory takes over what is better: what it holds has been evaluated there.
     fn remember(&mut self, values: &[f64]) {
-        let Some(m) = self.settings.memory else { return };
+        if self.settings.memory.is_none() {
+            return;
+        }
         let dim = self.space.dim;
         let Some((y, fy)) = &mut self.memory else {
             self.memory = Some((self.x.clone(), values.to_vec()));
             return;
         };
-        let kappa = m.kappa.map_or(1.0, |k| k * self.settings.dt).min(1.0);
-        for (i, &f) in values.iter().enumerate() {
-            let (y, x) = (&mut y[i * dim..(i + 1) * dim], &self.x[i * dim..(i + 1) * dim]);
-            match m.beta {
-                // Between two positions the value is not known; it is taken from the better side.
-                Some(beta) if f.is_finite() && fy[i].is_finite() => {
-                    let rate = 0.5 * kappa * (1.0 + (beta * (fy[i] - f)).tanh());
-                    y.iter_mut().zip(x).for_each(|(y, x)| *y += rate * (x - *y));
-                    fy[i] = if rate > 0.5 * kappa { f.min(fy[i]) } else { fy[i] };
-                }
-                _ if f < fy[i] || fy[i].is_nan() => {
-                    y.copy_from_slice(x);
-                    fy[i] = f;
-                }
-                _ => {}
+        let rows = y.chunks_exact_mut(dim).zip(fy).zip(self.x.chunks_exact(dim).zip(values));
+        for ((y, fy), (x, &f)) in rows.filter(|((_, fy), (_, f))| **f < **fy || fy.is_nan()) {
+            y.copy_from_slice(x);
+            *fy = f;
+        }
+    }
+
+    /// The memory moves towards what is better, by tanh; its values are asked for next.
+    fn drift_memory(&mut self, values: &[f64]) {
+        let (dim, dt) = (self.space.dim, self.settings.dt);
+        let Some(Memory { beta: Some(beta), kappa, .. }) = self.settings.memory else { return };
+        let Some((y, fy)) = &mut self.memory else { return };
+        let kappa = kappa.map_or(1.0, |k| k * dt).min(1.0);
+        for (i, (&f, &fy)) in values.iter().zip(&*fy).enumerate() {
+            let y = &mut y[i * dim..(i + 1) * dim];
+            let rate = match (f.is_finite(), fy.is_finite()) {
+                (true, true) => 0.5 * kappa * (1.0 + (beta * (fy - f)).tanh()),
+                _ => f64::from(u8::from(f < fy || (fy.is_nan() && !f.is_nan()))),
+            };
+            y.iter_mut().zip(&self.x[i * dim..(i + 1) * dim]).for_each(|(y, x)| *y += rate * (x - *y));
+            if rate > 0.0 {
+                self.space.project(y);
             }
         }
     }
@@ -529,7 +577,8 @@ impl Swarm for CboSwarm {
             Some(GradientDrift { difference: Some(_), .. }) => 2 * self.x.len(),
             _ => 0,
         };
-        self.settings.batches.map_or(self.n(), |b| b.size) + differences
+        let remembered = if self.smooth() { self.n() } else { 0 };
+        self.settings.batches.map_or(self.n(), |b| b.size) + remembered + differences
     }
 
     fn ask(&mut self) -> &[f64] {
@@ -537,7 +586,7 @@ impl Swarm for CboSwarm {
         let difference = self.settings.gradient.and_then(|g| g.difference);
         self.asked.clear();
         match self.settings.batches {
-            None if difference.is_none() => return &self.x,
+            None if difference.is_none() && !self.smooth() => return &self.x,
             None => self.asked.extend_from_slice(&self.x),
             Some(b) => {
                 if self.at == 0 {
@@ -548,14 +597,17 @@ impl Swarm for CboSwarm {
                 }
             }
         }
+        if let Some((y, _)) = self.memory.as_ref().filter(|_| self.smooth()) {
+            self.asked.extend_from_slice(y);
+        }
         if let Some(h) = difference {
-            for x in self.x.chunks_exact(dim) {
-                for j in 0..dim {
-                    for sign in [h, -h] {
-                        let at = self.asked.len();
-                        self.asked.extend_from_slice(x);
-                        self.asked[at + j] += sign;
-                    }
+            for k in 0..self.x.len() {
+                let (i, j) = (k / dim, k % dim);
+                let (up, down) = self.ends(j, self.x[k], h);
+                for end in [up, down] {
+                    let at = self.asked.len();
+                    self.asked.extend_from_slice(&self.x[i * dim..(i + 1) * dim]);
+                    self.asked[at + j] = end;
                 }
             }
         }
@@ -574,11 +626,16 @@ impl Swarm for CboSwarm {
         let (dim, n) = (self.space.dim, self.n());
         let batches = self.settings.batches;
         let size = batches.map_or(n, |b| b.size);
-        let (values, differences) = values.split_at(size);
+        let (values, rest) = values.split_at(size);
+        let smooth = self.smooth();
+        let (remembered, differences) = rest.split_at(if smooth { n } else { 0 });
         if let Some(GradientDrift { difference: Some(h), .. }) = self.settings.gradient {
             self.differences(differences, h);
         }
-        self.remember(values);
+        match &mut self.memory {
+            Some((_, fy)) if smooth => fy.copy_from_slice(remembered),
+            _ => self.remember(values),
+        }
         let (points, weighed) = match &self.memory {
             Some((y, fy)) => (y.as_slice(), fy.as_slice()),
             None if batches.is_some() => (self.asked.as_slice(), values),
@@ -595,6 +652,9 @@ impl Swarm for CboSwarm {
         self.diagnostics = Diagnostics { ess: found.ess, alpha, noise: s };
         if self.settings.noise == Noise::Eigenframe {
             self.turn_frame(values);
+        }
+        if smooth {
+            self.drift_memory(values);
         }
         let mut buffers = [(); 3].map(|()| vec![0.0; dim]);
         match batches.filter(|b| b.partial) {
@@ -635,6 +695,10 @@ impl Swarm for CboSwarm {
 
     fn diagnostics(&self) -> Diagnostics {
         self.diagnostics
+    }
+
+    fn settled(&self) -> bool {
+        self.settings.delta > 0.0 || self.spread() <= NARROW * self.space.width()
     }
 
     fn over(&self) -> Option<Ended> {

@@ -3,14 +3,13 @@
 
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use thalweg_core::{Invalid, Method, MethodError, Progress, Seed, normal};
+use thalweg_core::{Invalid, Seed, normal};
 
 use super::Diagnostics;
 use crate::alpha::Alpha;
 use crate::consensus::consensus;
-use crate::search::State;
-use crate::space::Start;
-use crate::{Answer, CboError, SearchProblem, Space, Swarm};
+use crate::space::{NARROW, Start};
+use crate::{CboError, Space, Swarm};
 
 /// Consensus hopping (CH) of *Gradient is All You Need?*, arXiv:2306.09778.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,7 +48,7 @@ impl Hopping {
     /// # Errors
     /// A field outside its range.
     pub fn check(&self, space: &Space) -> Result<(), CboError> {
-        self.validate()?;
+        self.ranges()?;
         space.validate()
     }
 
@@ -69,43 +68,17 @@ impl Hopping {
     }
 }
 
-impl Method<SearchProblem<'_>> for Hopping {
-    type State = State<HoppingSwarm>;
-    type Solution = Answer;
+search!(Hopping, "ch", HoppingSwarm);
 
-    fn name(&self) -> &'static str {
-        "ch"
-    }
-
-    fn validate(&self) -> Result<(), Invalid> {
+impl Hopping {
+    /// Names the first field outside its range.
+    fn ranges(&self) -> Result<(), Invalid> {
         Invalid::count("particles", self.particles)?;
         Invalid::positive("width", self.width.unwrap_or(1.0))?;
         Invalid::share("width_factor", self.width_factor)?;
         Invalid::count("width_every", self.width_every)?;
         Invalid::at_least_zero("width_min", self.width_min)?;
         self.alpha.validate()
-    }
-
-    fn init(&self, problem: &mut SearchProblem<'_>, seed: Seed) -> Result<Self::State, MethodError> {
-        self.check(problem.space())?;
-        let swarm = self.swarm(problem.space(), seed);
-        Ok(State::new(problem, swarm))
-    }
-
-    fn step(
-        &self,
-        problem: &mut SearchProblem<'_>,
-        state: &mut Self::State,
-    ) -> Result<Progress, MethodError> {
-        state.step(problem)
-    }
-
-    fn upcoming(&self, state: &Self::State) -> u64 {
-        state.upcoming()
-    }
-
-    fn finish(&self, problem: &mut SearchProblem<'_>, state: Self::State) -> Result<Answer, MethodError> {
-        state.finish(problem)
     }
 }
 
@@ -155,6 +128,11 @@ impl Swarm for HoppingSwarm {
 
     fn spread(&self) -> f64 {
         self.width
+    }
+
+    fn settled(&self) -> bool {
+        let s = &self.settings;
+        s.width_factor == 1.0 || self.width <= s.width_min.max(NARROW * self.space.width())
     }
 
     fn diagnostics(&self) -> Diagnostics {

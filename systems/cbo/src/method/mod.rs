@@ -1,5 +1,54 @@
 //! The methods: each is its hyper-parameters, from which swarms start. By name: [`Algorithm`].
 
+/// Makes a [`thalweg_core::Method`] of a search: all of them loop alike ([`crate::search::State`]), and only their
+/// swarms differ. Its `ranges` names a bad field, its `check` what does not fit the space, its `swarm` starts.
+macro_rules! search {
+    ($method:ty, $name:literal, $swarm:ty) => {
+        impl thalweg_core::Method<crate::SearchProblem<'_>> for $method {
+            type State = crate::search::State<$swarm>;
+            type Solution = crate::Answer;
+
+            fn name(&self) -> &'static str {
+                $name
+            }
+
+            fn validate(&self) -> Result<(), thalweg_core::Invalid> {
+                self.ranges()
+            }
+
+            fn init(
+                &self,
+                problem: &mut crate::SearchProblem<'_>,
+                seed: thalweg_core::Seed,
+            ) -> Result<Self::State, thalweg_core::MethodError> {
+                self.check(problem.space())?;
+                let swarm = self.swarm(problem.space(), seed);
+                Ok(crate::search::State::new(problem, swarm))
+            }
+
+            fn step(
+                &self,
+                problem: &mut crate::SearchProblem<'_>,
+                state: &mut Self::State,
+            ) -> Result<thalweg_core::Progress, thalweg_core::MethodError> {
+                state.step(problem)
+            }
+
+            fn upcoming(&self, state: &Self::State) -> u64 {
+                state.upcoming()
+            }
+
+            fn finish(
+                &self,
+                problem: &mut crate::SearchProblem<'_>,
+                state: Self::State,
+            ) -> Result<crate::Answer, thalweg_core::MethodError> {
+                state.finish(problem)
+            }
+        }
+    };
+}
+
 pub mod adaptive;
 pub mod auto;
 pub mod cbo;
@@ -9,6 +58,7 @@ mod scheduled;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Drive, Outcome, RunError, Seed};
 
+use crate::error::STEPS;
 use crate::search::{Answer, Ended, SearchProblem};
 use crate::{Adaptive, Auto, Cbo, CboError, Hopping, Space};
 
@@ -54,6 +104,11 @@ pub trait Swarm {
     /// Numbers worth recording: effective sample size, α, noise.
     fn diagnostics(&self) -> Diagnostics {
         Diagnostics::default()
+    }
+
+    /// Whether it has had its chance: a cloud that is still wide may find better without having improved for long.
+    fn settled(&self) -> bool {
+        true
     }
 
     /// Why the swarm can do no more, if so.
@@ -107,15 +162,25 @@ impl Algorithm {
         each_algorithm!(self, method => method.check(space))
     }
 
-    /// Whether a budget pays for the first cloud in this space and the final consensus.
+    /// Whether a budget pays for the first cloud in this space and the final consensus, and for some steps where
+    /// gradients are differences.
     ///
     /// # Errors
-    /// [`CboError::Budget`].
+    /// [`CboError::Budget`], [`CboError::Differences`].
     pub fn check_budget(&self, space: &Space, max_evaluations: u64) -> Result<(), CboError> {
         let needed = each_algorithm!(self, method => method.swarm(space, Seed(0)).upcoming()) as u64;
-        match needed < max_evaluations {
-            true => Ok(()),
-            false => Err(CboError::Budget { budget: max_evaluations, needed }),
+        if needed >= max_evaluations {
+            return Err(CboError::Budget { budget: max_evaluations, needed });
+        }
+        match self {
+            Self::Cbo(cbo) if cbo.gradient.is_some_and(|g| g.difference.is_some()) => {
+                let differences = 2 * (cbo.count(space.dim) * space.dim) as u64;
+                match needed.saturating_mul(STEPS) >= max_evaluations {
+                    true => Err(CboError::Differences { differences, needed, budget: max_evaluations }),
+                    false => Ok(()),
+                }
+            }
+            _ => Ok(()),
         }
     }
 

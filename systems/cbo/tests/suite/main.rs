@@ -1,5 +1,6 @@
 //! All integration tests of the crate in one program, which compiles its generics once.
 
+mod feasible;
 mod oracles;
 mod searches;
 mod shared;

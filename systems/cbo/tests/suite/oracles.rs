@@ -3,7 +3,7 @@
 use thalweg_cbo::alpha::Alpha;
 use thalweg_cbo::consensus::{alpha_for_ess, consensus};
 use thalweg_cbo::method::cbo::{CboSwarm, Memory, Noise};
-use thalweg_cbo::search::Ended;
+use thalweg_cbo::search::{Ended, FRESH, YOUNG};
 use thalweg_cbo::space::Surface;
 use thalweg_cbo::{Algorithm, Answer, Auto, Cbo, Space, Swarm, laplace};
 use thalweg_core::{Seed, Stop, StopReason, normal};
@@ -201,12 +201,61 @@ fn freezing_has_the_law_of_hopping() {
 
 #[test]
 fn memory_never_forgets_the_better() {
-    let space = Space::cube(2, -5.12, 5.12);
-    let f = function("rastrigin", 2).unwrap();
-    for beta in [None, Some(1e9)] {
-        let cbo = Cbo { memory: Some(Memory { beta, ..Memory::default() }), ..Cbo::default() };
-        let end = search(&cbo, &space, &f, &[Stop::Evaluations(20_000), Stop::Target(1e-6)], 1);
-        assert_eq!(end.stopped_because, StopReason::Target, "{beta:?}: {end:?}");
+    let (space, f) = (Space::cube(2, -5.12, 5.12), function("rastrigin", 2).unwrap());
+    let cbo = Cbo { memory: Some(Memory::default()), ..Cbo::default() };
+    let mut swarm = CboSwarm::new(cbo, space, Seed(1));
+    let mut before = vec![f64::INFINITY; swarm.upcoming()];
+    for _ in 0..60 {
+        let values: Vec<f64> = swarm.ask().chunks_exact(2).map(|x| f.value(x)).collect();
+        swarm.tell(&values);
+        let (y, fy) = swarm.remembered().unwrap();
+        for (i, y) in y.chunks_exact(2).enumerate() {
+            // It holds a value of its own position, which never rises and is the better of the two.
+            assert!(fy[i] == f.value(y) && fy[i] == before[i].min(values[i]));
+        }
+        before = fy.to_vec();
+    }
+}
+
+#[test]
+fn a_smooth_memory_is_weighed_by_values_of_its_own_positions() {
+    let (space, f) = (Space::cube(2, -5.12, 5.12), function("rastrigin", 2).unwrap());
+    for beta in [0.5, 1e12] {
+        let memory = Some(Memory { beta: Some(beta), ..Memory::default() });
+        let mut swarm = CboSwarm::new(Cbo { memory, ..Cbo::default() }, space.clone(), Seed(1));
+        let n = swarm.upcoming();
+        let mut better: Option<Vec<f64>> = None;
+        for step in 0..40 {
+            let points = swarm.ask().to_vec();
+            assert_eq!(points.len(), if step == 0 { 2 * n } else { 4 * n });
+            let values: Vec<f64> = points.chunks_exact(2).map(|x| f.value(x)).collect();
+            swarm.tell(&values);
+            let (x, y) = points.split_at(2 * n);
+            let (fx, fy) = values.split_at(n);
+            if step == 0 {
+                continue;
+            }
+            // At α = ∞ the consensus is the best of what is remembered.
+            let best = (0..n).min_by(|&a, &b| fy[a].total_cmp(&fy[b])).unwrap();
+            swarm.consensus().iter().zip(&y[2 * best..]).for_each(|(c, y)| close(*c, *y, 1e-12));
+            // β → ∞ is the strict update: the better of the two positions.
+            let next = (0..2 * n).map(|k| if fx[k / 2] < fy[k / 2] { x[k] } else { y[k] }).collect();
+            if let Some(expected) = better.replace(next).filter(|_| beta > 1e6) {
+                expected.iter().zip(y).for_each(|(a, b)| close(*a, *b, 1e-9));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_search_that_improves_no_more_is_not_fresh() {
+    let f = |x: &[f64]| x[0] * x[0] + 3.0 * x[1] * x[1] + 5.0;
+    let stops = [Stop::Evaluations(100_000), Stop::Below { metric: FRESH, value: 1.0 / 3.0 }];
+    for name in ["auto", "cbo", "adaptive"] {
+        let method = Algorithm::named(name, Default::default()).unwrap();
+        let end = by_name(&method, &Space::cube(2, -5.0, 5.0), &f, &stops, 1).unwrap();
+        assert!(end.evaluations < 60_000 && end.solution.best_f < 5.0 + 1e-6, "{name}: {end:?}");
+        assert!(end.stopped_because != StopReason::Below || end.evaluations > YOUNG, "{name}: {end:?}");
     }
 }
 

@@ -29,17 +29,25 @@ fn runs(method: &Algorithm, all: &[TestFunction]) -> Runs {
     .unwrap()
 }
 
+/// Published successes in ten runs and expected running times; within the error bars of ten runs.
 #[test]
 fn classic_functions_in_ten_dimensions() {
     let cbo = Algorithm::Cbo(Cbo { particles: 200, ..Cbo::default() });
-    for (name, ert) in [("sphere", 17_300.0), ("rastrigin", 40_620.0), ("ackley", 35_500.0)] {
+    let published =
+        [("sphere", 17_300.0), ("rastrigin", 40_620.0), ("rastrigin25", 27_820.0), ("ackley", 35_500.0)];
+    for (name, ert) in published {
         let Some(all) = shifts(name) else { return };
         let found = runs(&cbo, &all);
-        assert!(found.successes >= 7, "{name}: {} of 10", found.successes);
-        // Of the runs that succeed, since one that fails spends the whole budget.
-        let hits = found.outcomes.iter().map(|o| &o.solution).filter(|a| a.best_f <= 1e-3);
-        let ours = hits.map(|a| a.evaluations as f64).sum::<f64>() / found.successes as f64;
-        assert!(ours < 1.8 * ert && ours > ert / 1.8, "{name}: {ours}");
+        assert!(found.successes >= 8, "{name}: {} of 10", found.successes);
+        // A run that fails spends the whole budget of 200,000: of ten, two may, as on other shifts.
+        let allowed = 1.8 * ert + (all.len() - found.successes) as f64 * 200_000.0 / found.successes as f64;
+        let ours = found.ert.unwrap();
+        assert!(ours < allowed && ours > ert / 1.8, "{name}: {ours}");
+    }
+    // It fails on these, by published count 2, 0 and 0 of 10.
+    for (name, most) in [("rosen", 4), ("griewank", 2), ("salomon", 2)] {
+        let found = runs(&cbo, &shifts(name).unwrap());
+        assert!(found.successes <= most, "{name}: {} of 10", found.successes);
     }
     // `auto` is never much worse than the better of its parts.
     for (name, limit) in [("sphere", 3_000.0), ("rosen", 20_000.0), ("rastrigin", 122_000.0)] {

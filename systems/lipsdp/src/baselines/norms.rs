@@ -32,8 +32,9 @@ pub(crate) fn constant(act: &Activation, norm: Norm) -> f64 {
         }
         Activation::MaxPool { .. } if norm != Norm::L2 => 1.0,
         Activation::MaxPool { windows } => {
-            let shared = |i: &usize| windows.iter().flatten().filter(|j| *j == i).count() as f64;
-            windows.iter().flatten().map(shared).fold(1.0, f64::max).sqrt().next_up()
+            let mut shared = vec![0u32; windows.iter().flatten().max().map_or(0, |i| i + 1)];
+            windows.iter().flatten().for_each(|i| shared[*i] += 1);
+            f64::from(shared.into_iter().max().unwrap_or(1).max(1)).sqrt().next_up()
         }
     }
 }
@@ -56,7 +57,7 @@ pub(crate) fn product(net: &Network, norm: Norm) -> Result<f64, LipError> {
             Block::Activation(act) => constant(act, norm),
             Block::Residual { inner, activation, outer } => {
                 let branch = times(of(inner), constant(activation, norm));
-                plus(1.0, times(branch, outer.as_ref().map_or(1.0, |o| of(o))))
+                plus(1.0, times(branch, outer.as_ref().map_or(1.0, of)))
             }
             Block::Equilibrium { input, state, activation } => {
                 let slope = constant(activation, norm);

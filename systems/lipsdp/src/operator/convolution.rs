@@ -213,7 +213,8 @@ impl Convolution {
         };
         let guesses: Vec<f64> = all.par_iter().map(|f| top(&symbol(f))).collect();
         let highest = (0..all.len()).max_by(|a, b| guesses[*a].total_cmp(&guesses[*b]));
-        let mut least = highest.map_or(0.0, |i| largest(&symbol(&all[i])));
+        // Squares of smaller numbers would underflow.
+        let mut least = highest.map_or(0.0, |i| largest(&symbol(&all[i]))).max(1e-140);
         let (mut open, mut slacks) = (all, SLACKS.into_iter());
         let mut slack = slacks.next();
         while let Some(above) = slack {
@@ -302,7 +303,7 @@ fn top(m: &Mat<f64>) -> f64 {
 
 /// The largest singular value up to rounding.
 fn largest(m: &Mat<f64>) -> f64 {
-    thalweg_linalg::dense::lambda_max(&gram(m)).max(0.0).sqrt()
+    thalweg_linalg::dense::lambda_max(gram(m)).max(0.0).sqrt()
 }
 
 /// Proves that every singular value is at most s: s² I − MMᵀ ≻ 0. The Gram matrix is off by at most γ‖M‖_F².

@@ -127,23 +127,32 @@ impl Rows {
     /// # Errors
     /// A column outside the inputs, a number that is not finite, another number of biases than of rows.
     pub fn new(inputs: usize, rows: Vec<Vec<Entry>>, bias: Vec<Number>) -> Result<Self, LipError> {
-        if bias.len() != rows.len() {
-            return Err(LipError::shape("a map", format!("a bias of {}", bias.len()), rows.len()));
+        let map = Self { inputs, rows, bias };
+        map.validate("a map")?;
+        Ok(map)
+    }
+
+    /// Names what does not fit together, as [`Rows::new`] does.
+    pub(crate) fn validate(&self, place: &str) -> Result<(), LipError> {
+        let Self { inputs, rows, bias } = self;
+        if bias.len() != rows.len() || rows.is_empty() || *inputs == 0 {
+            let found = format!("{} rows, {inputs} columns and a bias of {}", rows.len(), bias.len());
+            return Err(LipError::shape(place, found, "as many biases as rows, at least one"));
         }
         for (row, entries) in rows.iter().enumerate() {
             let own = Entry { column: 0, number: bias[row] };
             for Entry { column, number } in entries.iter().chain([&own]) {
                 let value = number.value + number.radius;
-                if !value.is_finite() {
-                    let tensor = "a map".to_owned();
+                if !value.is_finite() || number.radius < 0.0 {
+                    let tensor = place.to_owned();
                     return Err(LipError::NotFinite { tensor, row, column: *column, value });
                 }
-                if *column >= inputs {
-                    return Err(LipError::shape("a map", format!("column {column}"), format!("< {inputs}")));
+                if column >= inputs {
+                    return Err(LipError::shape(place, format!("column {column}"), format!("< {inputs}")));
                 }
             }
         }
-        Ok(Self { inputs, rows, bias })
+        Ok(())
     }
 
     /// Row i is entry i of these alone: a diagonal matrix.

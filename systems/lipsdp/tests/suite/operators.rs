@@ -176,6 +176,12 @@ fn any_wiring_is_a_chain_of_blocks_with_the_same_bounds_in_order() {
         let found = lower_bound(&net, Norm::L2, &[], &Sampling::default()).unwrap();
         assert!(first.unwrap().bound >= found);
         let pair = wired.difference(2, Some(0)).unwrap();
+        for norm in [Norm::L2, Norm::Linf, Norm::LinfL2] {
+            let (all, one) = (wired.pair_products(norm), pair.product(norm));
+            assert!(
+                (all[(2, 0)] / one - 1.0).abs() < 1e-9 && all[(0, 2)] == all[(2, 0)] && all[(1, 1)] == 0.0
+            );
+        }
         let bound = LipSdp::default().certify(&pair.written_out().unwrap()).unwrap().bound;
         assert!(bound <= pair.product(Norm::L2) * (1.0 + 1e-9));
         let (a, b) = (net.pair(2, 0).unwrap(), pair.written_out().unwrap());
@@ -203,6 +209,25 @@ fn maps_that_do_not_fit_are_refused() {
     assert!(Wired::new(4, Vec::new(), Vec::new()).is_err());
     let sum = vec![term(0, vec![dense(2, 4, 1)]), term(0, Vec::new())];
     assert!(Wired::new(4, Vec::new(), sum).is_err());
+    // A number that is none would vanish in a maximum.
+    for bad in [f64::NAN, f64::INFINITY] {
+        let map = Operator::Rows(Rows::dense(2, &[1.0, bad, 2.0, 3.0], vec![0.0; 2]));
+        assert!(Wired::new(2, Vec::new(), vec![term(0, vec![map])]).is_err());
+        let weight = vec![Number::exact(1.0), Number::exact(bad)];
+        let c = Convolution {
+            input: [2, 2, 1],
+            out: 1,
+            k: [1, 2],
+            stride: [1, 1],
+            pad: [0; 4],
+            dilation: [1, 1],
+            groups: 1,
+            circular: false,
+            weight,
+            bias: vec![Number::ZERO],
+        };
+        assert!(Wired::new(4, Vec::new(), vec![term(0, vec![Operator::Convolution(c)])]).is_err());
+    }
     let number = Number { value: f64::NAN, radius: 0.0 };
     assert!(Rows::new(1, vec![Vec::new()], vec![number]).is_err());
 }

@@ -2,7 +2,10 @@
 //! resume and on any number of threads.
 
 use proptest::prelude::*;
-use thalweg_core::{Iterate, Layered, Method, Objective, Problem, Progress, Real, SecondMoments, Seed};
+use thalweg_core::{
+    Iterate, LayerStats, Layered, Layout, Method, MethodError, Objective, Problem, Progress, Real, Run,
+    SecondMoments, Seed, Stop,
+};
 use thalweg_mkor::backend::BackendState;
 use thalweg_mkor::knee::Scheduled;
 use thalweg_mkor::method::MkorState;
@@ -574,5 +577,59 @@ proptest! {
         prop_assert!(inner > 0.0);
         let split = |x: &[f64]| if sum { norm(&x[..12]) + norm(&x[12..]) } else { norm(x) };
         prop_assert!((split(&u) / split(&grad) - 1.0).abs() < 1e-9);
+    }
+}
+
+/// A problem whose loss is multiplied by a power of two.
+struct Scaled(Tiny<f64>, f64);
+
+impl Problem for Scaled {}
+
+impl Objective for Scaled {
+    type Scalar = f64;
+    fn layout(&self) -> &Layout {
+        self.0.layout()
+    }
+    fn start(&mut self) -> Result<Vec<f64>, MethodError> {
+        self.0.start()
+    }
+    fn value_grad(&mut self, theta: &[f64], grad: &mut [f64]) -> Result<f64, MethodError> {
+        let value = self.0.value_grad(theta, grad)?;
+        grad.iter_mut().for_each(|g| *g *= self.1);
+        Ok(self.1 * value)
+    }
+}
+
+impl Layered for Scaled {
+    fn value_grad_layers(
+        &mut self,
+        theta: &[f64],
+        grad: &mut [f64],
+        moments: bool,
+        stats: &mut Vec<LayerStats>,
+    ) -> Result<f64, MethodError> {
+        let value = self.0.value_grad_layers(theta, grad, moments, stats)?;
+        grad.iter_mut().for_each(|g| *g *= self.1);
+        for layer in stats {
+            layer.output_grad.iter_mut().for_each(|x| *x *= self.1);
+            let moments = layer.moments.iter_mut().flat_map(|m| &mut m.output);
+            moments.for_each(|x| *x *= self.1 * self.1);
+        }
+        Ok(self.1 * value)
+    }
+}
+
+#[test]
+fn a_scaled_loss_makes_the_same_steps_once_the_scale_is_named() {
+    let ops = [linear(5, 4, true, true), linear(4, 3, true, false)];
+    let power = Mkor { vector: Vector::Power, ..Mkor::default() };
+    fn end<P: Layered<Scalar = f64>>(method: &Mkor, mut problem: P) -> Vec<f64> {
+        Run::new(method, &mut problem).stop(Stop::Steps(25)).run().unwrap().solution
+    }
+    for method in [Mkor::default(), power] {
+        let plain = end(&method, Tiny::new(&ops, 12, 12));
+        let scaled =
+            end(&method, thalweg_optim::Unscaled::new(Scaled(Tiny::new(&ops, 12, 12), 1024.0), 1024.0));
+        assert_eq!(bits(&plain), bits(&scaled));
     }
 }

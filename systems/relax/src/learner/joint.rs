@@ -1,4 +1,6 @@
+use faer::Mat;
 use serde::{Deserialize, Serialize};
+use thalweg_linalg::dense::{Cholesky, apply};
 
 use super::{Interval, chebyshev};
 
@@ -14,7 +16,9 @@ pub struct JointModel {
     pub ridge: f64,
     /// How much of the uncertainty is taken off a prediction before arms are compared.
     pub bonus: f64,
-    /// Share of the past that each step keeps; 1 forgets nothing.
+    /// Share of the past that each step keeps, in (0, 1]; 1 forgets nothing. What is forgotten gives way to the
+    /// ridge, so that the model never knows less than at the beginning. With n products of polynomials a step that
+    /// forgets takes n³ operations instead of n².
     pub memory: f64,
     /// How the places of the arms are measured.
     pub axis: Axis,
@@ -46,6 +50,13 @@ impl Default for JointModel {
     }
 }
 
+impl JointModel {
+    /// Ridge weight of the i-th product of polynomials.
+    fn ridge_of(&self, i: usize) -> f64 {
+        self.ridge * 2f64.powi((i / self.omega_features + i % self.omega_features) as i32)
+    }
+}
+
 /// One model of log cost for all arms and contexts, Σ θᵢⱼ Tᵢ(context) Tⱼ(arm), by ridge regression; the
 /// arm with the smallest optimistic prediction is played (LinUCB). Neighbouring ω teach each other,
 /// and nothing is random.
@@ -58,6 +69,15 @@ pub struct Joint {
     /// (ridge · diag(2^degree) + Σ φφᵀ)⁻¹, row by row.
     inverse: Vec<f64>,
     theta: Vec<f64>,
+    /// Of a model that forgets.
+    past: Option<Past>,
+}
+
+/// Normal equations that fade: Σ memory^age φφᵀ, row by row, and Σ memory^age φ log cost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Past {
+    gram: Vec<f64>,
+    right: Vec<f64>,
 }
 
 impl Joint {
@@ -70,10 +90,10 @@ impl Joint {
         let span = Interval::new(low, if low < high { high } else { low + 1.0 });
         let arms = places.iter().map(|p| chebyshev(span.unit(*p), settings.omega_features)).collect();
         let n = settings.context_features * settings.omega_features;
-        let degree = |i: usize| (i / settings.omega_features + i % settings.omega_features) as i32;
         let mut inverse = vec![0.0; n * n];
-        (0..n).for_each(|i| inverse[i * n + i] = 1.0 / (settings.ridge * 2f64.powi(degree(i))));
-        Self { settings, interval, arms, inverse, theta: vec![0.0; n] }
+        (0..n).for_each(|i| inverse[i * n + i] = 1.0 / settings.ridge_of(i));
+        let past = (settings.memory < 1.0).then(|| Past { gram: vec![0.0; n * n], right: vec![0.0; n] });
+        Self { settings, interval, arms, inverse, theta: vec![0.0; n], past }
     }
 
     /// The arm with the smallest optimistic prediction, and its predicted cost.
@@ -115,8 +135,9 @@ impl Joint {
         let f = chebyshev(self.interval.unit(context), self.settings.context_features);
         let phi: Vec<f64> = f.iter().flat_map(|f| self.arms[arm].iter().map(move |g| f * g)).collect();
         let n = phi.len();
-        if self.settings.memory < 1.0 {
-            self.inverse.iter_mut().for_each(|v| *v /= self.settings.memory);
+        if let Some(past) = &mut self.past {
+            past.learn(&self.settings, &phi, cost.ln(), &mut self.inverse, &mut self.theta);
+            return;
         }
         let dot = |row: &[f64], v: &[f64]| row.iter().zip(v).map(|(a, b)| a * b).sum::<f64>();
         let gain: Vec<f64> = self.inverse.chunks_exact(n).map(|row| dot(row, &phi)).collect();
@@ -126,5 +147,24 @@ impl Joint {
         for (row, &g) in self.inverse.chunks_exact_mut(n).zip(&gain) {
             row.iter_mut().zip(&gain).for_each(|(v, h)| *v -= shrink * g * h);
         }
+    }
+}
+
+impl Past {
+    /// Fades, adds one observation, and solves anew. The ridge does not fade: without it, directions that are not
+    /// played would lose all they know, and their uncertainty would grow beyond the numbers.
+    fn learn(&mut self, settings: &JointModel, phi: &[f64], y: f64, inverse: &mut [f64], theta: &mut [f64]) {
+        let n = phi.len();
+        for (i, row) in self.gram.chunks_exact_mut(n).enumerate() {
+            row.iter_mut().zip(phi).for_each(|(g, p)| *g = settings.memory * *g + phi[i] * p);
+            self.right[i] = settings.memory * self.right[i] + phi[i] * y;
+        }
+        let ridge = |i: usize, j: usize| if i == j { settings.ridge_of(i) } else { 0.0 };
+        let normal = Mat::from_fn(n, n, |i, j| self.gram[i * n + j] + ridge(i, j));
+        // Positive definite by the ridge; if rounding says otherwise, the last solution serves on.
+        let Ok(factor) = Cholesky::new(&normal) else { return };
+        let new = factor.inverse();
+        inverse.iter_mut().enumerate().for_each(|(k, v)| *v = new[(k / n, k % n)]);
+        theta.copy_from_slice(&apply(&new, &self.right));
     }
 }

@@ -121,6 +121,11 @@ impl Policy {
     pub const NAMES: &str = "tsallis-inf, tsallis-inf-rv, tsallis-inf-cb[:BINS], chebcb[:FEATURES], joint, young, \
                              fixed:OMEGA, best-fixed or oracle";
 
+    /// Whether the policy learns from costs.
+    pub fn learns(&self) -> bool {
+        !matches!(self, Self::Fixed(_) | Self::BestFixed | Self::Oracle)
+    }
+
     /// Names the bad field, its value and its legal range.
     pub fn validate(&self) -> Result<(), Invalid> {
         let count = |field, n| Invalid::check((1..=32).contains(&n), field, n, "1 to 32");
@@ -220,14 +225,18 @@ pub struct Decision {
 /// goes on in the same bits.
 ///
 /// Arms are any finite list; what the learner needs of each is its place on a line, along which the joint
-/// model expects costs to change gradually. Costs are at least 1, in any unit.
+/// model expects costs to change gradually. Costs are positive numbers in any unit. Learners take costs for large
+/// beside 1, as iterations are: whole numbers they learn as they are; if the first cost is another number, seconds
+/// say, it becomes 100, and all costs are measured in its hundredths. What is below 1 then counts as 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Learner {
     rule: Rule,
     places: Vec<f64>,
     interval: Interval,
     rng: ChaCha8Rng,
-    /// Smallest cost seen.
+    /// What costs are measured in; 0 before the first.
+    unit: f64,
+    /// Smallest cost seen, in this unit.
     smallest: f64,
     /// Costs beyond this multiple of the smallest are cut, so that a capped solve does not drown all
     /// others.
@@ -286,6 +295,7 @@ impl Learner {
             places: places.into(),
             interval,
             rng: seed.stream("pilot", 0),
+            unit: 0.0,
             smallest: f64::INFINITY,
             clip: 1000.0,
             clipped: 0,
@@ -294,12 +304,24 @@ impl Learner {
     }
 
     /// Chooses an arm for the system with this context.
-    pub fn choose(&mut self, context: f64) -> Decision {
+    ///
+    /// # Errors
+    /// A context that is not a finite number.
+    pub fn choose(&mut self, context: f64) -> Result<Decision, Invalid> {
         self.choose_for(context, None, Scheme::Sor)
     }
 
     /// Chooses an arm; Young's rule also wants the matrix's dominance and the method.
-    pub fn choose_for(&mut self, context: f64, dominance: Option<f64>, method: Scheme) -> Decision {
+    ///
+    /// # Errors
+    /// A context that is not a finite number.
+    pub fn choose_for(
+        &mut self,
+        context: f64,
+        dominance: Option<f64>,
+        method: Scheme,
+    ) -> Result<Decision, Invalid> {
+        Invalid::check(context.is_finite(), "context", context, "a finite number")?;
         self.outside += u64::from(!self.interval.contains(context));
         let (arm, own, probability, predicted) = match (&self.rule, dominance) {
             (Rule::Fixed(omega), _) => (self.nearest(*omega), Some(*omega), 1.0, None),
@@ -309,7 +331,7 @@ impl Learner {
             }
             (Rule::Joint(j) | Rule::Young(_, j), _) => {
                 let (arm, predicted) = j.choose(context);
-                (arm, None, 1.0, Some(predicted))
+                (arm, None, 1.0, Some(predicted * self.unit()))
             }
             (Rule::Tsallis(t), _) => {
                 let (arm, p) = t.choose(&mut self.rng);
@@ -321,10 +343,15 @@ impl Learner {
             }
             (Rule::ChebCb(c), _) => {
                 let (arm, p, predicted) = c.choose(context, &mut self.rng);
-                (arm, None, p, Some(predicted))
+                (arm, None, p, Some(predicted * self.unit()))
             }
         };
-        Decision { arm, omega: own.unwrap_or(self.places[arm]), probability, predicted, context, dominance }
+        let omega = own.unwrap_or(self.places[arm]);
+        Ok(Decision { arm, omega, probability, predicted, context, dominance })
+    }
+
+    fn unit(&self) -> f64 {
+        if self.unit > 0.0 { self.unit } else { 1.0 }
     }
 
     /// The arm whose ω is nearest.
@@ -333,14 +360,23 @@ impl Learner {
         (0..self.places.len()).min_by(|a, b| gap(a).total_cmp(&gap(b))).unwrap_or(0)
     }
 
-    /// Learns what a choice cost, e.g. its iterations, and gives the cost it learnt: at least 1, and
-    /// clipped if it is not even near the best.
-    pub fn feedback(&mut self, choice: &Decision, cost: f64) -> f64 {
-        let cost = if cost.is_finite() { cost.max(1.0) } else { self.clip * self.smallest.clamp(1.0, 1e300) };
+    /// Learns what a choice cost, e.g. its iterations, and gives the cost it learnt: clipped if it is not even near
+    /// the best.
+    ///
+    /// # Errors
+    /// A cost that is not a positive, finite number.
+    pub fn feedback(&mut self, choice: &Decision, cost: f64) -> Result<f64, Invalid> {
+        Invalid::positive("cost", cost)?;
+        if self.unit == 0.0 {
+            self.unit = if cost.fract() == 0.0 { 1.0 } else { (cost / 100.0).max(f64::MIN_POSITIVE) };
+        }
+        let unit = self.unit;
+        let cost = (cost / unit).max(1.0);
         self.smallest = self.smallest.min(cost);
         let learnt = cost.min(self.clip * self.smallest);
         self.clipped += u64::from(learnt < cost);
-        let Decision { arm, probability, context, predicted, .. } = *choice;
+        let Decision { arm, probability, context, .. } = *choice;
+        let predicted = choice.predicted.map(|p| p / unit);
         match &mut self.rule {
             Rule::Fixed(_) => {}
             Rule::Tsallis(t) => t.learn(arm, probability, learnt),
@@ -348,17 +384,20 @@ impl Learner {
             Rule::ChebCb(c) => c.learn(context, arm, predicted.unwrap_or(learnt), learnt),
             Rule::Joint(j) | Rule::Young(_, j) => j.learn(context, arm, learnt),
         }
-        learnt
+        Ok(learnt * unit)
     }
 
     /// As [`Learner::feedback`], with the solve itself, from whose rate Young's rule learns.
+    ///
+    /// # Errors
+    /// As [`Learner::feedback`].
     pub fn feedback_solved(
         &mut self,
         choice: &Decision,
         cost: f64,
         solver: (Scheme, f64),
         solved: &Solved,
-    ) -> f64 {
+    ) -> Result<f64, Invalid> {
         if let (Rule::Young(young, _), Some(dominance)) = (&mut self.rule, choice.dominance) {
             young.learn(choice.omega, dominance, solver, solved);
         }

@@ -27,6 +27,11 @@ impl Tsallis {
         if self.t == 1 { 1.0 } else { (self.total / (self.t - 1) as f64).max(f64::MIN_POSITIVE.sqrt()) }
     }
 
+    /// Importance-weighted sum of cost − 1 of each arm.
+    pub fn estimates(&self) -> &[f64] {
+        &self.losses
+    }
+
     /// Probability of each arm.
     pub fn probabilities(&self) -> Vec<f64> {
         let scale = self.scale();

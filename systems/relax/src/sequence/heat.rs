@@ -75,11 +75,6 @@ impl Heat {
         Ok(new)
     }
 
-    /// u in the natural order, `[(nx − 1)²]`.
-    pub fn solution(&self) -> Vec<f64> {
-        self.matrix.unpack(&self.u)
-    }
-
     fn dt(&self) -> f64 {
         END / self.steps as f64
     }
@@ -149,6 +144,10 @@ impl Sequence for Heat {
 
     fn solve(&mut self, solver: &Solver) -> Result<Solved, RelaxError> {
         solver.solve_in(&self.matrix, &self.b, &mut self.u, &mut self.work)
+    }
+
+    fn solution(&self) -> Vec<f64> {
+        self.matrix.unpack(&self.u)
     }
 
     fn try_out(&self, solver: &Solver) -> Result<Solved, RelaxError> {

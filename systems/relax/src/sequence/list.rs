@@ -26,11 +26,6 @@ impl Systems {
         }
         Ok(Self { systems, t: 0, x: Vec::new(), work: Workspace::default() })
     }
-
-    /// The solution of the last system.
-    pub fn solution(&self) -> &[f64] {
-        &self.x
-    }
 }
 
 impl Problem for Systems {
@@ -67,6 +62,10 @@ impl Sequence for Systems {
         self.x.clear();
         self.x.resize(a.len(), 0.0);
         solver.solve_in(&**a, b, &mut self.x, &mut self.work)
+    }
+
+    fn solution(&self) -> Vec<f64> {
+        self.x.clone()
     }
 
     fn try_out(&self, solver: &Solver) -> Result<Solved, RelaxError> {

@@ -36,6 +36,9 @@ pub trait Sequence: Problem + Sync {
     /// Solves the system; the solution is the sequence's.
     fn solve(&mut self, solver: &Solver) -> Result<Solved, RelaxError>;
 
+    /// The solution of the last system, in the natural order.
+    fn solution(&self) -> Vec<f64>;
+
     /// Solves the system from the same start and forgets the solution.
     fn try_out(&self, solver: &Solver) -> Result<Solved, RelaxError>;
 }
