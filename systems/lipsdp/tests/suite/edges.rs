@@ -444,3 +444,20 @@ fn a_wide_network_spends_less_on_the_lower_bound_than_on_the_bound() {
         .collect();
     assert!(tries.iter().any(|(search, proof)| search < proof), "{tries:?}");
 }
+
+#[test]
+fn layers_without_a_bend_need_no_multipliers() {
+    let layers = || vec![Affine::linear(gaussian(5, 3, 1)), Affine::linear(gaussian(2, 5, 2))];
+    let exact = norm(&thalweg_linalg::dense::product(&gaussian(2, 5, 2), &gaussian(5, 3, 1)));
+    let net = Network::feedforward(layers(), &act("identity")).unwrap();
+    for bound in [Bound::Auto, Bound::Nsr, Bound::Layer, Bound::FirstOrder, Bound::Patterns] {
+        let c = certify(&net, Norm::L2, bound).unwrap();
+        assert!(c.verified && (c.bound / exact - 1.0).abs() < 1e-8, "{bound}: {c:?} {exact}");
+    }
+    let state = Mat::from_fn(5, 5, |i, j| if i == j { 0.5 } else { 0.0 });
+    let [input, output] = [0, 1].map(|i| layers()[i].clone());
+    let implicit = Network::equilibrium(input, state, output, &act("identity")).unwrap();
+    // z = z/2 + U x is twice U x.
+    let c = certify(&implicit, Norm::L2, Bound::Auto).unwrap();
+    assert!(c.verified && (c.bound / (2.0 * exact) - 1.0).abs() < 1e-8, "{c:?} {exact}");
+}
