@@ -91,7 +91,7 @@ pub enum DataError {
     /// A cell that marks a missing value.
     #[error(
         "{file}: line {line}, column {column:?}: {cell:?} is not {expected} but marks a missing value, as in \
-         {lacking} of {rows} rows; leave these out (drop_missing) or fill them in"
+         {lacking} of {rows} rows; leave these out (`drop_missing`) or fill them in"
     )]
     Missing {
         file: PathBuf,

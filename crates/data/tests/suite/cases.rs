@@ -80,7 +80,8 @@ fn c_plain() {
         [0.125_730_221_093_393_3, -0.132_104_863_291_301_9, 0.640_422_650_443_282_1].map(|v: f64| v as f32)
     );
     // Twelve rows of which the last two are all of one class.
-    let lacks = "the test part lacks 1 of 2 classes: 1; cut the parts otherwise if that is not meant";
+    let lacks =
+        "warning: the test part lacks 1 of 2 classes: 1; cut the parts otherwise if that is not meant";
     assert_eq!(data.notes, [lacks]);
 }
 
