@@ -70,7 +70,7 @@ pub use init::{Init, initial};
 pub use layer::{Act, Mode};
 pub use loss::{Batch, Loss, Targets, sample_labels};
 pub use mask::Mask;
-pub use model::Model;
+pub use model::{Model, Tensor, tensors};
 pub use net::Net;
 pub use op::Op;
 pub use pass::{Directions, Pass};

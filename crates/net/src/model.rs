@@ -322,3 +322,41 @@ fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<(SafeTensors<'a>, BTreeMap<
     let notes = metadata.metadata().clone().unwrap_or_default().into_iter().collect();
     Ok((SafeTensors::deserialize(bytes).map_err(explain)?, notes))
 }
+
+/// A tensor of a safetensors file, to the last bit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// Its name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its numbers, the last index fastest.
+    pub values: Vec<f64>,
+}
+
+/// All tensors of a safetensors file, whatever network they are of, in the order of the file.
+///
+/// # Errors
+/// A file that cannot be read or is not well formed; tensors of other types than F64, F32, F16 and BF16, but for
+/// counters of batches, which are left out.
+pub fn tensors(path: impl AsRef<Path>) -> Result<Vec<Tensor>, NetError> {
+    let path = path.as_ref();
+    let bytes = read(path)?;
+    let file = parse(path, &bytes)?.0;
+    let mut all = Vec::new();
+    for (name, tensor) in file.iter().filter(|(name, _)| !name.ends_with("num_batches_tracked")) {
+        let data = tensor.data();
+        let values = match tensor.dtype() {
+            Dtype::F64 => data.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b)).collect(),
+            Dtype::F32 => data.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b).into()).collect(),
+            Dtype::F16 => data.as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).to_f64()).collect(),
+            Dtype::BF16 => data.as_chunks().0.iter().map(|&b| bf16::from_le_bytes(b).to_f64()).collect(),
+            other => {
+                let why = format!("tensor `{name}` is of type {other}; use F64, F32, F16 or BF16");
+                return Err(NetError::file(path, why));
+            }
+        };
+        all.push(Tensor { name: name.to_owned(), shape: tensor.shape().to_vec(), values });
+    }
+    Ok(all)
+}

@@ -39,7 +39,7 @@ pub enum Slope {
     Relu,
     /// min(max(x, 0), 6).
     Relu6,
-    /// x, or a·x for negative x; 0 ≤ a ≤ 1.
+    /// x, or a·x for negative x; any finite a.
     LeakyRelu(f64),
     /// |x|.
     Abs,
@@ -82,26 +82,22 @@ impl Slope {
         }
     }
 
-    /// Value and derivative; `None` where the function is not known, or at a kink.
+    /// Value and derivative, at a kink that from the left; `None` where the function is not known.
     pub fn at(self, x: f64) -> Option<(f64, f64)> {
         let step = |below: f64, above: f64| if x > 0.0 { above } else { below };
         let sigmoid = 1.0 / (1.0 + (-x).exp());
         let softplus = x.max(0.0) + (-x.abs()).exp().ln_1p();
-        let kinked = |at: &[f64]| at.iter().any(|k| (x - k).abs() < KINK);
         let pair = match self {
             Self::Identity => (x, 1.0),
-            Self::Relu | Self::LeakyRelu(_) | Self::Abs if kinked(&[0.0]) => return None,
             Self::Relu => (x.max(0.0), step(0.0, 1.0)),
-            Self::Relu6 if kinked(&[0.0, 6.0]) => return None,
-            Self::Relu6 => (x.clamp(0.0, 6.0), f64::from(x > 0.0 && x < 6.0)),
+            Self::Relu6 => (x.clamp(0.0, 6.0), f64::from(x > 0.0 && x <= 6.0)),
             Self::LeakyRelu(a) => (x * step(a, 1.0), step(a, 1.0)),
             Self::Abs => (x.abs(), step(-1.0, 1.0)),
             Self::Tanh => (x.tanh(), 1.0 - x.tanh().powi(2)),
             Self::Sigmoid => (sigmoid, sigmoid * (1.0 - sigmoid)),
             Self::Softplus => (softplus, sigmoid),
             Self::Elu => (step(x.exp_m1(), x), step(x.exp(), 1.0)),
-            Self::Hardtanh if kinked(&[-1.0, 1.0]) => return None,
-            Self::Hardtanh => (x.clamp(-1.0, 1.0), f64::from(x.abs() < 1.0)),
+            Self::Hardtanh => (x.clamp(-1.0, 1.0), f64::from(x > -1.0 && x <= 1.0)),
             Self::Gelu => {
                 let phi = 0.5 * libm::erfc(-x / std::f64::consts::SQRT_2);
                 let density = (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt();
@@ -122,10 +118,17 @@ impl Slope {
         };
         Some(pair)
     }
-}
 
-/// Points nearer than this to a kink or a tie have no derivative worth trusting.
-pub(crate) const KINK: f64 = 1e-9;
+    /// Where the derivative jumps.
+    pub(crate) fn kinks(self) -> &'static [f64] {
+        match self {
+            Self::Relu | Self::LeakyRelu(_) | Self::Abs => &[0.0],
+            Self::Relu6 => &[0.0, 6.0],
+            Self::Hardtanh => &[-1.0, 1.0],
+            _ => &[],
+        }
+    }
+}
 
 impl FromStr for Activation {
     type Err = LipError;
@@ -172,8 +175,10 @@ impl Activation {
         match self {
             Self::Slope(slope) => {
                 let (alpha, beta) = slope.interval();
-                let legal = alpha <= beta && alpha.is_finite() && beta.is_finite();
-                if legal { Ok(()) } else { Err(LipError::Slopes { alpha, beta }) }
+                // `min` and `max` of an interval lose a NaN.
+                let given = if let Slope::LeakyRelu(a) = slope { *a } else { alpha };
+                let legal = alpha <= beta && [given, alpha, beta].iter().all(|s| s.is_finite());
+                if legal { Ok(()) } else { Err(LipError::Slopes { alpha: given, beta }) }
             }
             Self::GroupSort { size, .. } if *size == 0 || !width.is_multiple_of(*size) => Err(group(*size)),
             Self::GroupSort { .. } => Ok(()),
@@ -222,79 +227,5 @@ impl Activation {
             }
             _ => true,
         }
-    }
-
-    /// Values, and the derivative applied to the rows of `j` (the Jacobian so far, in place);
-    /// `None` near a kink or a tie, or if the function is not known.
-    pub(crate) fn push(&self, z: &[f64], j: Option<&mut Mat<f64>>) -> Option<Vec<f64>> {
-        let n = z.len();
-        let derivative = j.is_some();
-        let mut x = z.to_vec();
-        // Row i of the new Jacobian as (old row, factor) pairs.
-        let mut rows: Vec<Vec<(usize, f64)>> = Vec::with_capacity(n);
-        match self {
-            Self::Slope(slope) => {
-                for (x, i) in x.iter_mut().zip(0..) {
-                    let (value, d) = match slope.at(*x) {
-                        Some(pair) => pair,
-                        None if derivative => return None,
-                        None => (slope.at(*x + 2.0 * KINK)?.0, 0.0),
-                    };
-                    *x = value;
-                    rows.push(vec![(i, d)]);
-                }
-            }
-            Self::GroupSort { size, descending } => {
-                for start in (0..n).step_by(*size) {
-                    let mut order: Vec<usize> = (start..start + size).collect();
-                    order.sort_by(|a, b| z[*a].total_cmp(&z[*b]));
-                    if derivative && order.windows(2).any(|w| z[w[1]] - z[w[0]] < KINK) {
-                        return None;
-                    }
-                    if *descending {
-                        order.reverse();
-                    }
-                    for (slot, &from) in (start..).zip(&order) {
-                        x[slot] = z[from];
-                        rows.push(vec![(from, 1.0)]);
-                    }
-                }
-            }
-            Self::Householder { normals } => {
-                let g = normals.ncols();
-                for group in 0..normals.nrows() {
-                    let v: Vec<f64> = (0..g).map(|k| normals[(group, k)]).collect();
-                    let at = group * g;
-                    let along: f64 = v.iter().zip(&z[at..]).map(|(v, z)| v * z).sum();
-                    let square: f64 = v.iter().map(|v| v * v).sum();
-                    if derivative && along.abs() / square.sqrt() < KINK {
-                        return None;
-                    }
-                    let factor = if along > 0.0 { 0.0 } else { 2.0 / square };
-                    for k in 0..g {
-                        x[at + k] = z[at + k] - factor * v[k] * along;
-                        let entry = |i: usize| f64::from(i == k) - factor * v[k] * v[i];
-                        rows.push((0..g).map(|i| (at + i, entry(i))).collect());
-                    }
-                }
-            }
-            Self::MaxPool { windows } => {
-                x.clear();
-                for window in windows {
-                    let mut order = window.clone();
-                    order.sort_by(|a, b| z[*b].total_cmp(&z[*a]));
-                    if derivative && order.len() > 1 && z[order[0]] - z[order[1]] < KINK {
-                        return None;
-                    }
-                    x.push(order.first().map_or(0.0, |&i| z[i]));
-                    rows.push(order.first().map(|&i| (i, 1.0)).into_iter().collect());
-                }
-            }
-        }
-        if let Some(j) = j {
-            let pushed = |i: usize, c: usize| rows[i].iter().map(|&(from, f)| f * j[(from, c)]).sum();
-            *j = Mat::from_fn(rows.len(), j.ncols(), pushed);
-        }
-        Some(x)
     }
 }

@@ -6,7 +6,7 @@ use thalweg_linalg::dense::{Lu, lambda_max, product};
 use thalweg_linalg::vector::dot;
 
 /// Unit roundoff 2⁻⁵³.
-const U: f64 = f64::EPSILON / 2.0;
+pub(crate) const U: f64 = f64::EPSILON / 2.0;
 
 /// Bound k·u/(1−k·u) of the relative error of k roundings, itself rounded up.
 pub(crate) fn gamma(k: usize) -> f64 {
@@ -158,6 +158,18 @@ impl Ball {
     /// the largest further shift among powers of 100 that passes too, a certified eigenvalue of
     /// the scaled matrix; `None` is no proof of the contrary.
     pub fn positive_definite(&self) -> Option<f64> {
+        let passes = self.cholesky()?;
+        let shifts = [1e-14, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2];
+        Some(shifts.into_iter().take_while(|m| passes(*m)).last().unwrap_or(0.0))
+    }
+
+    /// [`Ball::positive_definite`] without the certified eigenvalue.
+    pub fn is_positive_definite(&self) -> bool {
+        self.cholesky().is_some()
+    }
+
+    /// Whether the scaled matrix less a further shift passes, for one that passes without.
+    fn cholesky(&self) -> Option<impl Fn(f64) -> bool> {
         let n = self.nrows();
         let scale: Vec<f64> = (0..n)
             .map(|i| {
@@ -173,12 +185,9 @@ impl Ball {
         // |E| ≤ R implies E ⪯ diag(row sums of R).
         let radius = |i| (0..n).map(|j| lower(&self.rad, i, j)).sum::<f64>() * (1.0 + gamma(2 * n));
         let shift: Vec<f64> = (0..n).map(|i| 1.01 * (c + radius(i))).collect();
-        let passes = |more: f64| completes(a.clone(), n, |i| shift[i] + more);
-        if !shift.iter().all(|c| c.is_finite()) || !passes(0.0) {
-            return None;
-        }
-        let shifts = [1e-14, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2];
-        Some(shifts.into_iter().take_while(|m| passes(*m)).last().unwrap_or(0.0))
+        let finite = shift.iter().all(|c| c.is_finite());
+        let passes = move |more: f64| completes(a.clone(), n, |i| shift[i] + more);
+        (finite && passes(0.0)).then_some(passes)
     }
 }
 
@@ -207,7 +216,7 @@ pub(crate) fn sound_lambda_max(a: &Ball) -> f64 {
     for slack in [1e-14, 1e-13, 1e-12, 1e-11, 1e-10, 1e-9, 1e-8, 1e-6, 1e-4] {
         let s = guess * (1.0 + slack) + f64::MIN_POSITIVE;
         let shifted = Ball::identity(a.nrows()).scale_rows(|_| s).sub(a);
-        if shifted.positive_definite().is_some() {
+        if shifted.is_positive_definite() {
             return s;
         }
     }

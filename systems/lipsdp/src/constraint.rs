@@ -213,18 +213,18 @@ impl Step {
                 (s, gain, next)
             }
             Block::Residual { inner, activation, outer } => {
-                let w = Ball::exact(inner.weight.clone());
+                let w = inner.ball();
                 let s = Sector::new(activation, w.nrows(), form);
                 let (mut mean, mut spread) = (s.mean.mul(&w), s.spread.clone());
                 if let Some(outer) = outer {
-                    let g = Ball::exact(outer.weight.clone());
+                    let g = outer.ball();
                     (mean, spread) = (g.mul(&mean), g.mul(&spread));
                 }
                 let gain = s.gain.mul(&w);
                 (s, gain, stacked(Ball::identity(width).add(&mean), spread))
             }
             Block::Equilibrium { input, state, activation } => {
-                return Self::implicit(&input.weight, state, activation, form).map(Some);
+                return Self::implicit(input.ball(), state, activation, form).map(Some);
             }
         };
         let inner = sector.rest_owner.len();
@@ -241,13 +241,13 @@ impl Step {
     }
 
     /// z = (I − Wz M)⁻¹ (U h + Wz Q r), x = M z + Q r, with a proved enclosure of the inverse.
-    fn implicit(u: &Mat<f64>, wz: &Mat<f64>, activation: &Activation, form: Form) -> Result<Self, LipError> {
+    fn implicit(u: Ball, wz: &Mat<f64>, activation: &Activation, form: Form) -> Result<Self, LipError> {
         let (n, width) = (wz.nrows(), u.ncols());
         let s = Sector::new(activation, n, form);
         let inner = s.rest_owner.len();
         let wz = Ball::exact(wz.clone());
         let inverse = Ball::identity(n).sub(&wz.mul(&s.mean)).inverse().ok_or(LipError::NotWellPosed)?;
-        let z = inverse.mul(&Ball::exact(u.clone()).beside(&wz.mul(&s.spread)));
+        let z = inverse.mul(&u.beside(&wz.mul(&s.spread)));
         let r = Ball::zeros(inner, width).beside(&Ball::identity(inner));
         Ok(Self {
             next: s.mean.mul(&z).add(&s.spread.mul(&r)),

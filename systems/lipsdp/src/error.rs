@@ -1,5 +1,7 @@
 use thiserror::Error;
 
+use crate::Slope;
+
 /// Why no certificate could be made. Each says what is wrong and what to do.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum LipError {
@@ -120,6 +122,41 @@ pub enum LipError {
     /// The solver failed.
     #[error("the solver found no strictly feasible multipliers; rescale the weights, which are extreme")]
     NoStart,
+    /// Values of a network whose activation is known by its slopes only.
+    #[error(
+        "the activation {0:?} is known by its slopes only, so the network has bounds but no values; name the function"
+    )]
+    NoValues(Slope),
+    /// An equilibrium that the fixed-point iteration does not reach.
+    #[error(
+        "the equilibrium was not reached in 20,000 steps of the damped fixed-point iteration; its bound holds, its values \
+         are unknown"
+    )]
+    NoEquilibrium,
+    /// A certificate of another network.
+    #[error(
+        "the certificate is for another network (fingerprint {of}, this one has {this}); certify this one, or name the \
+         network that it was made for"
+    )]
+    OtherNetwork {
+        /// Fingerprint in the certificate.
+        of: String,
+        /// That of the network at hand.
+        this: String,
+    },
+    /// A bound below what an input reaches.
+    #[error(
+        "the bound {bound} by {method} contradicts an input at which the network is steeper, {lower}; this is a defect, \
+         please report it with the network"
+    )]
+    Contradiction {
+        /// Name of the bound.
+        method: String,
+        /// Its value.
+        bound: f64,
+        /// The slope found.
+        lower: f64,
+    },
     /// A hyper-parameter outside its range.
     #[error(transparent)]
     Invalid(#[from] thalweg_core::Invalid),

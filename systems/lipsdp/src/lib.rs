@@ -18,8 +18,8 @@
 //! use thalweg_lipsdp::{Activation, Affine, LipSdp, Network, matrix};
 //!
 //! let relu: Activation = "relu".parse()?;
-//! let first = Affine::linear(matrix(&[&[1.0, 2.0], &[1.0, -2.0]]));
-//! let last = Affine::linear(matrix(&[&[1.0, 1.0]]));
+//! let first = Affine::linear(matrix(&[&[1.0, 2.0], &[1.0, -2.0]])?);
+//! let last = Affine::linear(matrix(&[&[1.0, 1.0]])?);
 //! let net = Network::feedforward(vec![first, last], &relu)?;
 //!
 //! let certificate = LipSdp::default().certify(&net)?;
@@ -43,7 +43,8 @@
 //! |y| ≤ √ρ |x₀|   for every feasible (ρ, λ)
 //! ```
 //!
-//! 1. exact reductions: adjacent affine maps multiplied, neurons without input or output removed, layers scaled;
+//! 1. exact reductions: what cannot matter removed, neurons of extreme scale rescaled by powers of two, adjacent affine
+//!    maps multiplied, layers scaled;
 //! 2. a strictly feasible start from norms, then a primal–dual interior-point method, whose every iterate is feasible;
 //! 3. with the multipliers alone, the proof: from the output backwards, |y|² ≤ hₗᵀ Pₗ hₗ, one small matrix per layer
 //!    whose positive definiteness is shown by a factorization with all rounding bounded.
@@ -52,12 +53,13 @@
 //!
 //! # When not to use it
 //!
-//! For an estimate, sample ([`sample::lower_bound`]). For large images, convolutions are too large to write out as
-//! matrices. A bound of a network that was trained without regard to it is true and large.
+//! For an estimate, sample ([`sample::lower_bound`]). Programs write convolutions out as matrices, which large images do
+//! not allow; [`wired`] bounds them by norms. A bound of a network that was trained without regard to it is true and large.
 //!
 //! **Where to read:** [`LipSdp`] the method; `constraint` the quadratic constraints, `lmi` the matrix inequality, `ipm`
-//! its solution, `verify` the proof, `recursion` the first-order bound; [`baselines`] other people's bounds,
-//! [`robust`] certified samples, [`sample`] the lower bound.
+//! its solution, `verify` the proof, `essence` what of a network is proved, `recursion` the first-order bound; [`baselines`] other people's bounds,
+//! [`robust`] certified samples, [`sample`] the lower bound, [`derivative`] what it takes of a network;
+//! [`operator`] maps by their structure, [`wired`] networks of any wiring.
 #![forbid(unsafe_code)]
 
 mod activation;
@@ -66,12 +68,15 @@ pub mod baselines;
 mod bound;
 pub mod certificate;
 mod constraint;
+pub mod derivative;
 mod error;
+mod essence;
 mod ipm;
 mod lmi;
 mod method;
 mod network;
 mod norm;
+pub mod operator;
 mod recursion;
 mod reduce;
 pub mod robust;
@@ -79,6 +84,7 @@ pub mod sample;
 pub mod size;
 mod start;
 mod verify;
+pub mod wired;
 
 pub use activation::{Activation, Slope};
 pub use bound::Bound;
@@ -86,6 +92,5 @@ pub use certificate::Certificate;
 pub use error::LipError;
 pub use faer::Mat;
 pub use method::LipSdp;
-pub use network::{Affine, Block, Network};
+pub use network::{Affine, Block, Network, matrix};
 pub use norm::Norm;
-pub use thalweg_linalg::dense::from_rows as matrix;

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use thalweg_core::Invalid;
 
 use crate::ball::times;
-use crate::certificate::Multipliers;
+use crate::certificate::{Basis, Multipliers, fingerprint};
+use crate::essence::{essence, is_constant};
 use crate::lmi::Lmi;
 use crate::network::{Block, Network};
 use crate::size::Size;
@@ -51,8 +52,8 @@ impl Default for LipSdp {
 }
 
 impl LipSdp {
-    /// Proves a bound. If the solver's multipliers cannot be proved, the product of norms is given instead, with
-    /// `verified = false`.
+    /// Proves a bound. If the solver finds no multipliers, or they cannot be proved, the product of norms is given instead,
+    /// with `verified = false`.
     ///
     /// # Errors
     /// Settings out of range; a method that does not apply to the network or norm; a
@@ -61,19 +62,27 @@ impl LipSdp {
     pub fn certify(&self, net: &Network) -> Result<Certificate, LipError> {
         self.validate()?;
         let clock = Instant::now();
-        let bound = self.resolve(net)?;
-        let mut certificate = match bound {
+        let constant = is_constant(net);
+        let bound = self.resolve(net, constant)?;
+        let found = match bound {
+            _ if constant => Ok(self.closed(bound, Basis::Constant, 0.0)),
             Bound::FirstOrder => self.first_order(net),
             Bound::Eclipse => self.eclipse(net),
             Bound::Split(size) => self.split(net, size),
-            Bound::Product => Ok(self.closed(net, bound, baselines::product(net, self.norm)?)),
+            Bound::Product => self.product(net, bound),
             Bound::Patterns => self.patterns(net),
             Bound::Auto | Bound::Neuron | Bound::Layer | Bound::Nsr | Bound::NsrPaper => {
                 self.program(net, bound)
             }
-        }?;
-        certificate.seconds = clock.elapsed().as_secs_f64();
-        Ok(certificate)
+        };
+        let certificate = match found {
+            Err(e @ (LipError::NoStart | LipError::Unverified(_))) => {
+                Certificate { verified: false, ..self.product(net, bound).map_err(|_| e)? }
+            }
+            found => found?,
+        };
+        let seconds = clock.elapsed().as_secs_f64();
+        Ok(Certificate { seconds, neurons: net.neurons(), network: fingerprint(net), ..certificate })
     }
 
     /// Every method on the same network, in the order of [`Bound::ALL`]; errors where one does not apply.
@@ -81,21 +90,18 @@ impl LipSdp {
         Bound::ALL.map(|bound| (bound, Self { bound, ..self.clone() }.certify(net))).into()
     }
 
-    /// Repeats the proof of a certificate on a network, without any solver, and gives the bound
-    /// that it proves.
+    /// Repeats the proof of a certificate for its network and gives the bound that it proves. Nothing is solved: what its
+    /// [`Basis`] names is evaluated again.
     ///
     /// # Errors
-    /// That is above the certificate's (by more than 1e-12 relative, for other machines' rounding), or nothing
-    /// is proved.
+    /// The network is another one, what is proved is above the certificate's bound (by more than 1e-12 relative, for other
+    /// machines' rounding), or nothing is proved.
     pub fn check(certificate: &Certificate, net: &Network) -> Result<f64, LipError> {
-        let bound: Bound = certificate.method.parse()?;
-        let proved = match (&certificate.multipliers, bound) {
-            (Some(multipliers), _) => {
-                verify::prove(net, certificate.norm.over(net), bound.form(), multipliers)?.bound
-            }
-            (None, Bound::Product) => baselines::product(net, certificate.norm)?,
-            _ => Self { bound, norm: certificate.norm, ..Self::default() }.certify(net)?.bound,
-        };
+        let this = fingerprint(net);
+        if certificate.network != this {
+            return Err(LipError::OtherNetwork { of: certificate.network.clone(), this });
+        }
+        let proved = repeat(certificate, net)?;
         if !certificate.bound.is_finite() || proved > certificate.bound * (1.0 + 1e-12) {
             let claimed = certificate.bound;
             return Err(LipError::Unverified(format!("it claims {claimed} but proves only {proved}")));
@@ -119,13 +125,17 @@ impl LipSdp {
     /// # Errors
     /// None but defects.
     pub fn size(&self, net: &Network) -> Result<Size, LipError> {
+        if is_constant(net) {
+            return Ok(Size { side: 0, terms: 0, multipliers: 0 });
+        }
         let form = self.bound.form();
-        let norm = self.norm.over(net);
-        Ok(Size::of(&reduce::reduce(net, norm, form)?.0, norm, form))
+        let net = essence(net, form, false)?;
+        let norm = self.norm.over(&net);
+        Ok(Size::of(&reduce::reduce(&net, norm, form)?.0, norm, form))
     }
 
     /// What `Auto` stands for; an error if the method does not fit the activations.
-    fn resolve(&self, net: &Network) -> Result<Bound, LipError> {
+    fn resolve(&self, net: &Network, constant: bool) -> Result<Bound, LipError> {
         let elementwise = |b: &Block| match b {
             Block::Affine(_) => None,
             Block::Activation(act)
@@ -138,7 +148,8 @@ impl LipSdp {
         match self.bound {
             Bound::Auto => {
                 let size = self.size(net)?;
-                let quick = size.seconds() < 60.0 && size.bytes() < self.max_memory as f64;
+                let small = size.seconds() < 60.0 && size.bytes() < self.max_memory as f64;
+                let quick = constant || small;
                 let implicit = net.blocks().iter().any(|b| matches!(b, Block::Equilibrium { .. }));
                 Ok(match quick || !l2 || implicit {
                     true if all_slopes => Bound::Neuron,
@@ -164,8 +175,13 @@ impl LipSdp {
 
     /// Reduce, solve, carry back, prove.
     fn program(&self, net: &Network, bound: Bound) -> Result<Certificate, LipError> {
-        let (norm, form) = (self.norm.over(net), bound.form());
-        let (small, reduction) = reduce::reduce(net, norm, form)?;
+        let form = bound.form();
+        let core = essence(net, form, false)?;
+        let norm = self.norm.over(&core);
+        let (small, reduction) = reduce::reduce(&core, norm, form)?;
+        if reduce::vanishes(&small) {
+            return self.product(net, bound);
+        }
         let size = Size::of(&small, norm, form);
         size.check(self.max_memory)?;
         let (lmi, layout) = Lmi::new(&small, norm, form)?;
@@ -179,13 +195,17 @@ impl LipSdp {
             gap: Some(solved.gap),
             iterations: Some(solved.iterations),
             lmi_size: Some(size),
-            ..self.proved(net, bound, &multipliers)?
+            ..self.proved(net, &core, bound, &multipliers)?
         })
     }
 
     fn first_order(&self, net: &Network) -> Result<Certificate, LipError> {
         let form = Bound::FirstOrder.form();
-        let (small, reduction) = reduce::reduce(net, self.norm, form)?;
+        let core = essence(net, form, false)?;
+        let (small, reduction) = reduce::reduce(&core, self.norm, form)?;
+        if reduce::vanishes(&small) {
+            return self.product(net, Bound::FirstOrder);
+        }
         // ECLipsE's multipliers where they apply are the better start.
         let start = match baselines::eclipse(&small) {
             Ok((m, _)) => spread(&m, &start::feasible(&small, self.norm, form)?),
@@ -198,76 +218,128 @@ impl LipSdp {
         Ok(Certificate {
             solver_value: Some(value * scale),
             iterations: Some(evaluations as usize),
-            ..self.proved(net, Bound::FirstOrder, &multipliers)?
+            ..self.proved(net, &core, Bound::FirstOrder, &multipliers)?
         })
     }
 
     fn eclipse(&self, net: &Network) -> Result<Certificate, LipError> {
-        let (multipliers, value) = baselines::eclipse(net)?;
-        let proved = self.proved(net, Bound::Eclipse, &multipliers)?;
+        let core = essence(net, Bound::Eclipse.form(), false)?;
+        let (multipliers, value) = baselines::eclipse(&core)?;
+        if value == 0.0 {
+            // Maps that were multiplied cancel: nothing is left to prove.
+            return self.product(net, Bound::Eclipse);
+        }
+        let proved = self.proved(net, &core, Bound::Eclipse, &multipliers)?;
         Ok(Certificate { solver_value: Some(value), ..proved })
     }
 
     fn split(&self, net: &Network, size: usize) -> Result<Certificate, LipError> {
         let (groups, factor) = baselines::split(net, size)?;
         let inner = Self { bound: Bound::Auto, ..self.clone() };
-        let mut total = factor;
-        for group in &groups {
-            total = times(total, inner.certify(group)?.bound);
-        }
-        Ok(self.closed(net, Bound::Split(size), total))
+        let parts: Vec<Certificate> =
+            groups.iter().map(|group| inner.certify(group)).collect::<Result<_, _>>()?;
+        let total = parts.iter().fold(factor, |total, part| times(total, part.bound));
+        let verified = parts.iter().all(|part| part.verified);
+        Ok(Certificate { verified, parts, ..self.closed(Bound::Split(size), Basis::Parts, total) })
     }
 
     fn patterns(&self, net: &Network) -> Result<Certificate, LipError> {
         let inner = Self { bound: Bound::Auto, tol: 1e-6, ..self.clone() };
-        let (bound, leaves) = baselines::maximum(net, |head| Ok(inner.certify(&head)?.bound))?;
-        Ok(Certificate { iterations: Some(leaves), ..self.closed(net, Bound::Patterns, bound) })
+        let mut parts = Vec::new();
+        let core = essence(net, Bound::Patterns.form(), false)?;
+        let (bound, leaves) = baselines::maximum(&core, |head| {
+            let part = inner.certify(&head)?;
+            let bound = part.bound;
+            parts.push(part);
+            Ok(bound)
+        })?;
+        let closed = self.closed(Bound::Patterns, Basis::Patterns, bound);
+        Ok(Certificate { iterations: Some(leaves), parts, ..closed })
     }
 
-    /// The proof of the multipliers, or the product of norms where there is none.
+    fn product(&self, net: &Network, bound: Bound) -> Result<Certificate, LipError> {
+        Ok(self.closed(bound, Basis::Product, baselines::product(net, self.norm)?))
+    }
+
+    /// The proof of the multipliers of a network's essence, or the product of norms where that is less.
     fn proved(
         &self,
         net: &Network,
+        core: &Network,
         bound: Bound,
         multipliers: &Multipliers,
     ) -> Result<Certificate, LipError> {
-        let product = || baselines::product(net, self.norm);
-        let proof = match verify::prove(net, self.norm.over(net), bound.form(), multipliers) {
-            Ok(proof) => proof,
-            Err(LipError::Unverified(_)) => {
-                return Ok(Certificate { verified: false, ..self.closed(net, bound, product()?) });
-            }
-            Err(e) => return Err(e),
-        };
+        let proof = verify::prove(core, self.norm.over(core), bound.form(), multipliers)?;
         // Multipliers far from the optimum may prove less than the norms do.
-        if let Ok(product) = product()
-            && product < proof.bound
+        if let Ok(product) = self.product(net, bound)
+            && product.bound < proof.bound
         {
-            return Ok(self.closed(net, bound, product));
+            return Ok(product);
         }
         Ok(Certificate {
             margin: Some(proof.margin),
             theta: Some(proof.theta),
             multipliers: Some(multipliers.clone()),
-            ..self.closed(net, bound, proof.bound)
+            ..self.closed(bound, Basis::Multipliers, proof.bound)
         })
     }
 
-    fn closed(&self, net: &Network, method: Bound, bound: f64) -> Certificate {
+    fn closed(&self, method: Bound, basis: Basis, bound: f64) -> Certificate {
         Certificate {
             bound,
             norm: self.norm,
             method: method.to_string(),
             verified: true,
+            basis,
+            network: String::new(),
             margin: None,
             theta: None,
             solver_value: None,
             gap: None,
             iterations: None,
             seconds: 0.0,
-            neurons: net.neurons(),
+            neurons: 0,
             lmi_size: None,
             multipliers: None,
+            parts: Vec::new(),
+        }
+    }
+}
+
+/// What a certificate rests on, evaluated again.
+fn repeat(certificate: &Certificate, net: &Network) -> Result<f64, LipError> {
+    let missing = |what: &str| LipError::Unverified(format!("it lacks {what}"));
+    let bound: Bound = certificate.method.parse()?;
+    match certificate.basis {
+        Basis::Constant if is_constant(net) => Ok(0.0),
+        Basis::Constant => Err(LipError::Unverified("an output depends on an input".into())),
+        Basis::Product => baselines::product(net, certificate.norm),
+        _ if is_constant(net) => Ok(0.0),
+        Basis::Multipliers => {
+            let multipliers = certificate.multipliers.as_ref().ok_or_else(|| missing("its multipliers"))?;
+            let core = essence(net, bound.form(), false)?;
+            Ok(verify::prove(&core, certificate.norm.over(&core), bound.form(), multipliers)?.bound)
+        }
+        Basis::Parts | Basis::Patterns if certificate.norm != Norm::L2 => {
+            Err(LipError::not_applicable(bound.to_string(), "is for ℓ2 only", "another certificate"))
+        }
+        Basis::Parts => {
+            let Bound::Split(size) = bound else { return Err(missing("the size of its parts")) };
+            let (groups, factor) = baselines::split(net, size)?;
+            let mut parts = groups.iter().enumerate();
+            parts.try_fold(factor, |total, (i, group)| {
+                let part = certificate.parts.get(i).ok_or_else(|| missing("the bound of a part"))?;
+                Ok(times(total, LipSdp::check(part, group)?))
+            })
+        }
+        Basis::Patterns => {
+            let core = essence(net, bound.form(), false)?;
+            let mut parts = certificate.parts.iter();
+            let head = |head: Network| {
+                let part = parts.next().ok_or_else(|| missing("the bound of a part"))?;
+                LipSdp::check(part, &head)
+            };
+            Ok(baselines::maximum(&core, head)?.0)
         }
     }
 }

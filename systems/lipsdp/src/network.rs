@@ -1,6 +1,7 @@
 use faer::Mat;
-use thalweg_linalg::dense::{Lu, apply, product};
+use thalweg_linalg::dense::apply;
 
+use crate::ball::Ball;
 use crate::{Activation, LipError};
 
 /// `W x + b`; the rows of W are the outputs.
@@ -10,15 +11,44 @@ pub struct Affine {
     pub weight: Mat<f64>,
     /// Bias b, `[outputs]`; bounds do not depend on it.
     pub bias: Vec<f64>,
+    /// How far the weights and biases that are meant may be from these; absent where they are meant as they stand.
+    pub radii: Option<Box<Radii>>,
+}
+
+/// `|meant − stored| ≤ radius`, entry by entry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Radii {
+    /// Of the weights, `[outputs, inputs]`.
+    pub weight: Mat<f64>,
+    /// Of the bias, `[outputs]`.
+    pub bias: Vec<f64>,
 }
 
 impl Affine {
-    /// A linear map without bias.
-    pub fn linear(weight: Mat<f64>) -> Self {
-        Self { bias: vec![0.0; weight.nrows()], weight }
+    /// Weights and bias that are meant as they stand.
+    pub fn new(weight: Mat<f64>, bias: Vec<f64>) -> Self {
+        Self { weight, bias, radii: None }
     }
 
-    fn at(&self, x: &[f64]) -> Vec<f64> {
+    /// A linear map without bias.
+    pub fn linear(weight: Mat<f64>) -> Self {
+        Self { bias: vec![0.0; weight.nrows()], weight, radii: None }
+    }
+
+    /// Whether a weight is 0 beyond doubt.
+    pub(crate) fn is_zero(&self, i: usize, j: usize) -> bool {
+        self.weight[(i, j)] == 0.0 && self.radii.as_ref().is_none_or(|r| r.weight[(i, j)] == 0.0)
+    }
+
+    /// The weights with their radii.
+    pub(crate) fn ball(&self) -> Ball {
+        match &self.radii {
+            None => Ball::exact(self.weight.clone()),
+            Some(radii) => Ball { mid: self.weight.clone(), rad: radii.weight.clone() },
+        }
+    }
+
+    pub(crate) fn at(&self, x: &[f64]) -> Vec<f64> {
         let mut z = apply(&self.weight, x);
         z.iter_mut().zip(&self.bias).for_each(|(z, b)| *z += b);
         z
@@ -38,6 +68,15 @@ impl Affine {
         }
         if self.bias.len() != rows {
             return Err(LipError::shape(place, format!("a bias of {}", self.bias.len()), rows));
+        }
+        if let Some(radii) = &self.radii {
+            finite(&radii.weight, &format!("{place}: radius"))?;
+            let found = (radii.weight.nrows(), radii.weight.ncols(), radii.bias.len());
+            let negative = (0..columns).flat_map(|j| radii.weight.col_as_slice(j)).any(|r| *r < 0.0);
+            if found != (rows, columns, rows) || negative || !radii.bias.iter().all(|r| *r >= 0.0) {
+                let needed = format!("radii ≥ 0 of {rows} × {columns} weights and {rows} biases");
+                return Err(LipError::shape(place, format!("radii of {found:?}"), needed));
+            }
         }
         Ok(rows)
     }
@@ -227,21 +266,21 @@ impl Network {
         self.followed_by(Mat::from_fn(1, m, entry))
     }
 
-    /// Outputs for one input; `None` if an activation is known by its slopes only or an
-    /// equilibrium is not found.
-    pub fn forward(&self, x: &[f64]) -> Option<Vec<f64>> {
-        self.push(x, &mut None)
+    /// Outputs for one input.
+    ///
+    /// # Errors
+    /// An input of another length, an activation that is known by its slopes only, an equilibrium that is not found.
+    pub fn forward(&self, x: &[f64]) -> Result<Vec<f64>, LipError> {
+        self.reads(x)?;
+        self.blocks.iter().try_fold(x.to_vec(), |h, block| block.value(&h))
     }
 
-    /// Outputs and Jacobian `[outputs, inputs]`; `None` also within 1e-9 of a kink or a tie.
-    pub fn jacobian(&self, x: &[f64]) -> Option<(Vec<f64>, Mat<f64>)> {
-        let mut j = Some(Mat::identity(x.len(), x.len()));
-        let y = self.push(x, &mut j)?;
-        Some((y, j?))
-    }
-
-    fn push(&self, x: &[f64], j: &mut Option<Mat<f64>>) -> Option<Vec<f64>> {
-        self.blocks.iter().try_fold(x.to_vec(), |h, block| block.push(h, j))
+    /// Refuses an input of another length.
+    pub(crate) fn reads(&self, x: &[f64]) -> Result<(), LipError> {
+        if x.len() == self.inputs {
+            return Ok(());
+        }
+        Err(LipError::shape("the input", format!("{} numbers", x.len()), self.inputs))
     }
 }
 
@@ -293,52 +332,53 @@ impl Block {
         }
     }
 
-    /// Value, and chain rule on the Jacobian if one is given.
-    fn push(&self, h: Vec<f64>, j: &mut Option<Mat<f64>>) -> Option<Vec<f64>> {
+    pub(crate) fn value(&self, h: &[f64]) -> Result<Vec<f64>, LipError> {
         match self {
-            Self::Affine(a) => {
-                *j = j.take().map(|j| product(&a.weight, j));
-                Some(a.at(&h))
-            }
-            Self::Activation(act) => act.push(&h, j.as_mut()),
+            Self::Affine(a) => Ok(a.at(h)),
+            Self::Activation(act) => act.value(h),
             Self::Residual { inner, activation, outer } => {
-                let mut branch_j = j.as_ref().map(|j| product(&inner.weight, j));
-                let mut branch = activation.push(&inner.at(&h), branch_j.as_mut())?;
-                if let Some(outer) = outer {
-                    branch = outer.at(&branch);
-                    branch_j = branch_j.map(|b| product(&outer.weight, b));
-                }
-                *j = j.take().zip(branch_j).map(|(j, b)| j + b);
-                Some(h.iter().zip(&branch).map(|(h, b)| h + b).collect())
+                let branch = activation.value(&inner.at(h))?;
+                let branch = outer.as_ref().map_or(branch.clone(), |outer| outer.at(&branch));
+                Ok(h.iter().zip(&branch).map(|(h, b)| h + b).collect())
             }
             Self::Equilibrium { input, state, activation } => {
-                let drive = input.at(&h);
-                let n = drive.len();
-                let mut z = vec![0.0; n];
-                // Damped fixed-point iteration (forward-backward splitting).
-                for _ in 0..20_000 {
-                    let mut at = apply(state, &z);
-                    at.iter_mut().zip(&drive).for_each(|(a, d)| *a += d);
-                    let next = activation.push(&at, None)?;
-                    let moved = z.iter().zip(&next).map(|(z, x)| (z - x).abs()).fold(0.0, f64::max);
-                    z.iter_mut().zip(&next).for_each(|(z, x)| *z += 0.3 * (x - *z));
-                    if moved < 1e-13 * (1.0 + z.iter().fold(0.0, |a, z| f64::max(a, z.abs()))) {
-                        if let Some(j) = j {
-                            // J = (I − D Wz)⁻¹ D U J₀ with D = φ'.
-                            let mut d = Some(Mat::identity(n, n));
-                            activation.push(&at, d.as_mut())?;
-                            let d = d?;
-                            let left = Mat::<f64>::identity(n, n) - product(&d, state);
-                            let right = product(&d, product(&input.weight, &*j));
-                            *j = Lu::new(&left).solve(&right);
-                        }
-                        return Some(z);
-                    }
-                }
-                None
+                Ok(equilibrium(&input.at(h), state, activation)?.0)
             }
         }
     }
+}
+
+/// The state z = φ(Wz z + drive) by damped fixed-point iteration (forward-backward splitting), and what φ read last.
+pub(crate) fn equilibrium(
+    drive: &[f64],
+    state: &Mat<f64>,
+    activation: &Activation,
+) -> Result<(Vec<f64>, Vec<f64>), LipError> {
+    let mut z = vec![0.0; drive.len()];
+    for _ in 0..20_000 {
+        let mut at = apply(state, &z);
+        at.iter_mut().zip(drive).for_each(|(a, d)| *a += d);
+        let next = activation.value(&at)?;
+        let moved = z.iter().zip(&next).map(|(z, x)| (z - x).abs()).fold(0.0, f64::max);
+        z.iter_mut().zip(&next).for_each(|(z, x)| *z += 0.3 * (x - *z));
+        if moved < 1e-13 * (1.0 + z.iter().fold(0.0, |a, z| f64::max(a, z.abs()))) {
+            return Ok((z, at));
+        }
+    }
+    Err(LipError::NoEquilibrium)
+}
+
+/// A matrix from its rows.
+///
+/// # Errors
+/// Rows of different lengths.
+pub fn matrix(rows: &[&[f64]]) -> Result<Mat<f64>, LipError> {
+    let columns = rows.first().map_or(0, |r| r.len());
+    if let Some(i) = rows.iter().position(|r| r.len() != columns) {
+        let found = format!("row {i} with {} numbers", rows[i].len());
+        return Err(LipError::shape("the matrix", found, format!("{columns} as in row 0")));
+    }
+    Ok(Mat::from_fn(rows.len(), columns, |i, j| rows[i][j]))
 }
 
 /// An error that names the first entry that is not a finite number.

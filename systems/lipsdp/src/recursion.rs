@@ -36,12 +36,14 @@ pub(crate) fn descend(
     limit: Duration,
 ) -> Result<(Multipliers, f64, u64), LipError> {
     let value = Value::new(net)?;
-    // λ_max(P) and log λ of the best point seen.
-    let logs = start.layers.iter().flatten().map(|p| p.ln()).collect();
-    let best = RefCell::new((f64::INFINITY, logs));
+    // λ_max(P) and log λ of the best point seen. The start is one; without multipliers it is all there is.
+    let logs: Vec<f64> = start.layers.iter().flatten().map(|p| p.ln()).collect();
+    let first = value.evaluate(&logs, POWERS[0]).map_or(f64::INFINITY, |found| found.0);
+    let powers = if logs.is_empty() { &[][..] } else { &POWERS[..] };
+    let best = RefCell::new((first, logs));
     let clock = Instant::now();
-    let mut spent = 0;
-    for power in POWERS {
+    let mut spent = 1;
+    for &power in powers {
         let left = limit.saturating_sub(clock.elapsed());
         if left.is_zero() {
             break;

@@ -100,6 +100,12 @@ impl Reduction {
     }
 }
 
+/// Whether affine maps that were multiplied cancel: nothing is left to solve for.
+pub(crate) fn vanishes(small: &Network) -> bool {
+    let zero = |b: &Block| matches!(b, Block::Affine(a) if a.weight.norm_max() == 0.0);
+    small.blocks().iter().any(zero)
+}
+
 /// Affine maps that follow one another become one.
 fn merged(blocks: &[Block]) -> Vec<Block> {
     let mut out: Vec<Block> = Vec::new();

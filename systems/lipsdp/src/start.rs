@@ -147,6 +147,10 @@ fn well_posed(step: &Step, width: usize) -> Result<Vec<f64>, LipError> {
     const EPS: f64 = 1e-3;
     let (k, count) = (step.inner, step.count);
     let ones = vec![1.0; count];
+    if k == 0 {
+        // An affine layer: that its state exists was proved with the step.
+        return Ok(ones);
+    }
     let zero_input = |m: &Mat<f64>| Mat::from_fn(k, k, |i, j| m[(width + i, width + j)]);
     let plain = zero_input(&matrix(step, &ones, 0.0, width + k));
     if lambda_min(&plain) > EPS {

@@ -104,7 +104,7 @@ fn chain(net: &Network, norm: Norm, steps: &[Option<Step>], m: &Multipliers, eta
     for (i, (block, step)) in net.blocks().iter().zip(steps).enumerate().rev() {
         let Some(step) = step else {
             let Block::Affine(a) = block else { return None };
-            let w = Ball::exact(a.weight.clone());
+            let w = a.ball();
             if i == 0 && norm == Norm::L2 && w.nrows() < w.ncols() {
                 return Some((root(through(&value, &w)?), margin));
             }

@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 use thalweg_core::StopReason;
-use thalweg_lipsdp::sample::{Sampling, lower_bound};
-use thalweg_lipsdp::{Bound, Certificate, Network};
+use thalweg_lipsdp::{Bound, Certificate, LipSdp, Norm};
 
+use super::check::Saved;
+use super::reach::reached;
 use super::samples::{Labelled, Samples};
-use super::{Settings, read, report};
+use super::{Settings, Subject, read, report};
 use crate::error::bail;
 use crate::{Folder, Host, Result, TaskError};
 
@@ -24,7 +25,9 @@ pub struct Outcome {
     pub title: String,
     /// Every bound on the list was asked for.
     pub all: bool,
-    /// The most that an input was found to reach; none where the network cannot be evaluated.
+    /// Norms of the inputs' and the outputs' change, for people.
+    pub norm: &'static str,
+    /// The most that an input was found to reach; none where the network cannot be evaluated, or none was looked for.
     pub lower_bound: Option<f64>,
     /// The bounds that apply, in the order of [`Bound::ALL`].
     pub certificates: Vec<Certificate>,
@@ -42,7 +45,7 @@ pub struct Outcome {
 ///
 /// # Errors
 /// Settings, network or data that do not fit, a bound that does not apply where it alone is asked for, an
-/// interruption.
+/// interruption; results that contradict one another, of which nothing is written.
 pub fn certify(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Result<Outcome> {
     let settings = &settings.effective();
     settings.validate()?;
@@ -54,27 +57,32 @@ pub fn certify(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Res
     if let Some(folder) = folder {
         folder.begin(settings, &[CERTIFICATE, RADII, "bounds.svg", "accuracy.svg"])?;
     }
-    let sampling = Sampling { seed: settings.seed.unwrap_or(1), ..Sampling::default() };
-    let lower_bound = lower_bound(&net, settings.norm(), &[], &sampling);
-
     let mut watch = Watch { host, folder, clock: Instant::now(), records: Vec::new(), left_out: Vec::new() };
     let mut outcome = Outcome {
         title: file.display().to_string(),
         all: settings.all(),
-        lower_bound,
+        norm: measured(settings.norm(), net.outputs()),
+        lower_bound: None,
         certificates: Vec::new(),
         refused: Vec::new(),
         samples: None,
         left_out: Vec::new(),
     };
     outcome.prove(settings, &net, &mut watch)?;
+    if watch.time_is_up()? && settings.samples() > 0 {
+        watch.left_out.push("the sampled lower bound".into());
+    } else {
+        let points = samples.as_ref().map_or(&[][..], Labelled::points);
+        outcome.lower_bound = reached(settings, &loaded, &net, points)?;
+    }
+    outcome.check()?;
     if let (Some(samples), Some(whole)) = (samples, outcome.certificates.first()) {
         outcome.samples = samples.certify(settings, &loaded, whole, &mut watch)?;
     }
     outcome.left_out = watch.left_out;
     outcome.say(folder.is_some(), host);
     if let Some(folder) = folder {
-        outcome.write(folder)?;
+        outcome.write(folder, settings)?;
     }
     Ok(outcome)
 }
@@ -95,7 +103,18 @@ impl Watch<'_> {
         if self.host.interrupt.requested() {
             return Err(TaskError::Interrupted { folder: self.folder.map(|f| f.path().into()) });
         }
-        Ok(self.host.time.is_some_and(|limit| self.clock.elapsed() >= limit))
+        Ok(self.late())
+    }
+
+    fn late(&self) -> bool {
+        self.host.time.is_some_and(|limit| self.clock.elapsed() >= limit)
+    }
+
+    /// The method within the time that is left.
+    fn within(&self, method: LipSdp) -> LipSdp {
+        let left = self.host.time.map(|limit| limit.saturating_sub(self.clock.elapsed()).as_secs_f64());
+        let max_seconds = left.map_or(method.max_seconds, |left| left.clamp(1e-3, method.max_seconds));
+        LipSdp { max_seconds, ..method }
     }
 
     /// Adds a line to the metrics.
@@ -111,7 +130,7 @@ type Tried = Result<Certificate, String>;
 
 impl Outcome {
     /// Tries one bound after the other. Those of an earlier session are not tried again.
-    fn prove(&mut self, settings: &Settings, net: &Network, watch: &mut Watch<'_>) -> Result<()> {
+    fn prove(&mut self, settings: &Settings, net: &Subject, watch: &mut Watch<'_>) -> Result<()> {
         let bounds = settings.bounds()?;
         let configuration = toml::to_string(settings)?;
         let mut tried: Vec<Tried> = match watch.folder.map_or(Ok(None), Folder::restore::<(String, _)>)? {
@@ -127,12 +146,18 @@ impl Outcome {
                     watch.left_out.push(bound.to_string());
                     continue;
                 }
-                tried.push(match settings.method(bound).certify(net) {
+                let quiet = watch.host.quiet();
+                let host = if self.all { &quiet } else { watch.host };
+                let method = watch.within(net.resolved(settings.method(bound), host)?);
+                tried.push(match net.certify(&method) {
                     Ok(certificate) => Ok(certificate),
                     Err(e) if self.all => Err(e.to_string()),
-                    Err(e) => return Err(e.into()),
+                    Err(e) => return Err(e),
                 });
-                if let Some(folder) = watch.folder {
+                if method.max_seconds < settings.method(bound).max_seconds && watch.late() {
+                    // It holds, but more time would have made it tighter: a resumed run tries it again.
+                    watch.left_out.push(format!("the rest of {bound}"));
+                } else if let Some(folder) = watch.folder {
                     folder.save(&(&configuration, &tried))?;
                 }
             }
@@ -187,6 +212,7 @@ impl Outcome {
                 let mut map = object(one, self.lower_bound);
                 if let Some(samples) = &self.samples {
                     map.insert("accuracy".into(), samples.accuracy.into());
+                    map.insert("eps_unit".into(), samples.unit.into());
                     let curve = samples.curve.iter().map(|p| p.json()).collect();
                     map.insert("certified_accuracy".into(), curve);
                     map.insert("radii".into(), samples.radii.iter().map(|r| r.1).collect());
@@ -213,29 +239,30 @@ impl Outcome {
         summary
     }
 
-    fn write(&self, folder: &Folder) -> Result<()> {
+    fn write(&self, folder: &Folder, settings: &Settings) -> Result<()> {
         if let Some(certificate) = self.tightest() {
-            folder.write_json(CERTIFICATE, certificate)?;
+            folder.write_json(CERTIFICATE, &Saved::new(certificate, settings)?)?;
         }
         if let Some(samples) = &self.samples {
-            let rows = samples.radii.iter().enumerate();
-            let lines = rows.map(|(i, (label, radius))| format!("{i},{label},{radius}\n"));
-            let csv: String = std::iter::once("sample,class,radius\n".to_owned()).chain(lines).collect();
+            let rows = samples.radii.iter().zip(&samples.predictions).enumerate();
+            let lines = rows.map(|(i, ((label, radius), found))| format!("{i},{label},{found},{radius}\n"));
+            let csv: String =
+                std::iter::once("sample,class,prediction,radius\n".to_owned()).chain(lines).collect();
             folder.write(RADII, csv.as_bytes())?;
         }
         report::write(folder, self)?;
         folder.end(&self.summary(), (!self.left_out.is_empty()).then_some(StopReason::Time))
     }
 
-    /// Refuses bounds that contradict the theory, for whoever has seen them.
-    ///
-    /// # Errors
-    /// The first pair out of order: a defect.
-    pub fn check(&self) -> Result<()> {
+    /// Refuses bounds that contradict a slope that was found, or the theory.
+    fn check(&self) -> Result<()> {
+        let failed = |why: String| Err(TaskError::Failed(why));
+        let lower = self.lower_bound.unwrap_or(0.0);
+        if let Some(e) = self.certificates.iter().find_map(|c| c.against(lower).err()) {
+            return failed(e.to_string());
+        }
         match self.contradiction() {
-            Some(broken) => Err(TaskError::Failed(format!(
-                "the bounds contradict the theory: {broken}; please report it"
-            ))),
+            Some(broken) => failed(format!("the bounds contradict the theory: {broken}; please report it")),
             None => Ok(()),
         }
     }
@@ -253,17 +280,22 @@ impl Outcome {
         if !self.all {
             return None;
         }
-        let lower = self.lower_bound.unwrap_or(0.0);
-        let least = self.tightest().map_or(f64::INFINITY, |c| c.bound);
-        if least < lower {
-            return Some(format!("a bound of {least} below the sampled {lower}"));
-        }
         let value = |name: &str| self.certificates.iter().find(|c| c.method == name).map(|c| c.bound);
         CHAINS.iter().find_map(|chain| {
             let found: Vec<(&str, f64)> = chain.iter().filter_map(|n| Some((*n, value(n)?))).collect();
             let broken = found.windows(2).find(|w| w[0].1 > w[1].1 * (1.0 + 1e-5))?;
             Some(format!("{} {} above {} {}", broken[0].0, broken[0].1, broken[1].0, broken[1].1))
         })
+    }
+}
+
+/// Norms of the inputs' and the outputs' change in words.
+fn measured(norm: Norm, outputs: usize) -> &'static str {
+    match (norm, outputs) {
+        (Norm::L2, _) => "ℓ2",
+        (_, 1) => "ℓ∞",
+        (Norm::Linf, _) => "ℓ∞ to ℓ1",
+        (Norm::LinfL2, _) => "ℓ∞ to ℓ2",
     }
 }
 
@@ -275,6 +307,7 @@ pub(super) fn object(c: &Certificate, lower: Option<f64>) -> Map<String, Value> 
         "norm": c.norm,
         "method": c.method,
         "verified": c.verified,
+        "basis": c.basis,
         "margin": c.margin,
         "theta": c.theta,
         "solver_value": c.solver_value,

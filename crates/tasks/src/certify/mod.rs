@@ -36,16 +36,20 @@ mod archive;
 mod check;
 mod job;
 mod network;
+mod reach;
 mod read;
 mod report;
 mod samples;
 mod settings;
+mod subject;
 #[cfg(all(feature = "adahessian", feature = "mkor", feature = "mfac"))]
 pub mod tour;
 
 pub use check::{Checked, check};
 pub use job::{Outcome, certify};
-pub use network::{network, with_preprocessing};
+pub use network::{network, wired};
+pub use reach::Engine;
 pub use read::{LoadedNetwork, ReadOptions, read};
 pub use samples::{CurvePoint, Samples};
-pub use settings::{InputNorm, Memory, OutputNorm, Settings};
+pub use settings::{EpsUnit, InputNorm, Memory, OutputNorm, Settings};
+pub use subject::Subject;

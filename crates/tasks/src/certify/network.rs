@@ -1,112 +1,103 @@
 //! The network of a saved model, as certificates read it.
 
-use thalweg_core::{Block as LayoutBlock, Layout};
-use thalweg_lipsdp::{Activation, Affine, Block, LipError, Mat, Network, Slope};
-use thalweg_net::{Act, Graph, Mode, Model, Net, Node, Op, Pass, Preprocess};
+use thalweg_core::Layout;
+use thalweg_lipsdp::operator::{Convolution, Entry, Number, Operator, Rows};
+use thalweg_lipsdp::wired::{Neurons, Term, Wired};
+use thalweg_lipsdp::{Activation, Network, Slope};
+use thalweg_net::{Act, Model, Node, Op, Preprocess};
 
 use crate::error::bail;
-use crate::{Result, TaskError};
+use crate::{Context, Result};
 
-/// Largest matrix that a convolution is written out as.
-const MOST_ENTRIES: usize = 100_000_000;
+/// Entries of all matrices of a network that is written out, at most.
+const MOST_ENTRIES: f64 = 3e7;
+/// Terms of a sum, at most.
+const MOST_TERMS: usize = 256;
 
-/// The network of a model behind its own preprocessing.
+/// The network of a model behind its own preprocessing, written out as matrices.
 ///
 /// # Errors
-/// As [`with_preprocessing`].
+/// As [`wired`]; a network too large to be written out.
 pub fn network(model: &Model) -> Result<Network> {
-    with_preprocessing(model, &model.preprocess)
+    written_out(&wired(model, &model.preprocess)?)
 }
 
-/// The network of a model behind another preprocessing: chains, with residual additions; layers without
-/// activation written out as matrices.
+/// A network as matrices.
 ///
 /// # Errors
-/// A layer that is no part of a chain, without bounded slope, or too large as a matrix.
-pub fn with_preprocessing(model: &Model, preprocess: &Preprocess) -> Result<Network> {
+/// It is too large for that.
+pub fn written_out(wired: &Wired) -> Result<Network> {
+    small_enough(wired)?;
+    Ok(wired.written_out()?)
+}
+
+/// Refuses networks that are too large to be written out.
+pub(super) fn small_enough(wired: &Wired) -> Result<()> {
+    let area = wired.area();
+    if area > MOST_ENTRIES {
+        bail!(
+            "as matrices the layers have {area:.1e} entries, more than {MOST_ENTRIES:.0e}; use `bound` product, which takes \
+             convolutions as they are, without `data`"
+        );
+    }
+    Ok(())
+}
+
+/// The network of a model behind a preprocessing, for inputs that are scaled already. Every affine layer keeps its
+/// structure, and what is rounded on the way (1/std, folded batch normalization, means) carries its error.
+///
+/// # Errors
+/// A layer that has no Lipschitz constant or no constraint.
+pub fn wired(model: &Model, preprocess: &Preprocess) -> Result<Wired> {
     let graph = &model.graph;
     let shapes = graph.shapes()?;
-    let size = |i: usize| shapes[i].iter().product::<usize>();
-    let mut blocks = vec![standardize(&shapes[0], preprocess)];
-    // Blocks before each value that a later layer may add.
-    let mut before = vec![1];
-    let mut current = 0;
-    for (i, node) in graph.nodes.iter().enumerate() {
-        let on_chain = node.inputs == [current];
-        match &node.op {
-            Op::Add {} => {
-                let other = node.inputs.iter().find(|j| **j != current).copied().unwrap_or(current);
-                let known = node.inputs.contains(&current) && node.inputs.len() == 2;
-                let branch =
-                    blocks.split_off(if known { before[other].min(blocks.len()) } else { blocks.len() });
-                blocks.push(residual(branch, node)?);
+    preprocess.check(graph.input.last().copied().unwrap_or(1))?;
+    let (layout, buffers) = (graph.layout()?, graph.buffers()?);
+    let weights = Weights { model, layout, buffers };
+    let mut neurons = Vec::new();
+    // Every value of the graph as a sum of affine maps of the input and of neurons' outputs.
+    let standardize = Operator::Rows(standardize(&shapes[0], preprocess));
+    let mut values = vec![vec![Term { from: 0, maps: vec![standardize] }]];
+    for node in &graph.nodes {
+        let [first, ..] = node.inputs[..] else { bail!("layer {} reads nothing", node.name) };
+        let (terms, shape) = (values[first].clone(), &shapes[first]);
+        let value = match (&node.op, activation(&node.op, shape)) {
+            (Op::Add {}, _) => node.inputs.iter().flat_map(|j| values[*j].clone()).collect(),
+            (_, Some(activation)) => {
+                neurons.push(Neurons { terms, activation });
+                vec![Term { from: neurons.len(), maps: Vec::new() }]
             }
-            _ if !on_chain => return Err(beside(node)),
-            op => match activation(op, node, &shapes[i])? {
-                Some(act) => blocks.push(Block::Activation(act)),
-                None if matches!(op, Op::Dropout { .. }) => {}
-                None => push(&mut blocks, written_out(model, node, &shapes[i], size(i + 1))?, &before),
-            },
+            _ => weights.affine(node, shape, terms)?,
+        };
+        if value.len() > MOST_TERMS {
+            bail!("layer {} adds up more than {MOST_TERMS} branches; certify smaller sums", node.name);
         }
-        before.push(blocks.len());
-        current = i + 1;
+        values.push(value);
     }
-    Ok(Network::new(size(0), blocks)?)
-}
-
-/// Appends an affine map, multiplied into one before it unless that is still needed by itself.
-fn push(blocks: &mut Vec<Block>, next: Affine, before: &[usize]) {
-    let shared =
-        before.last() == Some(&blocks.len()) && before.len() > 1 && before[before.len() - 2] != blocks.len();
-    match blocks.last_mut() {
-        Some(Block::Affine(last)) if !shared || before.len() == 1 => {
-            let bias = Mat::from_fn(last.bias.len(), 1, |i, _| last.bias[i]);
-            let bias = &next.weight * bias;
-            *last = Affine {
-                bias: (0..next.bias.len()).map(|i| bias[(i, 0)] + next.bias[i]).collect(),
-                weight: &next.weight * &last.weight,
-            };
-        }
-        _ => blocks.push(Block::Affine(next)),
-    }
-}
-
-fn beside(node: &Node) -> TaskError {
-    let name = &node.name;
-    TaskError::Input(format!(
-        "layer {name} reads several earlier layers; certify follows chains with blocks h + G φ(W h)"
-    ))
-}
-
-fn residual(branch: Vec<Block>, node: &Node) -> Result<Block> {
-    let mut branch = branch.into_iter();
-    match (branch.next(), branch.next(), branch.next(), branch.next()) {
-        (Some(Block::Affine(inner)), Some(Block::Activation(activation)), outer, None) => {
-            let outer = match outer {
-                None => None,
-                Some(Block::Affine(outer)) => Some(outer),
-                Some(_) => return Err(beside(node)),
-            };
-            Ok(Block::Residual { inner, activation, outer })
-        }
-        _ => Err(beside(node)),
-    }
+    let output = values.pop().unwrap_or_default();
+    Ok(Wired::new(shapes[0].iter().product(), neurons, output)?)
 }
 
 /// x ↦ (x − mean)/std for inputs that are scaled already.
-fn standardize(shape: &[usize], p: &Preprocess) -> Block {
-    let n: usize = shape.iter().product();
+fn standardize(shape: &[usize], p: &Preprocess) -> Rows {
     let channels = shape.last().copied().unwrap_or(1);
     let at = |values: &[f32], i: usize| f64::from(values[if values.len() == 1 { 0 } else { i % channels }]);
-    let weight = Mat::from_fn(n, n, |i, j| if i == j { 1.0 / at(&p.std, i) } else { 0.0 });
-    Block::Affine(Affine { bias: (0..n).map(|i| -at(&p.mean, i) / at(&p.std, i)).collect(), weight })
+    let n: usize = shape.iter().product();
+    let by: Vec<Number> = (0..n).map(|i| reciprocal(at(&p.std, i))).collect();
+    let shift = (0..n).map(|i| by[i] * Number::exact(-at(&p.mean, i))).collect();
+    Rows::diagonal(&by, shift)
 }
 
-/// The activation of a layer; `None` if it is affine in evaluation mode.
-fn activation(op: &Op, node: &Node, shape: &[usize]) -> Result<Option<Activation>> {
-    let slope = |s| Ok(Some(Activation::Slope(s)));
+/// 1/x, exact for powers of two.
+fn reciprocal(x: f64) -> Number {
+    let value = 1.0 / x;
+    if x.mul_add(value, -1.0) == 0.0 { Number::exact(value) } else { Number::rounded(value, 1) }
+}
+
+/// The activation of a layer; none if it is something else.
+fn activation(op: &Op, shape: &[usize]) -> Option<Activation> {
     match op {
-        Op::Act { act } => slope(match *act {
+        Op::Act { act } => Some(Activation::Slope(match *act {
             Act::Relu => Slope::Relu,
             Act::LeakyRelu(a) => Slope::LeakyRelu(a),
             Act::Relu6 => Slope::Relu6,
@@ -116,25 +107,16 @@ fn activation(op: &Op, node: &Node, shape: &[usize]) -> Result<Option<Activation
             Act::Tanh => Slope::Tanh,
             Act::Sigmoid => Slope::Sigmoid,
             Act::Softplus => Slope::Softplus,
-        }),
+        })),
         Op::GroupSort { size } => {
             let size = if *size == 0 { shape.last().copied().unwrap_or(1) } else { *size };
-            Ok(Some(Activation::GroupSort { size, descending: false }))
+            Some(Activation::GroupSort { size, descending: false })
         }
         Op::MaxPool { k, stride, pad } => {
-            Ok(Some(Activation::MaxPool { windows: windows(shape, *k, stride.unwrap_or(*k), *pad) }))
+            let windows = windows(shape, *k, stride.unwrap_or(*k), *pad);
+            Some(Activation::MaxPool { windows })
         }
-        Op::Linear { .. }
-        | Op::Conv1d { .. }
-        | Op::Conv2d { .. }
-        | Op::BatchNorm { .. }
-        | Op::AvgPool { .. }
-        | Op::GlobalAvgPool {}
-        | Op::Flatten {}
-        | Op::Scale {}
-        | Op::PadShortcut { .. }
-        | Op::Dropout { .. } => Ok(None),
-        _ => Err(LipError::NoSlopeBound(node.name.clone()).into()),
+        _ => None,
     }
 }
 
@@ -156,43 +138,178 @@ fn windows(shape: &[usize], k: [usize; 2], stride: [usize; 2], pad: [usize; 4]) 
     (0..rows * columns * c).map(window).collect()
 }
 
-/// An affine layer as a matrix: its values at the unit vectors without bias, and at 0 with it.
-fn written_out(model: &Model, node: &Node, shape: &[usize], outputs: usize) -> Result<Affine> {
-    let inputs: usize = shape.iter().product();
-    if inputs.saturating_mul(outputs) > MOST_ENTRIES {
-        bail!(
-            "layer {} as a matrix has {inputs} × {outputs} entries, more than {MOST_ENTRIES}; certify networks of at most \
-             some thousand neurons a layer",
-            node.name
-        );
+/// A model's numbers by the names of its layers.
+struct Weights<'a> {
+    model: &'a Model,
+    layout: Layout,
+    buffers: Layout,
+}
+
+impl Weights<'_> {
+    fn of(&self, node: &Node, part: &str) -> Option<Vec<f64>> {
+        let name = format!("{}.{part}", node.name);
+        let find = |layout: &Layout, values: &[f32]| {
+            Some(values[layout.get(&name)?.range()].iter().map(|x| f64::from(*x)).collect())
+        };
+        find(&self.layout, &self.model.theta).or_else(|| find(&self.buffers, &self.model.buffers))
     }
-    let mut graph = Graph::new(shape);
-    graph.push(&node.name, node.op.clone());
-    let net = Net::<f64>::new(graph)?;
-    let (layout, buffers) = (model.graph.layout()?, model.graph.buffers()?);
-    let take = |own: &Layout, all: &Layout, values: &[f32]| -> Vec<f64> {
-        let block = |b: &LayoutBlock| all.get(&b.name).map_or(0..0, |b| b.range());
-        own.blocks().iter().flat_map(|b| values[block(b)].iter().map(|x| f64::from(*x))).collect()
-    };
-    let theta = take(net.layout(), &layout, &model.theta);
-    let running = take(net.buffers(), &buffers, &model.buffers);
-    let without = |own: &Layout, values: &[f64], end: &str| {
-        let mut values = values.to_vec();
-        for b in own.blocks().iter().filter(|b| b.name.ends_with(end)) {
-            values[b.range()].fill(0.0);
+
+    fn must(&self, node: &Node, part: &str) -> Result<Vec<f64>> {
+        self.of(node, part).with_context(|| format!("layer {} has no {part}", node.name))
+    }
+
+    /// A sum of terms behind an affine layer.
+    fn affine(&self, node: &Node, shape: &[usize], mut terms: Vec<Term>) -> Result<Vec<Term>> {
+        let n: usize = shape.iter().product();
+        let channels = shape.last().copied().unwrap_or(1);
+        let map = match node.op {
+            Op::Dropout { .. } => return Ok(terms),
+            Op::Linear { out, .. } => Operator::Rows(self.linear(node, n, channels, out)?),
+            Op::Conv1d { .. } | Op::Conv2d { .. } => Operator::Convolution(self.convolution(node, shape)?),
+            Op::BatchNorm { eps, .. } => return Ok(normalized(terms, n, self.normalization(node, eps)?)),
+            Op::Scale {} => {
+                let by: Vec<Number> = self.must(node, "weight")?.into_iter().map(Number::exact).collect();
+                let shift = vec![Number::ZERO; by.len()];
+                return Ok(normalized(terms, n, (by, shift)));
+            }
+            Op::AvgPool { k, stride, pad } => {
+                let share = reciprocal((k[0] * k[1]) as f64);
+                Operator::Rows(means(n, windows(shape, k, stride.unwrap_or(k), pad), share)?)
+            }
+            Op::GlobalAvgPool {} => {
+                let cells = n / channels;
+                let of = |c: usize| (0..cells).map(|p| p * channels + c).collect();
+                Operator::Rows(means(n, (0..channels).map(of).collect(), reciprocal(cells as f64))?)
+            }
+            Op::Flatten {} => {
+                let cells = n / channels;
+                let from: Vec<_> = (0..n).map(|i| Some(i % cells * channels + i / cells)).collect();
+                Operator::Rows(Rows::selection(n, &from))
+            }
+            Op::PadShortcut { step, out } => Operator::Rows(shortcut(shape, step, out)),
+            _ => bail!(
+                "layer {} ({}) has no constraint that a bound could use; certify takes dense, convolutional and residual \
+                 networks with elementwise activations, sorting, pooling and batch normalization",
+                node.name,
+                name(&node.op)
+            ),
+        };
+        for (i, term) in terms.iter_mut().enumerate() {
+            term.maps.push(if i == 0 { map.clone() } else { map.without_bias() });
         }
-        values
-    };
-    let mut pass = Pass::default();
-    let bias = pass.forward(&net, &theta, &running, &vec![0.0; inputs], Mode::Eval)?.to_vec();
-    let (linear, centred) =
-        (without(net.layout(), &theta, ".bias"), without(net.buffers(), &running, ".running_mean"));
-    let mut weight = Mat::zeros(outputs, inputs);
-    for j in 0..inputs {
-        let mut unit = vec![0.0; inputs];
-        unit[j] = 1.0;
-        let column = pass.forward(&net, &linear, &centred, &unit, Mode::Eval)?;
-        (0..outputs).for_each(|i| weight[(i, j)] = column[i]);
+        Ok(terms)
     }
-    Ok(Affine { weight, bias })
+
+    /// A matrix on the last axis, the same at every position.
+    fn linear(&self, node: &Node, n: usize, width: usize, out: usize) -> Result<Rows> {
+        let weight = self.must(node, "weight")?;
+        let bias = self.of(node, "bias").unwrap_or_else(|| vec![0.0; out]);
+        if n == width {
+            return Ok(Rows::dense(width, &weight, bias));
+        }
+        let row = |i: usize| {
+            let (position, o) = (i / out, i % out);
+            let entry = |c: usize| Entry {
+                column: position * width + c,
+                number: Number::exact(weight[o * width + c]),
+            };
+            (0..width).map(entry).collect()
+        };
+        let rows = n / width * out;
+        let bias = (0..rows).map(|i| Number::exact(bias[i % out])).collect();
+        Ok(Rows::new(n, (0..rows).map(row).collect(), bias)?)
+    }
+
+    fn convolution(&self, node: &Node, shape: &[usize]) -> Result<Convolution> {
+        let exact = |values: Vec<f64>| values.into_iter().map(Number::exact).collect::<Vec<_>>();
+        let weight = exact(self.must(node, "weight")?);
+        let whole = |input, out, k, stride, pad, dilation, groups, circular| Convolution {
+            input,
+            out,
+            k,
+            stride,
+            pad,
+            dilation,
+            groups,
+            circular,
+            weight,
+            bias: self.of(node, "bias").map_or_else(|| vec![Number::ZERO; out], exact),
+        };
+        Ok(match (&node.op, shape) {
+            (&Op::Conv2d { out, k, stride, pad, dilation, groups, circular, .. }, &[h, w, c]) => {
+                whole([h, w, c], out, k, stride, pad, dilation, groups, circular)
+            }
+            (&Op::Conv1d { out, k, stride, pad, dilation, groups, circular, .. }, &[n, c]) => whole(
+                [1, n, c],
+                out,
+                [1, k],
+                [1, stride],
+                [0, 0, pad[0], pad[1]],
+                [1, dilation],
+                groups,
+                circular,
+            ),
+            _ => bail!("layer {} reads {shape:?}, which is no image or sequence", node.name),
+        })
+    }
+
+    /// γ/√(σ² + ε) and β − μ γ/√(σ² + ε) of each channel.
+    fn normalization(&self, node: &Node, eps: f64) -> Result<(Vec<Number>, Vec<Number>)> {
+        let [gamma, beta, mean, var] = ["weight", "bias", "running_mean", "running_var"];
+        let (gamma, beta) = (self.must(node, gamma)?, self.must(node, beta)?);
+        let (mean, var) = (self.must(node, mean)?, self.must(node, var)?);
+        if let Some(v) = var.iter().find(|v| **v + eps <= 0.0 || v.is_nan()) {
+            bail!("layer {}: a running variance is {v}; train the model anew", node.name);
+        }
+        let by: Vec<Number> =
+            gamma.iter().zip(&var).map(|(g, v)| Number::rounded(g / (v + eps).sqrt(), 4)).collect();
+        let shift = |(i, b): (usize, &f64)| {
+            Number::products(&[(Number::ONE, Number::exact(*b)), (by[i], Number::exact(-mean[i]))])
+        };
+        let shift = beta.iter().enumerate().map(shift).collect();
+        Ok((by, shift))
+    }
+}
+
+/// Every channel of `n` numbers scaled and shifted: folded into a convolution before it.
+fn normalized(mut terms: Vec<Term>, n: usize, (by, shift): (Vec<Number>, Vec<Number>)) -> Vec<Term> {
+    let zeros = vec![Number::ZERO; shift.len()];
+    for (i, term) in terms.iter_mut().enumerate() {
+        let shift = if i == 0 { &shift } else { &zeros };
+        match term.maps.pop() {
+            Some(Operator::Convolution(c)) => term.maps.push(Operator::Convolution(c.scaled(&by, shift))),
+            other => {
+                term.maps.extend(other);
+                let spread = |v: &[Number]| (0..n).map(|i| v[i % v.len()]).collect::<Vec<_>>();
+                term.maps.push(Operator::Rows(Rows::diagonal(&spread(&by), spread(shift))));
+            }
+        }
+    }
+    terms
+}
+
+/// Sums over windows, times a number.
+fn means(n: usize, windows: Vec<Vec<usize>>, share: Number) -> Result<Rows> {
+    let zeros = vec![Number::ZERO; windows.len()];
+    let row = |w: Vec<usize>| w.into_iter().map(|column| Entry { column, number: share }).collect();
+    Ok(Rows::new(n, windows.into_iter().map(row).collect(), zeros)?)
+}
+
+/// Every `step`-th row and column, zero channels evenly before and after.
+fn shortcut(shape: &[usize], step: usize, out: usize) -> Rows {
+    let &[h, w, c] = shape else { return Rows::selection(0, &[]) };
+    let (columns, before) = (w.div_ceil(step), (out - c) / 2);
+    let from = |i: usize| {
+        let (y, x, o) = (i / (columns * out), i / out % columns, i % out);
+        let channel = o.checked_sub(before).filter(|o| *o < c)?;
+        Some((y * step * w + x * step) * c + channel)
+    };
+    let all: Vec<_> = (0..h.div_ceil(step) * columns * out).map(from).collect();
+    Rows::selection(h * w * c, &all)
+}
+
+/// What an operation is called.
+fn name(op: &Op) -> String {
+    let described = serde_json::to_value(op).ok();
+    described.and_then(|d| Some(d.get("op")?.as_str()?.to_owned())).unwrap_or_default()
 }

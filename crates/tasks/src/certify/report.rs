@@ -7,7 +7,7 @@ use super::{CurvePoint, Outcome};
 use crate::folder::REPORT;
 use crate::{Folder, Result};
 
-const PROVED: &str = "No two inputs differ by more than this per unit of their distance.";
+const PROVED: &str = "No two outputs differ by more than this per unit of their inputs' distance.";
 
 impl Outcome {
     /// For people: of one bound a line, with a table of what is certified of the data; of all a table.
@@ -15,11 +15,15 @@ impl Outcome {
         match &self.certificates[..] {
             [one] if !self.all => {
                 let table = self.samples.as_ref().map(|s| format!("\n{}", accuracies(&s.curve).text()));
-                format!("{}\n{}", headline(one, self.lower_bound), table.unwrap_or_default())
+                format!("{}\n{}", headline(one, self.norm, self.lower_bound), table.unwrap_or_default())
             }
             all => {
                 let (table, lower) = (table(all, self.lower_bound), sampled(self.lower_bound));
-                format!("{}\nsampled lower bound {lower}\n", table.text())
+                format!(
+                    "{}\nsampled lower bound {lower}, in {} per unit of the scaled input\n",
+                    table.text(),
+                    self.norm
+                )
             }
         }
     }
@@ -30,9 +34,12 @@ fn sampled(lower: Option<f64>) -> String {
     lower.map_or_else(|| "–".into(), |l| format!("{l:.6}"))
 }
 
-fn headline(c: &Certificate, lower: Option<f64>) -> String {
+fn headline(c: &Certificate, norm: &str, lower: Option<f64>) -> String {
     let lower = sampled(lower);
-    format!("bound {:.6}   sampled {lower}   by {} in {:.3} s", c.bound, c.method, c.seconds)
+    let (bound, method, seconds) = (c.bound, &c.method, c.seconds);
+    format!(
+        "bound {bound:.6}   sampled {lower}   in {norm} per unit of the scaled input   by {method} in {seconds:.3} s"
+    )
 }
 
 /// The bounds of one network.
@@ -85,7 +92,7 @@ fn accuracy(curve: &[CurvePoint]) -> Figure {
 pub(super) fn write(folder: &Folder, outcome: &Outcome) -> Result<()> {
     let lower = outcome.lower_bound;
     let title = match &outcome.certificates[..] {
-        [one] if !outcome.all => format!("{}: {}", outcome.title, headline(one, lower)),
+        [one] if !outcome.all => format!("{}: {}", outcome.title, headline(one, outcome.norm, lower)),
         _ => outcome.title.clone(),
     };
     let (name, table, figure, caption) = match &outcome.samples {

@@ -6,11 +6,13 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use thalweg_core::Invalid;
-use thalweg_lipsdp::{Bound, LipSdp, Network, Norm};
-use thalweg_net::Preprocess;
+use thalweg_lipsdp::sample::Sampling;
+use thalweg_lipsdp::{Bound, LipSdp, Norm};
+use thalweg_net::Normalize;
 
-use super::ReadOptions;
+use super::{ReadOptions, Subject};
 use crate::error::bail;
+use crate::source::Reading;
 use crate::{Context, Result};
 
 /// What decides the result.
@@ -26,18 +28,24 @@ pub struct Settings {
     #[arg(long, visible_alias = "method")]
     #[serde(alias = "method")]
     pub bound: Option<String>,
-    /// Of an npz archive: relu, leaky:0.1, tanh, slope:a,b, maxmin, groupsort:N, householder, …
+    /// Of weights alone (npz, or safetensors without layers): relu, leaky:0.1, tanh, slope:a,b, maxmin, groupsort:N, householder, …
     #[arg(long, value_name = "NAME")]
     pub activation: Option<String>,
     /// Of a file that does not describe itself: a name or a TOML file
     #[arg(long, value_name = "NAME|FILE")]
     pub arch: Option<String>,
-    /// Layers between the first and the last of an npz archive are blocks x + φ(W x + b)
+    /// Shape of an example for an architecture by name, channels last [default: the model's own]
+    #[arg(long, value_name = "H,W,C", value_delimiter = ',')]
+    pub input: Option<Vec<usize>>,
+    /// Outputs of an architecture by name that does not say them [default: 10]
+    #[arg(long, value_name = "N")]
+    pub outputs: Option<usize>,
+    /// Layers between the first and the last of weights alone are blocks x + φ(W x + b)
     #[arg(long, num_args = 0, default_missing_value = "true")]
     pub residual: Option<bool>,
-    /// Preprocessing instead of the model's; an npz archive takes its scale only
+    /// Preprocessing instead of the model's; weights alone take its scale only
     #[arg(long, value_name = "mean=…,std=…")]
-    pub normalize: Option<Preprocess>,
+    pub normalize: Option<Normalize>,
     /// One output alone, from 0
     #[arg(long, value_name = "ROW", conflicts_with_all = ["pair", "to"])]
     pub output_row: Option<usize>,
@@ -53,9 +61,12 @@ pub struct Settings {
     /// Column of the labels (CSV, npz)
     #[arg(long)]
     pub label: Option<String>,
-    /// Sizes of changes, of the scaled input [default: 0.05,0.1,0.2]
+    /// Sizes of changes, in the unit of eps-unit [default: 0.05,0.1,0.2]
     #[arg(long, value_delimiter = ',')]
     pub eps: Option<Vec<f64>>,
+    /// What a change of 1 is [default: range]
+    #[arg(long)]
+    pub eps_unit: Option<EpsUnit>,
     /// Certify only the first N samples
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
@@ -68,9 +79,16 @@ pub struct Settings {
     /// Memory for the solver [default: 4G]
     #[arg(long)]
     pub max_memory: Option<Memory>,
+    /// Random points that the lower bound is sampled at, and at most as many of the data; 0: none [default: 200]
+    #[arg(long, value_name = "N")]
+    pub samples: Option<usize>,
     /// Seed of the points that the lower bound is sampled at [default: 1]
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
+    /// How the data are read.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub reading: Reading,
 }
 
 /// Norm of the inputs' change.
@@ -92,6 +110,17 @@ pub enum OutputNorm {
     L1,
     /// Euclidean.
     L2,
+}
+
+/// What a change of size 1 is, of an input; radii are in the same unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EpsUnit {
+    /// The range of the training data, from the least to the largest of all their inputs
+    #[default]
+    Range,
+    /// One in the data's own numbers, as they stand in the file
+    Raw,
 }
 
 /// `3,8`.
@@ -149,8 +178,10 @@ impl Settings {
             norm: Some(self.norm.unwrap_or_default()),
             bound: Some(self.bound.clone().unwrap_or_else(|| default.bound.to_string())),
             eps: self.eps.clone().or_else(|| self.data.as_ref().map(|_| EPS.to_vec())),
+            eps_unit: self.eps_unit.or_else(|| self.data.as_ref().map(|_| EpsUnit::default())),
             tol: Some(self.tol.unwrap_or(default.tol)),
             max_memory: Some(self.max_memory.unwrap_or(Memory(default.max_memory))),
+            samples: Some(self.samples()),
             seed: Some(self.seed.unwrap_or(1)),
             ..self.clone()
         }
@@ -172,9 +203,22 @@ impl Settings {
             }
             _ => {}
         }
+        if self.limit == Some(0) {
+            bail!("`limit` = 0 is not allowed; use at least 1");
+        }
         if self.data.is_none() {
-            if self.eps.is_some() {
-                bail!("`eps` is for samples; set `data` to digits, a file or a folder");
+            let given = [
+                ("eps", self.eps.is_some()),
+                ("eps-unit", self.eps_unit.is_some()),
+                ("label", self.label.is_some()),
+                ("limit", self.limit.is_some()),
+                ("pairs", self.pairs == Some(true)),
+                ("data", self.reading != Reading::default()),
+            ];
+            match given.iter().find(|(_, given)| *given) {
+                Some(("data", _)) => bail!("how data are read is set, but no data; set `data`"),
+                Some((name, _)) => bail!("`{name}` is for samples; set `data` to digits, a file or a folder"),
+                None => {}
             }
         } else if part {
             bail!("`data` certifies whole networks; leave out `pair` and `output-row`");
@@ -188,6 +232,11 @@ impl Settings {
     /// The network's file.
     pub(super) fn file(&self) -> Result<&Path> {
         self.model.as_deref().context("no model; name a safetensors file or an npz archive")
+    }
+
+    /// Random points of the lower bound.
+    pub(super) fn samples(&self) -> usize {
+        self.samples.unwrap_or(Sampling::default().points)
     }
 
     /// Sizes of changes.
@@ -226,12 +275,12 @@ impl Settings {
     }
 
     /// The network with the output that is asked for.
-    pub(super) fn aimed(&self, net: &Network) -> Result<Network> {
-        Ok(match (self.pair, self.output_row) {
-            (Some((k, j)), _) => net.pair(k, j)?,
-            (_, Some(row)) => net.row(row)?,
-            _ => net.clone(),
-        })
+    pub(super) fn aimed(&self, net: &Subject) -> Result<Subject> {
+        match (self.pair, self.output_row) {
+            (Some((k, j)), _) => net.difference(k, Some(j)),
+            (_, Some(row)) => net.difference(row, None),
+            _ => Ok(net.clone()),
+        }
     }
 
     /// How to read the network.
@@ -239,6 +288,8 @@ impl Settings {
         ReadOptions {
             activation: self.activation.clone(),
             arch: self.arch.clone(),
+            input: self.input.clone(),
+            outputs: self.outputs,
             residual: self.residual.unwrap_or(false),
             normalize: self.normalize.clone(),
         }

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "bilevel")]
 mod bilevel;
+#[cfg(feature = "lipsdp")]
+mod certify;
 #[cfg(feature = "topo")]
 mod dag;
 #[cfg(feature = "convex-relu")]

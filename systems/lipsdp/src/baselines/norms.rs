@@ -3,7 +3,7 @@
 use faer::Mat;
 
 use crate::ball::{Ball, gamma, plus, sound_norm, times};
-use crate::network::{Block, Network};
+use crate::network::{Affine, Block, Network};
 use crate::{Activation, LipError, Norm};
 
 /// Norm of a matrix from ℓ2 to ℓ2 or from ℓ∞ to ℓ∞, proved.
@@ -32,8 +32,9 @@ pub(crate) fn constant(act: &Activation, norm: Norm) -> f64 {
         }
         Activation::MaxPool { .. } if norm != Norm::L2 => 1.0,
         Activation::MaxPool { windows } => {
-            let shared = |i: &usize| windows.iter().flatten().filter(|j| *j == i).count() as f64;
-            windows.iter().flatten().map(shared).fold(1.0, f64::max).sqrt().next_up()
+            let mut shared = vec![0u32; windows.iter().flatten().max().map_or(0, |i| i + 1)];
+            windows.iter().flatten().for_each(|i| shared[*i] += 1);
+            f64::from(shared.into_iter().max().unwrap_or(1).max(1)).sqrt().next_up()
         }
     }
 }
@@ -45,27 +46,27 @@ pub(crate) fn product(net: &Network, norm: Norm) -> Result<f64, LipError> {
     let mut pending: Option<Ball> = None;
     for block in net.blocks() {
         if let Block::Affine(a) = block {
-            let w = Ball::exact(a.weight.clone());
+            let w = a.ball();
             pending = Some(pending.map_or(w.clone(), |p| w.mul(&p)));
             continue;
         }
         total = times(total, pending.take().map_or(1.0, |w| norm_of(&w, norm)));
-        let of = |m: &Mat<f64>| norm_of(&Ball::exact(m.clone()), norm);
+        let of = |w: &Affine| norm_of(&w.ball(), norm);
         let factor = match block {
             Block::Affine(_) => 1.0,
             Block::Activation(act) => constant(act, norm),
             Block::Residual { inner, activation, outer } => {
-                let branch = times(of(&inner.weight), constant(activation, norm));
-                plus(1.0, times(branch, outer.as_ref().map_or(1.0, |o| of(&o.weight))))
+                let branch = times(of(inner), constant(activation, norm));
+                plus(1.0, times(branch, outer.as_ref().map_or(1.0, of)))
             }
             Block::Equilibrium { input, state, activation } => {
                 let slope = constant(activation, norm);
-                let left = (1.0 - times(slope, of(state))).next_down();
+                let left = (1.0 - times(slope, norm_of(&Ball::exact(state.clone()), norm))).next_down();
                 if left <= 0.0 {
                     let why = "needs ‖Wz‖ < 1 for an equilibrium network";
                     return Err(LipError::not_applicable("the product of norms", why, "`bound` neuron"));
                 }
-                (times(slope, of(&input.weight)) / left).next_up()
+                (times(slope, of(input)) / left).next_up()
             }
         };
         total = times(total, factor);

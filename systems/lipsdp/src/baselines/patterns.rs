@@ -5,8 +5,10 @@
 use faer::Mat;
 use thalweg_linalg::dense::{self, norm2};
 
-use crate::network::{Block, Network};
-use crate::{Activation, LipError};
+use super::norms::constant;
+use crate::ball::times;
+use crate::network::{Affine, Block, Network};
+use crate::{Activation, LipError, Norm};
 
 /// Refuse above this many.
 const MOST: f64 = (1u32 << 24) as f64;
@@ -18,16 +20,23 @@ struct Group {
 }
 
 /// Bound and number of patterns looked at. `tail(blocks)` bounds the norm of the first blocks of
-/// the network over all patterns, for pruning.
+/// the network over all patterns, for pruning; it is asked once for each layer of activations but a first block.
 pub(crate) fn maximum(
     net: &Network,
-    tail: impl Fn(Network) -> Result<f64, LipError>,
+    mut tail: impl FnMut(Network) -> Result<f64, LipError>,
 ) -> Result<(f64, usize), LipError> {
     let mut width = net.inputs();
     let mut layers = Vec::new();
     let mut cushion = 1.0;
     for (i, block) in net.blocks().iter().enumerate() {
         layers.push(match block {
+            // The cushion covers radii of a few roundings, not more.
+            Block::Affine(Affine { weight, radii: Some(radii), .. })
+                if radii.weight.norm_l2() > 1e-14 * weight.norm_l2() =>
+            {
+                let why = "need weights that are known to the last digit";
+                return Err(LipError::not_applicable("activation patterns", why, "`bound` nsr or neuron"));
+            }
             Block::Affine(a) => {
                 cushion *= a.weight.norm_l2().max(f64::MIN_POSITIVE);
                 Layer::Linear(a.weight.clone())
@@ -35,7 +44,10 @@ pub(crate) fn maximum(
             Block::Activation(act) if !matches!(act, Activation::MaxPool { .. }) => {
                 let before = net.blocks()[..i].to_vec();
                 let bound = if before.is_empty() { 1.0 } else { tail(Network::new(net.inputs(), before)?)? };
-                Layer::Groups { groups: groups(act, width), tail: bound }
+                // A choice may itself enlarge what comes before it.
+                let slope = constant(act, Norm::L2);
+                cushion *= slope.max(1.0);
+                Layer::Groups { groups: groups(act, width), tail: times(slope, bound) }
             }
             _ => {
                 let why = "are enumerated for feed-forward networks";
@@ -58,7 +70,11 @@ pub(crate) fn maximum(
 
 enum Layer {
     Linear(Mat<f64>),
-    Groups { groups: Vec<Group>, tail: f64 },
+    /// `tail` bounds the norm of this layer and all before it.
+    Groups {
+        groups: Vec<Group>,
+        tail: f64,
+    },
 }
 
 impl Layer {

@@ -20,7 +20,8 @@ pub fn matrix_of(arrays: &mut Arrays, name: &str) -> Option<Mat<f64>> {
 fn affine(arrays: &mut Arrays, w: &str, b: &str) -> Option<Affine> {
     let weight = matrix_of(arrays, w)?;
     let bias = matrix_of(arrays, b).map(|b| b.col_as_slice(0).to_vec());
-    Some(Affine { bias: bias.unwrap_or_else(|| vec![0.0; weight.nrows()]), weight })
+    let bias = bias.unwrap_or_else(|| vec![0.0; weight.nrows()]);
+    Some(Affine::new(weight, bias))
 }
 
 /// W1, b1, … as layers.
@@ -74,7 +75,7 @@ pub fn random(activation: &Activation, widths: &[usize], seed: u64) -> Network {
         let g = gaussian(w[1], w[0] + 1, seed * 1000 + i as u64);
         let scale = 1.5 / (w[0] as f64).sqrt();
         let bias = (0..w[1]).map(|r| 0.3 * g[(r, w[0])]).collect();
-        Affine { weight: Mat::from_fn(w[1], w[0], |r, c| scale * g[(r, c)]), bias }
+        Affine::new(Mat::from_fn(w[1], w[0], |r, c| scale * g[(r, c)]), bias)
     };
     Network::feedforward(widths.windows(2).enumerate().map(layer).collect(), activation).unwrap()
 }

@@ -44,8 +44,12 @@ fn linear_networks_have_the_norm_of_their_product() {
 
 #[test]
 fn the_two_neuron_network_has_a_known_value() {
-    let layers =
-        || vec![Affine::linear(matrix(&[&[1.0, 2.0], &[1.0, -2.0]])), Affine::linear(matrix(&[&[1.0, 1.0]]))];
+    let layers = || {
+        vec![
+            Affine::linear(matrix(&[&[1.0, 2.0], &[1.0, -2.0]]).unwrap()),
+            Affine::linear(matrix(&[&[1.0, 1.0]]).unwrap()),
+        ]
+    };
     let net = Network::feedforward(layers(), &act("relu")).unwrap();
     close(bound(&net, Bound::Neuron), 4.0 / 3f64.sqrt(), 1e-8);
     close(bound(&net, Bound::Product), 4.0, 1e-9);
@@ -210,8 +214,8 @@ fn the_network_form_of_the_literature_is_refused() {
     assert!(refused.to_string().contains("unsound"));
     // Its multipliers "prove" 2.8284 here, but a Jacobian of norm 2√5 exists.
     let layers = vec![
-        Affine::linear(matrix(&[&[0.0, 2.0], &[-1.0, 2.0], &[1.0, -2.0]])),
-        Affine::linear(matrix(&[&[-1.0, 2.0, 0.0]])),
+        Affine::linear(matrix(&[&[0.0, 2.0], &[-1.0, 2.0], &[1.0, -2.0]]).unwrap()),
+        Affine::linear(matrix(&[&[-1.0, 2.0, 0.0]]).unwrap()),
     ];
     let net = Network::feedforward(layers, &act("relu")).unwrap();
     let sample = lower_bound(&net, Norm::L2, &[], &Sampling::default()).unwrap();
