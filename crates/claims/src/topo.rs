@@ -61,7 +61,7 @@ impl Claims {
 fn set(name: &str) -> Result<(Sample, Mat<f64>)> {
     let folder = shared_file("topo")?;
     let file = |name: String| folder.join(name).display().to_string();
-    let sample = table::data(&file(format!("{name}.csv.gz")), false, &Host::default())?;
+    let sample = table::data(&file(format!("{name}.csv.gz")), &table::Reading::default(), &Host::default())?;
     let network = file(format!("{}_network.csv", name.trim_end_matches("_n1000")));
     let truth = file(format!("{name}_truth.csv"));
     let truth = if std::path::Path::new(&truth).exists() { truth } else { network };
@@ -392,7 +392,7 @@ fn standardized(options: &Options) -> Result<Finding> {
             let m = add(&format!("swaps, BIC, λ {lambda}"), &learned.graph, seconds)?;
             matches &= lambda < 2.0 || m.cpdag_shd <= 2;
             below &= learned.score
-                <= Bic::new(s.clone(), sample.n(), lambda).at(&truth).unwrap_or(f64::NAN) + 1e-9;
+                <= Bic::new(s.clone(), sample.n(), lambda).at(&truth, &[]).unwrap_or(f64::NAN) + 1e-9;
         }
         let squares = Topo { threshold: Some(0.1), ..random() };
         let (learned, seconds) = timed(3, || fit(&squares, &sample, 1))?;

@@ -38,15 +38,20 @@ fn a_chain_is_found_and_compared() {
     let here = folder(&[("d.csv", chain(400).as_bytes()), ("t.csv", b"from,to,weight\nx,y,1.5\ny,z,-1.2\n")]);
     let fit = json(here.path(), "dag fit d.csv --score l2 --seed 1 --out g/ --json --quiet");
     let keys: Vec<&str> = fit.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(keys, ["cpdag_edges", "edges", "kkt_violation", "order", "score", "seconds"]);
+    assert_eq!(
+        keys,
+        ["cpdag_edges", "edges", "kkt_violation", "order", "score", "score_chosen", "score_name", "seconds"]
+    );
     assert_eq!(fit["order"], serde_json::json!(["x", "y", "z"]));
     assert_eq!(fit["edges"].as_array().unwrap().len(), 2);
     assert!((fit["edges"][0][2].as_f64().unwrap() - 1.5).abs() < 0.2);
     assert_eq!(fit["cpdag_edges"][0][2], "undirected");
     assert!(fit["kkt_violation"].as_f64().unwrap() < 1e-8);
     let eval = json(here.path(), "dag eval --truth t.csv --est g/graph.csv --json");
-    let expected =
-        serde_json::json!({ "shd": 0, "tpr": 1.0, "fdr": 0.0, "cpdag_shd": 0, "skeleton_f1": 1.0 });
+    let expected = serde_json::json!({
+        "shd": 0, "tpr": 1.0, "fdr": 0.0, "cpdag_shd": 0, "skeleton_f1": 1.0, "fpr": 0.0, "skeleton_shd": 0,
+        "edges_found": 2, "true_edges": 2, "differing": [],
+    });
     assert_eq!(eval, expected);
     let more =
         json(here.path(), "dag eval --truth t.csv --est g/graph.csv --data d.csv --order g/order.txt --json");
@@ -57,6 +62,7 @@ fn a_chain_is_found_and_compared() {
         "summary.json",
         "graph.csv",
         "weights.csv",
+        "edges.csv",
         "cpdag.csv",
         "graph.dot",
         "graph.graphml",
@@ -78,7 +84,7 @@ fn a_chain_is_found_and_compared() {
     let summary: Value =
         serde_json::from_slice(&fs::read(here.path().join("g/summary.json")).unwrap()).unwrap();
     assert_eq!(summary["starts"].as_array().unwrap().len(), 2);
-    let exact = json(here.path(), "dag exact d.csv --json --quiet");
+    let exact = json(here.path(), "dag exact d.csv --score l2 --json --quiet");
     assert!((exact["score"].as_f64().unwrap() - fit["score"].as_f64().unwrap()).abs() < 1e-9);
 }
 
@@ -87,7 +93,7 @@ fn another_graph_is_improved() {
     // z → y → x, the wrong way round, and a cycle's weak edge.
     let w = ",z,x,y\nz,0,0,-0.5\nx,0.01,0,0\ny,0,0.4,0\n";
     let here = folder(&[("d.csv", chain(300).as_bytes()), ("w.csv", w.as_bytes())]);
-    let done = json(here.path(), "dag polish --w w.csv d.csv --json --quiet");
+    let done = json(here.path(), "dag polish --w w.csv d.csv --score l2 --json --quiet");
     let score = |key: &str| done[key].as_f64().unwrap();
     assert_eq!(score("cut"), 0.01);
     assert!(score("score_before") >= score("score_refit") && score("score_refit") >= score("score"));
@@ -132,8 +138,12 @@ fn simulated_data_go_through() {
 #[test]
 fn the_embedded_cells_need_no_file() {
     let here = folder(&[]);
-    let fit = json(here.path(), "dag fit sachs --log --standardize --score bic --out g/ --json --quiet");
+    let fit = json(here.path(), "dag fit sachs --log --standardize --score BIC --out g/ --json --quiet");
     assert_eq!(fit["order"].as_array().unwrap().len(), 11);
+    let text = succeed(here.path(), "dag fit sachs --log --restarts 0 --bootstrap 3 --quiet");
+    for words in ["score bic", "does not depend on units", "compelled", "linked", "3 resamples"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
     let eval = json(here.path(), "dag eval --truth sachs --est g/graph.csv --json");
     assert!(eval["skeleton_f1"].as_f64().unwrap() > 0.3, "{eval}");
 }
@@ -213,17 +223,24 @@ fn bad_input_is_named() {
         ("dag fit word.csv", "word.csv: line 3, column \"b\": \"many\" is not a finite number"),
         ("dag fit constant.csv", "column b is constant"),
         ("dag fit collinear.csv", "column c is a linear combination of a, b"),
-        ("dag fit few.csv", "2 samples of 3 variables"),
-        ("dag fit bare.csv", "2 samples of 2 variables"),
+        ("dag fit few.csv --score l2", "2 samples of 3 variables"),
+        ("dag fit bare.csv --score l2", "2 samples of 2 variables"),
         ("dag fit absent.csv", "absent.csv"),
         ("dag fit", "no data"),
         ("dag fit d.csv --score logll", "no penalty"),
         ("dag fit d.csv --score logistic", "takes 0 and 1 alone"),
-        ("dag fit d.csv --score what", "unknown variant `what`, expected one of `l2`"),
+        ("dag fit d.csv --score what", "unknown variant `what`, expected one of `auto`"),
         ("dag fit d.csv --reg l1 --lambda -1", "lambda"),
         ("dag fit d.csv --init best", "expected one of `td`"),
-        ("dag fit d.csv --lambda 1", "--lambda without --penalty"),
-        ("dag fit few.csv", "set --score to bic"),
+        ("dag fit d.csv --score l2 --lambda 1", "--lambda without --penalty"),
+        ("dag fit few.csv --score l2", "set --score to bic"),
+        ("dag fit d.csv --score bic --hidden 7", "--hidden does nothing under --score bic"),
+        ("dag fit d.csv --score ev --lambda 3", "--lambda does nothing"),
+        ("dag fit d.csv --small 3", "set --mode to paper"),
+        ("dag fit d.csv --drop w", "no column w to --drop"),
+        ("dag fit collinear.csv --score mcp", "name one of them in --drop"),
+        ("dag fit d.csv --header perhaps", "perhaps is none of auto, yes, no"),
+        ("dag exact d.csv --restarts 3", "has no --restarts"),
         ("dag exact d.csv --time 1s", "leave out --time"),
         ("dag polish d.csv", "set --w to a file"),
         ("dag fit d.csv --score bic --reg l1", "does not go with"),
@@ -250,7 +267,10 @@ fn the_known_graph_is_found() {
     let Some(data) = shared_data("topo/er4_d20_n1000.csv.gz") else { return };
     let truth = data.with_file_name("er4_d20_n1000_truth.csv");
     let here = folder(&[]);
-    json(here.path(), &format!("dag fit {} --init random --seed 3 --out g/ --json --quiet", data.display()));
+    json(
+        here.path(),
+        &format!("dag fit {} --score l2 --init random --seed 3 --out g/ --json --quiet", data.display()),
+    );
     let line = format!("dag eval --truth {} --est g/graph.csv --json", truth.display());
     assert!(json(here.path(), &line)["shd"].as_u64().unwrap() <= 1);
 }

@@ -106,6 +106,15 @@ impl Section {
         self
     }
 
+    /// Adds a drawing of one's own, an SVG element whose styles are for it alone.
+    pub fn drawing(&mut self, svg: &str, caption: &str) -> &mut Self {
+        let caption = escape(caption);
+        self.blocks.push(Block::Figure(format!(
+            "<figure><div class=\"scroll\">{svg}</div><figcaption>{caption}</figcaption></figure>\n"
+        )));
+        self
+    }
+
     /// Adds a command or other preformatted text.
     pub fn code(&mut self, code: &str) -> &mut Self {
         self.blocks.push(Block::Code(format!("<pre><code>{}</code></pre>\n", escape(code))));

@@ -3,9 +3,10 @@
 use faer::Mat;
 
 use crate::graph::{positions, topological_order};
+use crate::knowledge::{Knowledge, Rules};
 
-/// The class of graphs that no data with Gaussian noise can tell apart: edges that all its members
-/// share, and edges that they direct either way.
+/// The class of graphs that no data with Gaussian noise can tell apart (those of them that obey what is
+/// known, see [`Cpdag::under`]): edges that all its members share, and edges that they direct either way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cpdag {
     /// Nodes.
@@ -75,6 +76,29 @@ impl Cpdag {
         Some(Self { nodes: d, directed, undirected })
     }
 
+    /// The members of the class that obey `knowledge` (a maximally oriented graph, Meek 1995): an edge that
+    /// may stand one way only is directed, and so is what follows from it. The class must have such a
+    /// member.
+    ///
+    /// # Errors
+    /// Knowledge that does not fit the nodes or contradicts itself.
+    pub fn under(&self, knowledge: &Knowledge) -> Result<Self, crate::TopoError> {
+        Ok(self.obeying(&knowledge.rules_of(self.nodes)?))
+    }
+
+    pub(crate) fn obeying(&self, rules: &Rules) -> Self {
+        let mut part = Partial::of(self);
+        for &(a, b) in &self.undirected {
+            for (u, v) in [(a, b), (b, a)] {
+                if rules.requires(u, v) || !rules.allows_edge(v, u) {
+                    part.direct(u, v);
+                }
+            }
+        }
+        part.close();
+        part.class()
+    }
+
     fn marks(&self) -> Vec<Mark> {
         let d = self.nodes;
         let mut marks = vec![Mark::None; d * d];
@@ -90,6 +114,81 @@ impl Cpdag {
     /// Pairs of nodes that two classes connect differently.
     pub fn distance(&self, other: &Self) -> usize {
         self.marks().iter().zip(other.marks()).filter(|(a, b)| **a != *b).count()
+    }
+}
+
+/// A graph of arrows and lines under way to its class.
+struct Partial {
+    d: usize,
+    arrow: Vec<bool>,
+    /// Both ways.
+    line: Vec<bool>,
+}
+
+impl Partial {
+    fn of(class: &Cpdag) -> Self {
+        let d = class.nodes;
+        let (mut arrow, mut line) = (vec![false; d * d], vec![false; d * d]);
+        class.directed.iter().for_each(|(u, v)| arrow[u * d + v] = true);
+        class.undirected.iter().for_each(|(a, b)| (line[a * d + b], line[b * d + a]) = (true, true));
+        Self { d, arrow, line }
+    }
+
+    fn arrow(&self, u: usize, v: usize) -> bool {
+        self.arrow[u * self.d + v]
+    }
+
+    fn line(&self, u: usize, v: usize) -> bool {
+        self.line[u * self.d + v]
+    }
+
+    fn linked(&self, u: usize, v: usize) -> bool {
+        self.arrow(u, v) || self.arrow(v, u) || self.line(u, v)
+    }
+
+    /// Makes a line an arrow.
+    fn direct(&mut self, u: usize, v: usize) {
+        let (d, line) = (self.d, self.line(u, v));
+        if line {
+            (self.line[u * d + v], self.line[v * d + u]) = (false, false);
+            self.arrow[u * d + v] = true;
+        }
+    }
+
+    /// Directs what must be directed one way, until nothing more follows.
+    fn close(&mut self) {
+        let pairs: Vec<(usize, usize)> = (0..self.d).flat_map(|a| (0..self.d).map(move |b| (a, b))).collect();
+        while let Some(&(a, b)) = pairs.iter().find(|&&(a, b)| self.line(a, b) && self.forced(a, b)) {
+            self.direct(a, b);
+        }
+    }
+
+    /// Whether a line a − b must be a → b, by one of Meek's four rules: the other way would make a collider
+    /// that the class has not, or a cycle.
+    fn forced(&self, a: usize, b: usize) -> bool {
+        let all = 0..self.d;
+        let into_b = || all.clone().filter(|c| self.arrow(*c, b));
+        // c → a − b without c ~ b.
+        all.clone().any(|c| self.arrow(c, a) && !self.linked(c, b))
+            // a → c → b.
+            || into_b().any(|c| self.arrow(a, c))
+            // a − c → b and a − e → b without c ~ e.
+            || into_b().filter(|c| self.line(a, *c)).any(|c| {
+                into_b().any(|e| e != c && self.line(a, e) && !self.linked(c, e))
+            })
+            // a − e → c → b and a ~ c without e ~ b.
+            || into_b().filter(|c| self.linked(a, *c)).any(|c| {
+                all.clone().any(|e| e != b && self.line(a, e) && self.arrow(e, c) && !self.linked(e, b))
+            })
+    }
+
+    fn class(&self) -> Cpdag {
+        let pairs = || (0..self.d).flat_map(|u| (0..self.d).map(move |v| (u, v)));
+        Cpdag {
+            nodes: self.d,
+            directed: pairs().filter(|e| self.arrow(e.0, e.1)).collect(),
+            undirected: pairs().filter(|e| e.0 < e.1 && self.line(e.0, e.1)).collect(),
+        }
     }
 }
 
@@ -117,46 +216,84 @@ mod tests {
         assert!(class(4, &[(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]).directed.is_empty());
     }
 
-    /// By definition: an edge is compelled if every acyclic graph with the same skeleton and the same
-    /// colliders has it.
+    /// All acyclic graphs of `d` nodes.
+    fn graphs(d: usize) -> Vec<Mat<f64>> {
+        let pairs: Vec<(usize, usize)> = (0..d).flat_map(|a| (a + 1..d).map(move |b| (a, b))).collect();
+        let of = |mut code: usize| {
+            let mut w = Mat::zeros(d, d);
+            for (a, b) in &pairs {
+                match code % 3 {
+                    1 => w[(*a, *b)] = 1.0,
+                    2 => w[(*b, *a)] = 1.0,
+                    _ => {}
+                }
+                code /= 3;
+            }
+            w
+        };
+        (0..3usize.pow(pairs.len() as u32)).map(of).filter(|w| topological_order(w).is_some()).collect()
+    }
+
+    /// Skeleton and colliders, which are the same for two graphs of one class and no others.
+    fn signature(w: &Mat<f64>) -> (Vec<bool>, Vec<bool>) {
+        let d = w.nrows();
+        let linked = |a: usize, b: usize| w[(a, b)] != 0.0 || w[(b, a)] != 0.0;
+        let pairs: Vec<(usize, usize)> = (0..d).flat_map(|a| (a + 1..d).map(move |b| (a, b))).collect();
+        let collider =
+            |c: usize, p: &(usize, usize)| w[(p.0, c)] != 0.0 && w[(p.1, c)] != 0.0 && !linked(p.0, p.1);
+        let colliders = (0..d).flat_map(|c| pairs.iter().map(move |p| (c, p))).map(|(c, p)| collider(c, p));
+        (pairs.iter().map(|p| linked(p.0, p.1)).collect(), colliders.collect())
+    }
+
+    /// By definition: an edge is directed if every graph of `class` has it.
+    fn check(found: &Cpdag, w: &Mat<f64>, class: &[&Mat<f64>]) {
+        for (u, v, _) in crate::graph::edges(w) {
+            let compelled = class.iter().all(|g| g[(u, v)] != 0.0);
+            assert_eq!(found.directed.contains(&(u, v)), compelled, "{u} → {v} of {w:?}");
+            assert_eq!(found.undirected.contains(&(u.min(v), u.max(v))), !compelled, "{u} → {v} of {w:?}");
+        }
+    }
+
     #[test]
     fn small_classes_are_those_of_enumeration() {
-        let d = 4;
-        let pairs: Vec<(usize, usize)> = (0..d).flat_map(|a| (a + 1..d).map(move |b| (a, b))).collect();
-        let graphs: Vec<Mat<f64>> = (0..3usize.pow(6))
-            .map(|mut code| {
-                let mut w = Mat::zeros(d, d);
-                for (a, b) in &pairs {
-                    match code % 3 {
-                        1 => w[(*a, *b)] = 1.0,
-                        2 => w[(*b, *a)] = 1.0,
-                        _ => {}
-                    }
-                    code /= 3;
-                }
-                w
-            })
-            .filter(|w| topological_order(w).is_some())
-            .collect();
-        let signature = |w: &Mat<f64>| {
-            let linked = |a: usize, b: usize| w[(a, b)] != 0.0 || w[(b, a)] != 0.0;
-            let skeleton: Vec<bool> = pairs.iter().map(|p| linked(p.0, p.1)).collect();
-            let mut colliders = Vec::new();
-            for c in 0..d {
-                for (a, b) in &pairs {
-                    colliders.push(w[(*a, c)] != 0.0 && w[(*b, c)] != 0.0 && !linked(*a, *b));
-                }
-            }
-            (skeleton, colliders)
-        };
+        let graphs = graphs(4);
         let signatures: Vec<_> = graphs.iter().map(signature).collect();
         for (w, mine) in graphs.iter().zip(&signatures).step_by(5) {
-            let found = Cpdag::of(w).unwrap();
             let class: Vec<&Mat<f64>> =
                 graphs.iter().zip(&signatures).filter(|g| g.1 == mine).map(|g| g.0).collect();
-            for (u, v) in pairs.iter().flat_map(|p| [(p.0, p.1), (p.1, p.0)]).filter(|e| w[*e] != 0.0) {
-                let compelled = class.iter().all(|g| g[(u, v)] != 0.0);
-                assert_eq!(found.directed.contains(&(u, v)), compelled, "{u} → {v} of {w:?}");
+            check(&Cpdag::of(w).unwrap(), w, &class);
+        }
+    }
+
+    #[test]
+    fn what_is_known_directs_exactly_the_edges_that_all_obedient_members_share() {
+        use rand::RngExt;
+        for (d, step) in [(4, 3), (5, 97)] {
+            let graphs = graphs(d);
+            let mut classes = std::collections::HashMap::<_, Vec<&Mat<f64>>>::new();
+            graphs.iter().for_each(|w| classes.entry(signature(w)).or_default().push(w));
+            let mut random = thalweg_core::Seed(1).stream("knowledge", d as u64);
+            for w in graphs.iter().step_by(step) {
+                // Knowledge that this graph obeys: some of its edges, some non-edges, tiers along its order.
+                let order = topological_order(w).unwrap();
+                let mut knowledge = Knowledge::default();
+                for (u, v) in (0..d).flat_map(|u| (0..d).map(move |v| (u, v))).filter(|e| e.0 != e.1) {
+                    match random.random_range(0..6) {
+                        0 if w[(u, v)] != 0.0 => knowledge.required.push((u, v)),
+                        1 if w[(u, v)] == 0.0 => knowledge.forbidden.push((u, v)),
+                        _ => {}
+                    }
+                }
+                if random.random_range(0..3) == 0 {
+                    let cut = random.random_range(1..d);
+                    let at = positions(&order);
+                    knowledge.tiers = (0..d).map(|v| usize::from(at[v] >= cut)).collect();
+                }
+                let rules = knowledge.rules_of(d).unwrap();
+                let class: Vec<&Mat<f64>> =
+                    classes[&signature(w)].iter().copied().filter(|g| rules.broken_by(g).is_none()).collect();
+                assert!(class.contains(&w));
+                check(&Cpdag::of(w).unwrap().under(&knowledge).unwrap(), w, &class);
             }
         }
     }

@@ -17,7 +17,7 @@ pub enum TopoError {
         value: f64,
     },
     /// A variable that never changes.
-    #[error("column {0} is constant, so nothing can be learned about it; drop the column")]
+    #[error("column {0} is constant, so nothing can be learned about it; name it in `drop`")]
     Constant(String),
     /// Two columns of one name.
     #[error("two columns are named {0}; give each variable a name of its own")]
@@ -32,8 +32,8 @@ pub enum TopoError {
     },
     /// A column that others determine.
     #[error(
-        "column {column} is a linear combination of {others}, so its conditional variance is 0; drop it, or set \
-         `penalty` to l2 and `lambda` to 0.01"
+        "column {column} is a linear combination of {others}, so that the data cannot tell them apart; name one of them \
+         in `drop`"
     )]
     Collinear {
         /// Name of the column.
@@ -44,7 +44,7 @@ pub enum TopoError {
     /// Dense fits need more samples than variables.
     #[error(
         "{rows} samples of {columns} variables: a regression on all predecessors needs more samples than variables; \
-         set `score` to bic, or `penalty` to l1, or to l2 with `lambda` 0.01"
+         set `score` to bic, or to l2 or logistic with `penalty` l1 or l2"
     )]
     TooFewSamples {
         /// Samples.
@@ -78,6 +78,38 @@ pub enum TopoError {
         /// What it has.
         found: usize,
         /// What it needs.
+        needed: usize,
+    },
+    /// A matrix that is no graph over so many nodes.
+    #[error("{what} is a matrix of {rows} × {columns}; it must be one of {needed} × {needed}")]
+    Shape {
+        /// What was given.
+        what: String,
+        /// Its rows.
+        rows: usize,
+        /// Its columns.
+        columns: usize,
+        /// Nodes.
+        needed: usize,
+    },
+    /// A score that is no number.
+    #[error("the score of node {node} behind {parents:?} is {value}; a score must be a number, and not −∞")]
+    NoNumber {
+        /// The node.
+        node: usize,
+        /// Its possible parents.
+        parents: Vec<usize>,
+        /// What came back.
+        value: f64,
+    },
+    /// A fit with another number of weights than of possible parents.
+    #[error("the fit of node {node} has {found} weights for {needed} possible parents; give one for each")]
+    Weights {
+        /// The node.
+        node: usize,
+        /// Weights.
+        found: usize,
+        /// Possible parents.
         needed: usize,
     },
     /// An order that misses or repeats a variable.

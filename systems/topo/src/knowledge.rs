@@ -37,7 +37,15 @@ impl Knowledge {
     /// Nodes or tiers that do not fit the data, a required edge that is forbidden or goes against the
     /// tiers, required edges in a cycle.
     pub(crate) fn rules(&self, sample: &Sample) -> Result<Rules, TopoError> {
-        let d = sample.d();
+        self.named(sample.d(), |v| sample.names()[v].clone())
+    }
+
+    /// As [`Knowledge::rules`], for nodes without names.
+    pub(crate) fn rules_of(&self, d: usize) -> Result<Rules, TopoError> {
+        self.named(d, |v| format!("X{v}"))
+    }
+
+    fn named(&self, d: usize, name: impl Fn(usize) -> String) -> Result<Rules, TopoError> {
         let size = |what: &str, found| TopoError::Size { what: what.into(), found, needed: d };
         if !self.tiers.is_empty() && self.tiers.len() != d {
             return Err(size("the list of tiers", self.tiers.len()));
@@ -52,10 +60,11 @@ impl Knowledge {
             rules.bans = true;
         }
         for &(u, v) in &self.required {
-            let conflict = |by: &str| {
-                let (from, to) = (sample.names()[u].clone(), sample.names()[v].clone());
-                Err(TopoError::Contradiction { from, to, by: by.into() })
-            };
+            let conflict =
+                |by: &str| Err(TopoError::Contradiction { from: name(u), to: name(v), by: by.into() });
+            if u == v {
+                return Err(TopoError::Cyclic(format!("the required edge {0} → {0}", name(u))));
+            }
             if rules.forbidden[u * d + v] {
                 return conflict("the list of forbidden edges");
             }
@@ -98,6 +107,26 @@ impl Rules {
 
     pub fn requires(&self, u: usize, v: usize) -> bool {
         self.required[u * self.d + v]
+    }
+
+    /// Whether a graph may have u → v, as far as this pair alone goes.
+    pub fn allows_edge(&self, u: usize, v: usize) -> bool {
+        !self.forbids(u, v) && self.may_follow(v, u)
+    }
+
+    /// The required edges from → to.
+    pub fn required_edges(&self) -> Vec<(usize, usize)> {
+        let pairs = (0..self.d).flat_map(|u| (0..self.d).map(move |v| (u, v)));
+        pairs.filter(|(u, v)| self.requires(*u, *v)).collect()
+    }
+
+    /// The first edge of a graph that may not be in it, or required one that is not.
+    pub fn broken_by(&self, w: &faer::Mat<f64>) -> Option<(usize, usize)> {
+        let mut pairs = (0..self.d).flat_map(|u| (0..self.d).map(move |v| (u, v)));
+        pairs.find(|&(u, v)| match w[(u, v)] {
+            0.0 => self.requires(u, v),
+            _ => !self.allows_edge(u, v),
+        })
     }
 
     /// Whether u may stand after v.

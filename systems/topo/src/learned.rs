@@ -3,14 +3,14 @@
 use faer::Mat;
 use thalweg_core::StopReason;
 
-use crate::certificate::kkt_violation;
+use crate::certificate::violation;
 use crate::cpdag::Cpdag;
 use crate::graph::{edges, thresholded};
 use crate::knowledge::Rules;
 use crate::method::{Score, Topo};
 use crate::metrics::varsortability;
 use crate::prepared::Prepared;
-use crate::score::{Bic, Logistic, Memo};
+use crate::score::{Bic, Kept, Logistic, Memo, Penalty};
 use crate::search::SearchResult;
 use crate::{Sample, TopoError};
 
@@ -25,12 +25,13 @@ pub struct Learned {
     pub weights: Mat<f64>,
     /// The graph: weights after the threshold.
     pub graph: Mat<f64>,
-    /// Intercept of each linear equation, in the units of the (standardized) data; empty for other scores.
+    /// Intercept of each linear or logistic equation, in the units of the (standardized) data; empty for
+    /// networks.
     pub intercepts: Vec<f64>,
-    /// Equivalence class of the graph.
+    /// Equivalence class of the graph: its members that obey the knowledge.
     pub cpdag: Cpdag,
-    /// Largest violation of the optimality conditions at `weights`; `None` without a gradient. For BIC
-    /// it is that of the likelihood over the edges.
+    /// Largest violation of the optimality conditions at `weights` over the graphs that obey the knowledge;
+    /// `None` without a gradient. For BIC it is that of the likelihood over the edges.
     pub kkt_violation: Option<f64>,
     /// Scores after each round of the best search, falling.
     pub trace: Vec<f64>,
@@ -67,35 +68,39 @@ impl Learned {
         best: SearchResult,
         mut warnings: Vec<String>,
     ) -> Result<Self, TopoError> {
-        let Prepared { sample, s, score, .. } = prepared;
+        let Prepared { sample, s, score, rules } = prepared;
         let SearchResult { order, score: value, weights, trace, ends } = best;
         let d = sample.d();
         let graph = graph(topo, prepared, &order, &weights);
-        let cpdag = Cpdag::of(&graph).ok_or_else(|| TopoError::Cyclic("the learned graph".into()))?;
-        warnings.extend(units(topo, &graph, s));
-        if let Score::Logistic(p) = topo.score
-            && let Some(v) = Logistic::new(sample, p)?.separated(&weights)
-        {
-            warnings.push(separated(sample, v));
-        }
-        let linear = !matches!(topo.score, Score::Logistic(_) | Score::Mlp(_));
+        let class = Cpdag::of(&graph).ok_or_else(|| TopoError::Cyclic("the learned graph".into()))?;
+        warnings.extend(units(topo, &graph, prepared));
+        warnings.extend(few(sample));
         let means = sample.means();
         let intercept = |v: usize| means[v] - (0..d).map(|u| weights[(u, v)] * means[u]).sum::<f64>();
+        let intercepts = match topo.score {
+            Score::Mlp(_) => Vec::new(),
+            Score::Logistic(p) => {
+                let logistic = Logistic::new(sample, p)?;
+                warnings.extend(logistic.separated(&weights).map(|v| separated(sample, v)));
+                logistic.intercepts(&weights)
+            }
+            _ => (0..d).map(intercept).collect(),
+        };
         let strengths = match topo.score {
             Score::Bic(l) => strengths(&Bic::new(s.clone(), sample.n(), l), &graph, sample.n()),
             _ => Vec::new(),
         };
         Ok(Self {
             score: value,
-            kkt_violation: kkt_violation(&**score, &weights, &order),
-            intercepts: if linear { (0..d).map(intercept).collect() } else { Vec::new() },
+            kkt_violation: violation(&**score, &weights, &order, rules),
+            intercepts,
             order,
             trace,
             starts: ends,
             evaluations: 0,
             weights,
             graph,
-            cpdag,
+            cpdag: class.obeying(rules),
             strengths,
             warnings,
             stopped_because: StopReason::Converged,
@@ -111,27 +116,70 @@ fn graph(topo: &Topo, prepared: &Prepared, order: &[usize], weights: &Mat<f64>) 
             Memo::new(&Bic::new(s.clone(), sample.n(), 1.0), rules).weights(order)
         }
         (Some(t), _) => pruned(weights, t, rules),
+        (None, Score::Logistic(p @ (Penalty::None | Penalty::L2(_)))) => match Logistic::new(sample, *p) {
+            Ok(logistic) => Memo::new(&Kept::of(&logistic), rules).weights(order),
+            Err(_) => weights.clone(), // refused before the search
+        },
         (None, Score::Mlp(_)) => pruned(weights, 0.5, rules),
         (None, Score::Bic(_)) => weights.clone(),
         (None, _) => pruned(weights, 0.3, rules),
     }
 }
 
-/// What is to be said of least squares, which compares variances.
-fn units(topo: &Topo, graph: &Mat<f64>, s: &Mat<f64>) -> Option<String> {
-    let squares = matches!(topo.score, Score::L2(_) | Score::EqualVariance);
-    if squares && standardized(s) {
-        return topo.threshold.is_none().then(|| {
+/// Standard deviations that differ by more than this factor are taken for other units.
+const SPREAD: f64 = 10.0;
+
+/// Varsortability further from ½ than this may be what decided the order.
+const SORTED: f64 = 0.25;
+
+/// What is to be said of a score that depends on units.
+fn units(topo: &Topo, graph: &Mat<f64>, prepared: &Prepared) -> Option<String> {
+    let (score, s) = (topo.score, &prepared.s);
+    if !score.depends_on_units() {
+        return None;
+    }
+    let squares = matches!(score, Score::L2(_) | Score::EqualVariance);
+    if standardized(s) {
+        return (squares && topo.threshold.is_none()).then(|| {
             "the data look standardized: least squares compares variances that were all made 1, so its order means \
              little; set `score` to bic. Edges are those that BIC keeps in this order"
                 .into()
         });
     }
-    let rises = squares && varsortability(graph, s).is_some_and(|v| v > 0.95);
-    rises.then(|| {
-        "variances rise along the learned order (varsortability above 0.95): the units may have decided it; compare \
-         with `standardize` and bic as `score`"
-            .into()
+    let mut reasons = Vec::new();
+    let deviations = || (0..s.nrows()).map(|v| (s[(v, v)].sqrt(), v));
+    let least = deviations().min_by(|a, b| a.0.total_cmp(&b.0))?;
+    let most = deviations().max_by(|a, b| a.0.total_cmp(&b.0))?;
+    if most.0 > SPREAD * least.0 {
+        let name = |v: usize| &prepared.sample.names()[v];
+        reasons.push(format!(
+            "standard deviations go from {:.3e} ({}) to {:.3e} ({})",
+            least.0,
+            name(least.1),
+            most.0,
+            name(most.1)
+        ));
+    }
+    // Networks compare variances of residuals too; the likelihood with a variance for each node does not.
+    let compares = !matches!(score, Score::Mcp(..));
+    if let Some(v) = varsortability(graph, s).filter(|v| compares && (v - 0.5).abs() > SORTED) {
+        let way = if v > 0.5 { "rise" } else { "fall" };
+        reasons.push(format!("variances {way} along the learned edges (varsortability {v:.2})"));
+    }
+    (!reasons.is_empty()).then(|| {
+        format!(
+            "this score depends on the units of the variables, and they may have decided the graph: {}; compare with \
+             bic as `score`, or with `standardize`",
+            reasons.join("; ")
+        )
+    })
+}
+
+/// Fewer samples than variables decide little.
+fn few(sample: &Sample) -> Option<String> {
+    let (n, d) = (sample.n(), sample.d());
+    (n <= d).then(|| {
+        format!("{n} samples of {d} variables: no more samples than variables, so that most edges are chance")
     })
 }
 

@@ -47,10 +47,11 @@
 //!
 //! **Where to read:** `method` how it all goes together, `search` the searches, `factor` all moves from one
 //! factor, `walks` which edges close cycles, `score` the scores, `exact` the optimum of few variables,
-//! `baselines` NOTEARS, DAGMA and GOLEM.
+//! `bootstrap` how sure an edge is, `baselines` NOTEARS, DAGMA and GOLEM.
 #![forbid(unsafe_code)]
 
 pub mod baselines;
+pub mod bootstrap;
 pub mod certificate;
 pub mod cpdag;
 mod error;
@@ -58,7 +59,9 @@ mod exact;
 pub mod factor;
 pub mod graph;
 mod knowledge;
+mod lbfgsb;
 mod learned;
+mod line_search;
 mod method;
 pub mod metrics;
 mod owlqn;

@@ -1,5 +1,7 @@
 //! The method's settings and what it is asked to do; `search` makes the moves.
 
+use std::time::{Duration, Instant};
+
 use faer::Mat;
 use serde::{Deserialize, Serialize};
 use thalweg_core::{Drive, Interrupt, Invalid, Seed, Stop};
@@ -33,6 +35,16 @@ pub enum Score {
     Logistic(Penalty),
     /// A network with one hidden layer for each node.
     Mlp(Mlp),
+}
+
+impl Score {
+    /// BIC with twice the classical penalty, which keeps random edges out of large graphs (as BOSS has it).
+    pub const BIC: Self = Self::Bic(2.0);
+
+    /// Whether other units of the variables make it another score.
+    pub fn depends_on_units(&self) -> bool {
+        !matches!(self, Self::Bic(_) | Self::Logistic(_))
+    }
 }
 
 impl Default for Score {
@@ -99,8 +111,8 @@ pub struct Topo {
     pub walks: Walks,
     /// Which pairs it tries. Default: fewest walks, then largest gradient.
     pub candidates: Candidates,
-    /// Weights below it are no edges. Default: 0.3 (for least squares of standardized data: what BIC
-    /// prunes instead), 0.5 for networks, 0 for BIC.
+    /// Weights below it are no edges. Default: 0.3, 0.5 for networks, 0 for BIC; for least squares of
+    /// standardized data, and for logistic regressions without an ℓ1 penalty, BIC prunes instead.
     pub threshold: Option<f64>,
     /// Divides each column by its standard deviation first. Default: no.
     #[serde(alias = "standardise")]
@@ -138,13 +150,16 @@ pub struct FitOptions<'a> {
     /// Ends an exact search, which has no best so far, with [`TopoError::Interrupted`]. A fit is ended by
     /// who drives it.
     pub interrupt: Option<&'a Interrupt>,
+    /// When to end with the best so far, also within a start by NOTEARS, DAGMA or GOLEM and within a long step
+    /// of the search. A driver needs the same limit, which it looks at between steps. Default: never.
+    pub deadline: Option<Instant>,
 }
 
 impl Default for FitOptions<'_> {
     fn default() -> Self {
         const NOTHING: &Knowledge =
             &Knowledge { forbidden: Vec::new(), required: Vec::new(), tiers: Vec::new() };
-        Self { knowledge: NOTHING, seed: Seed::default(), start: None, interrupt: None }
+        Self { knowledge: NOTHING, seed: Seed::default(), start: None, interrupt: None, deadline: None }
     }
 }
 
@@ -153,7 +168,17 @@ impl FitOptions<'_> {
     pub fn seed(seed: u64) -> Self {
         Self { seed: Seed(seed), ..Self::default() }
     }
+
+    /// Whether there is time left and nobody interrupts.
+    pub fn go_on(&self) -> bool {
+        !self.interrupt.is_some_and(Interrupt::requested)
+            && self.deadline.is_none_or(|end| Instant::now() < end)
+    }
 }
+
+/// How long a step may go on beyond the deadline. Where steps are short, a run ends between two of them, and a
+/// resumed one takes the same steps as one that was never stopped.
+const GRACE: Duration = Duration::from_millis(900);
 
 /// To where no move helps.
 const TO_THE_END: &[Stop] = &[];
@@ -186,7 +211,24 @@ impl Topo {
     /// # Errors
     /// Bad settings; data that the score cannot take; knowledge that contradicts itself.
     pub fn fit(&self, sample: &Sample, options: &FitOptions) -> Result<Learned, TopoError> {
-        self.fit_driven(sample, options, &mut { TO_THE_END })
+        let left = |end: Instant| Stop::Time(end.saturating_duration_since(Instant::now()));
+        let stops: Vec<Stop> = options.deadline.map(left).into_iter().collect();
+        self.fit_driven(sample, options, &mut &stops[..])
+    }
+
+    /// The order that [`Topo::init`] starts from, and warnings. Of the continuous methods it takes their time.
+    ///
+    /// # Errors
+    /// As [`Topo::fit`]; weights that diverge.
+    pub fn first_order(
+        &self,
+        sample: &Sample,
+        options: &FitOptions,
+    ) -> Result<(Vec<usize>, Vec<String>), TopoError> {
+        let prepared = Prepared::new(self, sample, options.knowledge)?;
+        let mut warnings = Vec::new();
+        let order = prepared.first(self.init, options.seed, &|| options.go_on(), &mut warnings)?;
+        Ok((order, warnings))
     }
 
     /// As [`Topo::fit`] under a driver, which may watch, save and stop the search; the graph is then the
@@ -203,12 +245,12 @@ impl Topo {
         let prepared = Prepared::new(self, sample, options.knowledge)?;
         let mut warnings = Vec::new();
         let first = match options.start {
-            None => prepared.first(self.init, options.seed, &mut warnings)?,
+            None => prepared.first(self.init, options.seed, &|| options.go_on(), &mut warnings)?,
             Some(order) if is_order(order, sample.d()) => order.to_vec(),
             Some(order) => return Err(TopoError::NotAnOrder(format!("the list {order:?}"))),
         };
         let restarts = self.restarts.unwrap_or(if matches!(self.score, Score::Bic(_)) { 8 } else { 0 });
-        self.learn(&prepared, (first, restarts), options.seed, drive, warnings)
+        self.learn(&prepared, (first, restarts), options, drive, warnings)
     }
 
     /// Improves the graph of another method: `w[(from, to)]` in the units of the sample. The score never
@@ -246,11 +288,46 @@ impl Topo {
         let order = topological_order(&w).ok_or_else(|| TopoError::Cyclic("the graph".into()))?;
         let order = prepared.rules.repaired(&order);
         let total = |sum| prepared.score.total(sum);
-        let before = prepared.score.at(&w).map(total);
+        let mut warnings = Vec::new();
+        // What a graph that breaks the knowledge scores is no bound on those that obey it.
+        let before = match prepared.rules.broken_by(&w) {
+            None => prepared.score.at(&w, &prepared.rules.required_edges()).map(total),
+            Some((u, v)) => {
+                let (from, to) = (&sample.names()[u], &sample.names()[v]);
+                warnings.push(format!(
+                    "the graph as given goes against what is known (the edge {from} → {to}), so that its score is no \
+                     comparison"
+                ));
+                None
+            }
+        };
         let refit = total(Memo::new(&*prepared.score, &prepared.rules).along(&order).iter().sum());
         let starts = (order, self.restarts.unwrap_or(0));
-        let learned = self.learn(&prepared, starts, options.seed, drive, Vec::new())?;
+        let learned = self.learn(&prepared, starts, options, drive, warnings)?;
         Ok(Polished { before, refit, cut, learned })
+    }
+
+    /// What there is to say under this score of the weights `w[(from, to)]` of another method, as they are. A cycle
+    /// is cut at its weakest edges.
+    ///
+    /// # Errors
+    /// As [`Topo::fit`]; weights that do not fit the data.
+    pub fn judge(&self, w: &Mat<f64>, sample: &Sample, options: &FitOptions) -> Result<Learned, TopoError> {
+        let as_given = Self { threshold: Some(0.0), ..self.clone() };
+        let prepared = Prepared::new(&as_given, sample, options.knowledge)?;
+        let d = sample.d();
+        if w.nrows() != d || w.ncols() != d {
+            let (what, rows, columns) = ("the matrix of weights".into(), w.nrows(), w.ncols());
+            return Err(TopoError::Shape { what, rows, columns, needed: d });
+        }
+        let (weights, cut) = made_acyclic(w);
+        let order = topological_order(&weights).ok_or_else(|| TopoError::Cyclic("the graph".into()))?;
+        let sum = prepared.score.at(&weights, &prepared.rules.required_edges()).unwrap_or(f64::NAN);
+        let score = prepared.score.total(sum);
+        let warning =
+            (cut > 0.0).then(|| format!("the graph had a cycle; weights up to {cut:.3} were dropped"));
+        let found = SearchResult { order, score, weights, trace: vec![score], ends: vec![score] };
+        Learned::of(&as_given, &prepared, found, warning.into_iter().collect())
     }
 
     /// The best graph of all, by dynamic programming over subsets of at most 20 variables (14 for scores
@@ -262,7 +339,7 @@ impl Topo {
         let prepared = Prepared::new(self, sample, options.knowledge)?;
         let (order, weights, evaluations) = exact::optimum(self.score, &prepared, options.interrupt)?;
         let sum = match self.score {
-            Score::Bic(_) => prepared.score.at(&weights).unwrap_or(f64::NAN),
+            Score::Bic(_) => prepared.score.at(&weights, &[]).unwrap_or(f64::NAN),
             _ => Memo::new(&*prepared.score, &prepared.rules).along(&order).iter().sum(),
         };
         let score = prepared.score.total(sum);
@@ -289,7 +366,9 @@ impl Topo {
         let rules = Rules::free(d);
         let starts = starts(first, self.restarts.unwrap_or(0), seed, &rules);
         let mut orders = Orders::new(Memo::new(score, &rules), None, starts);
-        Ok({ TO_THE_END }.drive(self, &mut orders, seed)?.solution)
+        let found = { TO_THE_END }.drive(self, &mut orders, seed)?.solution;
+        orders.memo.complete(&found.order)?;
+        Ok(found)
     }
 
     /// Searches from an order and so many random ones.
@@ -297,15 +376,17 @@ impl Topo {
         &self,
         prepared: &Prepared,
         (first, restarts): (Vec<usize>, usize),
-        seed: Seed,
+        options: &FitOptions,
         drive: &mut impl Drive<SearchResult>,
         warnings: Vec<String>,
     ) -> Result<Learned, TopoError> {
+        let seed = options.seed;
         let Prepared { s, rules, score, .. } = prepared;
         let ridge = self.ridge(rules).filter(|_| self.mode == Mode::Fast);
         let gaussian = ridge.map(|ridge| Gaussian::new(s, ridge, self.window.unwrap_or(8)));
         let starts = starts(first, restarts, seed, rules);
-        let mut orders = Orders::new(Memo::new(&**score, rules), gaussian, starts);
+        let memo = Memo::new(&**score, rules).until(options.deadline.map(|end| end + GRACE));
+        let mut orders = Orders::new(memo, gaussian, starts);
         let outcome = drive.drive(self, &mut orders, seed)?;
         let learned = Learned::of(self, prepared, outcome.solution, warnings)?;
         Ok(Learned { evaluations: outcome.evaluations, stopped_because: outcome.stopped_because, ..learned })

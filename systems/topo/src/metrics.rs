@@ -13,7 +13,7 @@ pub struct Metrics {
     /// Structural Hamming distance: edges missing, edges too many, and edges the wrong way round, each
     /// counted once.
     pub shd: usize,
-    /// True edges found, as a share of the true ones.
+    /// True edges found, as a share of the true ones; 0 where there is none.
     pub tpr: f64,
     /// Wrong or reversed edges as a share of those found.
     pub fdr: f64,
@@ -32,12 +32,20 @@ pub struct Metrics {
 /// Compares graphs by their non-zero entries; the truth must be acyclic.
 ///
 /// # Errors
-/// Different sizes, a cycle.
+/// Matrices that are not square or of different sizes, a cycle.
 pub fn compare(truth: &Mat<f64>, estimate: &Mat<f64>) -> Result<Metrics, TopoError> {
     let d = truth.nrows();
-    if estimate.nrows() != d {
-        let what = "the estimated graph".into();
-        return Err(TopoError::Size { what, found: estimate.nrows(), needed: d });
+    for (w, what) in [(truth, "the true graph"), (estimate, "the estimated graph")] {
+        for found in [w.nrows(), w.ncols()] {
+            if found != d {
+                return Err(TopoError::Shape {
+                    what: what.into(),
+                    rows: w.nrows(),
+                    columns: w.ncols(),
+                    needed: d,
+                });
+            }
+        }
     }
     let class = |w: &Mat<f64>, what: &str| Cpdag::of(w).ok_or_else(|| TopoError::Cyclic(what.into()));
     let (true_class, class) = (class(truth, "the true graph")?, class(estimate, "the estimated graph")?);
@@ -61,7 +69,7 @@ pub fn compare(truth: &Mat<f64>, estimate: &Mat<f64>) -> Result<Metrics, TopoErr
     let common = hits + reversed;
     Ok(Metrics {
         shd: extra + missing + reversed,
-        tpr: if edges == 0 { 1.0 } else { share(hits, edges) },
+        tpr: share(hits, edges),
         fdr: share(extra + reversed, nnz),
         fpr: share(extra + reversed, (d * (d - 1) / 2).saturating_sub(edges)),
         nnz,

@@ -43,7 +43,15 @@ impl Prepared {
     }
 
     /// The order that the first search starts from.
-    pub fn first(&self, init: Init, seed: Seed, warnings: &mut Vec<String>) -> Result<Vec<usize>, TopoError> {
+    ///
+    /// A method whose graph it is ends when `go_on` says no, with what it has.
+    pub fn first(
+        &self,
+        init: Init,
+        seed: Seed,
+        go_on: &dyn Fn() -> bool,
+        warnings: &mut Vec<String>,
+    ) -> Result<Vec<usize>, TopoError> {
         let mut of = |w: Mat<f64>, name: &str| {
             let (w, cut) = made_acyclic(&w);
             if cut > 0.0 {
@@ -57,31 +65,45 @@ impl Prepared {
             Init::TopDown => top_down(&self.s),
             Init::ByVariance => variance_order(&self.s),
             Init::Random => random_order(self.sample.d(), seed, 0),
-            Init::Notears => of(Notears::default().fit(&self.s)?, "NOTEARS")?,
-            Init::Dagma => of(Dagma::default().fit(&self.s)?, "DAGMA")?,
-            Init::Golem => of(Golem::default().fit(&self.s)?, "GOLEM")?,
+            Init::Notears => of(Notears::default().fit_while(&self.s, go_on)?, "NOTEARS")?,
+            Init::Dagma => of(Dagma::default().fit_while(&self.s, go_on)?, "DAGMA")?,
+            Init::Golem => of(Golem::default().fit_while(&self.s, go_on)?, "GOLEM")?,
         })
     }
 }
 
-/// Refuses data on which the regressions of this score have no single solution.
+/// Refuses data on which the regressions of this score have no single solution: too few samples for it, or a
+/// column that others determine. With no more samples than variables every column is one of those; then only
+/// copies are.
 fn solvable(score: Score, sample: &Sample, s: &Mat<f64>) -> Result<(), TopoError> {
-    let dense = matches!(score, Score::L2(Penalty::None) | Score::EqualVariance);
-    let sparse = matches!(score, Score::Bic(_)) && sample.n() > sample.d();
-    if !dense && !sparse {
-        return Ok(());
+    let (n, d) = (sample.n(), sample.d());
+    let dense = match score {
+        Score::L2(Penalty::None) | Score::EqualVariance | Score::Logistic(Penalty::None) => true,
+        // A residual of 0 has the logarithm −∞, whatever the weights cost.
+        Score::Mcp(..) => true,
+        _ => false,
+    };
+    if dense && n <= d {
+        return Err(TopoError::TooFewSamples { rows: n, columns: d });
     }
-    if dense && sample.n() <= sample.d() {
-        return Err(TopoError::TooFewSamples { rows: sample.n(), columns: sample.d() });
-    }
-    let d = sample.d();
     let scale: Vec<f64> = (0..d).map(|v| s[(v, v)].sqrt()).collect();
     let correlation = Mat::from_fn(d, d, |i, j| s[(i, j)] / (scale[i] * scale[j]));
+    let collinear = |k: usize, others: &[usize]| {
+        Err(TopoError::Collinear { column: sample.names()[k].clone(), others: sample.list(others) })
+    };
+    if n <= d {
+        let pairs = (0..d).flat_map(|k| (0..k).map(move |i| (i, k)));
+        // Two points lie on a line.
+        let copy = pairs.into_iter().find(|e| n > 2 && 1.0 - correlation[*e].abs() < COPY);
+        return copy.map_or(Ok(()), |(i, k)| collinear(k, &[i]));
+    }
     let all: Vec<usize> = (0..d).collect();
     let Err(k) = Factor::new(&correlation, &all) else { return Ok(()) };
     // Which of the earlier columns make it up.
     let gram = Mat::from_fn(k, k, |i, j| correlation[(i, j)]);
     let w = solve_semidefinite(&gram, &(0..k).map(|i| correlation[(i, k)]).collect::<Vec<_>>());
-    let others: Vec<usize> = (0..k).filter(|i| w[*i].abs() > 1e-6).collect();
-    Err(TopoError::Collinear { column: sample.names()[k].clone(), others: sample.list(&others) })
+    collinear(k, &(0..k).filter(|i| w[*i].abs() > 1e-6).collect::<Vec<_>>())
 }
+
+/// A correlation this near to ±1 is that of a copy.
+const COPY: f64 = 1e-10;

@@ -15,16 +15,16 @@ use crate::graph::topological_order;
 use crate::{Sample, TopoError};
 
 /// A family of random graphs with about `k` edges per node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Family {
-    /// Erdős–Rényi: k·d edges anywhere, directed along a random order. `er:K`.
-    ErdosRenyi(usize),
-    /// Barabási–Albert: each node sends k edges to earlier ones, the likelier the more edges they
-    /// have. `sf:K`.
+    /// Erdős–Rényi: k·d edges (rounded) anywhere, directed along a random order. `er:K`.
+    ErdosRenyi(f64),
+    /// Barabási–Albert: each node sends k edges to earlier ones (all of them, where there are fewer), the
+    /// likelier the more edges they have. `sf:K`, a whole number.
     ScaleFree(usize),
-    /// k·d edges from the first fifth of the nodes to the rest. `bp:K`.
-    Bipartite(usize),
+    /// k·d edges (rounded) from the first fifth of the nodes to the rest. `bp:K`.
+    Bipartite(f64),
 }
 
 impl FromStr for Family {
@@ -34,14 +34,15 @@ impl FromStr for Family {
         let legal = || Invalid {
             field: "graph".into(),
             value: text.into(),
-            legal: "er:K, sf:K or bp:K with K edges per node, e.g. er:4".into(),
+            legal: "er:K, sf:K or bp:K with K edges per node, e.g. er:4 or er:0.5; sf takes a whole number"
+                .into(),
         };
         let (name, k) = text.split_once(':').ok_or_else(legal)?;
-        let k = k.parse().ok().filter(|k| *k > 0).ok_or_else(legal)?;
+        let share = k.parse().ok().filter(|k: &f64| *k > 0.0 && k.is_finite()).ok_or_else(legal)?;
         match name {
-            "er" => Ok(Self::ErdosRenyi(k)),
-            "sf" => Ok(Self::ScaleFree(k)),
-            "bp" => Ok(Self::Bipartite(k)),
+            "er" => Ok(Self::ErdosRenyi(share)),
+            "sf" => Ok(Self::ScaleFree(k.parse().map_err(|_| legal())?)),
+            "bp" => Ok(Self::Bipartite(share)),
             _ => Err(legal()),
         }
     }
@@ -157,21 +158,19 @@ impl Simulation {
     /// A random graph of the family with weights from U(±[0.5, 2]).
     ///
     /// # Errors
-    /// More edges per node than there are nodes.
+    /// More edges per node than the family can have over so many nodes.
     pub fn weights(&self, seed: Seed) -> Result<Mat<f64>, TopoError> {
         let d = self.dim;
         let mut rng = seed.stream("topo-graph", 0);
         let mut labels: Vec<usize> = (0..d).collect();
         labels.shuffle(&mut rng);
         let mut edges: Vec<(usize, usize)> = Vec::new();
-        let mut any_of = |pairs: Vec<(usize, usize)>, k: usize, rng: &mut _| {
-            let (wanted, all) = (k * d, pairs.len());
-            Invalid::check(
-                wanted <= all,
-                "graph",
-                format!("{k} edges per node"),
-                &format!("at most {}", all / d),
-            )?;
+        let mut any_of = |pairs: Vec<(usize, usize)>, k: f64, rng: &mut _| {
+            let (wanted, all) = ((k * d as f64).round() as usize, pairs.len());
+            // Cut, so that what the message says is possible.
+            let most = (100.0 * all as f64 / d as f64).floor() / 100.0;
+            let legal = format!("at most {most} ({all} edges over {d} nodes)");
+            Invalid::check(wanted <= all, "graph", format!("{k} edges per node"), &legal)?;
             let mut pairs = pairs;
             pairs.shuffle(rng);
             edges = pairs[..wanted].to_vec();
@@ -186,6 +185,7 @@ impl Simulation {
                 any_of((0..top).flat_map(|u| (top..d).map(move |v| (u, v))).collect(), k, &mut rng)?;
             }
             Family::ScaleFree(k) => {
+                Invalid::check(k < d, "graph", format!("{k} edges per node"), &format!("at most {}", d - 1))?;
                 // Each node stands in the urn once for itself and once for each edge it received.
                 let mut urn = vec![0];
                 for v in 1..d {

@@ -21,16 +21,21 @@ pub struct Dag {
 enum Task {
     /// Learn a graph from data
     #[command(after_help = "Examples:
-  thalweg dag fit sachs --log --score bic --out g/
-  thalweg dag fit data.csv --score l2 --init td --restarts 8 --seed 1 --out g/ --json
+  thalweg dag fit sachs --log --out g/
+  thalweg dag fit data.csv --bootstrap 100 --seed 1 --out g/
+  thalweg dag fit data.csv --score l2 --init td --restarts 8 --seed 1 --json
 
-`sachs` is embedded. Least squares (l2) depends on units: on standardized data use bic. The run folder holds graph.csv
-(edges), weights.csv (before the threshold), cpdag.csv, order.txt, graph.dot, graph.graphml and pictures.")]
+`sachs` is embedded. BIC, the default, does not depend on the units of the variables; least squares (l2, ev, mlp) does.
+A compelled edge has its direction in the whole equivalence class; how sure an edge is, --bootstrap tells. The run
+folder holds edges.csv, graph.csv (a matrix), weights.csv (before the threshold), cpdag.csv, order.txt, graph.dot,
+graph.graphml and pictures.")]
     Fit(Box<Search>),
     /// Improve the graph of another method
     #[command(after_help = "Examples:
   thalweg dag polish --w w.csv data.csv --json
-  thalweg dag polish --w notears.csv data.csv --score bic --standardize --out g/")]
+  thalweg dag polish --w notears.csv data.csv --score l2 --out g/
+
+A matrix without names has the columns of the data, in turn. The default score is that of `dag fit`.")]
     Polish {
         /// The graph to improve: a list of edges or a matrix
         #[arg(long, value_name = "FILE")]
@@ -50,7 +55,8 @@ At most 20 variables (14 for logistic, mcp, mlp and penalised l2).")]
   thalweg dag fit sachs --log --score bic --out g/ && thalweg dag eval --truth sachs --est g/graph.csv
   thalweg dag eval --truth sim/truth.csv --est g/graph.csv --data sim/data.csv --json
 
-Graphs are lists of edges (from,to,weight) or square matrices with names above.")]
+Graphs are lists of edges (from,to,weight) or square matrices, with names above or as numpy writes them. Edges in
+which the two differ are listed.")]
     Eval {
         #[command(flatten)]
         settings: EvaluationSettings,
@@ -60,6 +66,7 @@ Graphs are lists of edges (from,to,weight) or square matrices with names above."
     /// Make a random graph and data
     #[command(after_help = "Examples:
   thalweg dag simulate --graph er:4 --dim 20 --samples 1000 --noise gauss-ev --seed 1 --out sim/
+  thalweg dag simulate --graph er:0.5 --dim 20 --samples 100 --out sparse/
   thalweg dag simulate --graph sf:2 --dim 10 --samples 500 --mechanism mlp --out sim/ --json
 
 The folder holds data.csv and truth.csv.")]
@@ -107,7 +114,10 @@ impl Dag {
                 let evaluation = evaluate(&settings, &common.start()?)?;
                 match common.json {
                     true => print_json(&evaluation.summary())?,
-                    false => print(&evaluation.table().text())?,
+                    false if evaluation.differing.is_empty() => print(&evaluation.table().text())?,
+                    false => {
+                        print(&format!("{}\n{}", evaluation.table().text(), evaluation.differences().text()))?
+                    }
                 }
             }
             Task::Simulate { settings, run } => {

@@ -75,7 +75,7 @@ fn every_batch_of_a_re_estimation_has_dropout_masks_of_its_own() {
     g.push("drop", Op::Dropout { p: 0.5 });
     g.push("bn", Op::BatchNorm { eps: 1e-5, momentum: 0.1 });
     let net = Net::<f64>::new(g).unwrap();
-    let x = vec![1.0; 4];
+    let x = [1.0; 4];
     // With one mask for all, the mean would be a multiple of ½.
     let buffers = Pass::default().reestimate(&net, &[1.0, 0.0], std::iter::repeat_n(&x[..], 401)).unwrap();
     assert!((buffers[0] - 1.0).abs() < 0.1 && (2.0 * buffers[0]).fract() != 0.0, "{buffers:?}");

@@ -6,6 +6,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use thalweg_plot::Table;
+use thalweg_topo::Mat;
 use thalweg_topo::graph::{edges, is_order};
 use thalweg_topo::metrics::{Metrics, compare, order_divergence, r2_sortability, varsortability};
 
@@ -38,10 +39,45 @@ pub struct Evaluation {
     pub metrics: Metrics,
     /// Edges of the true graph.
     pub true_edges: usize,
+    /// Edges in which they differ, as they stand in the estimated graph, or, where missing, in the true one.
+    pub differing: Vec<Difference>,
     /// Varsortability and R²-sortability of the data; none without data, or where the graph has no edge.
     pub sortability: Option<(Option<f64>, Option<f64>)>,
     /// True edges against the order; none without an order.
     pub order_divergence: Option<usize>,
+}
+
+/// An edge in which two graphs differ.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// Tail.
+    pub from: String,
+    /// Head.
+    pub to: String,
+    /// `extra`, `missing` or `reversed`.
+    pub how: &'static str,
+}
+
+/// Edges of `w` that `other` has not, with `how` they differ; those that it has the other way round are named by
+/// `reversed` alone.
+fn differing(
+    names: &[String],
+    w: &Mat<f64>,
+    other: &Mat<f64>,
+    how: &'static str,
+    reversed: bool,
+) -> Vec<Difference> {
+    let of = |(u, v, _): (usize, usize, f64)| {
+        let turned = other[(v, u)] != 0.0;
+        let how = match (other[(u, v)] != 0.0, turned) {
+            (true, _) => return None,
+            (_, true) if reversed => "reversed",
+            (_, true) => return None,
+            _ => how,
+        };
+        Some(Difference { from: names[u].clone(), to: names[v].clone(), how })
+    };
+    edges(w).into_iter().filter_map(of).collect()
 }
 
 /// Compares two graphs: the whole of `thalweg dag eval`.
@@ -53,12 +89,24 @@ pub fn evaluate(settings: &EvaluationSettings, host: &Host) -> Result<Evaluation
         settings.truth.as_deref().context("no true graph; set `truth` to a file, or to sachs")?;
     let est_name = settings.est.as_deref().context("no estimated graph; set `est` to a file")?;
     let (truth, est) = (table::graph(truth_name)?, table::graph(est_name)?);
-    let mut names = truth.names.clone();
-    names.extend(est.names.iter().filter(|n| !truth.names.contains(n)).cloned());
+    for (graph, name) in [(&truth, truth_name), (&est, est_name)] {
+        if !graph.zeros.is_empty() {
+            host.note(format!("{name}: {} edges of weight 0 are none", graph.zeros.len()));
+        }
+    }
+    let names = match (truth.unnamed, est.unnamed) {
+        // A graph without names takes those of the other.
+        (true, false) => est.names.clone(),
+        (false, true) => truth.names.clone(),
+        _ => {
+            let more = est.names.iter().filter(|n| !truth.names.contains(n)).cloned();
+            truth.names.iter().cloned().chain(more).collect()
+        }
+    };
     let (t, e) = (truth.among(&names, truth_name)?, est.among(&names, est_name)?);
     let metrics = compare(&t, &e)?;
     let sortability = settings.data.as_deref().map(|data| -> Result<_> {
-        let sample = table::data(data, false, host)?;
+        let sample = table::data(data, &table::Reading::default(), host)?;
         let (t, s) = (truth.among(sample.names(), truth_name)?, sample.covariance());
         Ok((varsortability(&t, &s), r2_sortability(&t, &s)))
     });
@@ -72,6 +120,8 @@ pub fn evaluate(settings: &EvaluationSettings, host: &Host) -> Result<Evaluation
     Ok(Evaluation {
         metrics,
         true_edges: edges(&t).len(),
+        differing: [differing(&names, &e, &t, "extra", true), differing(&names, &t, &e, "missing", false)]
+            .concat(),
         sortability: sortability.transpose()?,
         order_divergence: order_divergence.transpose()?,
     })
@@ -88,6 +138,11 @@ impl Evaluation {
             ("fdr", json!(m.fdr)),
             ("cpdag_shd", json!(m.cpdag_shd)),
             ("skeleton_f1", json!(m.skeleton_f1)),
+            ("fpr", json!(m.fpr)),
+            ("skeleton_shd", json!(m.skeleton_shd)),
+            ("edges_found", json!(m.nnz)),
+            ("true_edges", json!(self.true_edges)),
+            ("differing", json!(self.differing)),
         ] {
             all.insert(key.into(), value);
         }
@@ -108,13 +163,18 @@ impl Evaluation {
             Some(x) if !v.is_u64() => format!("{x:.4}"),
             _ => v.to_string(),
         };
-        for (key, value) in &self.summary() {
+        for (key, value) in self.summary().iter().filter(|(key, _)| *key != "differing") {
             table.row([key.clone(), text(value)]);
         }
-        table.row(["fpr".to_owned(), format!("{:.4}", self.metrics.fpr)]);
-        table.row(["skeleton_shd".to_owned(), self.metrics.skeleton_shd.to_string()]);
-        table.row(["edges found".to_owned(), self.metrics.nnz.to_string()]);
-        table.row(["true edges".to_owned(), self.true_edges.to_string()]);
+        table
+    }
+
+    /// The edges in which they differ, for people.
+    pub fn differences(&self) -> Table {
+        let mut table = Table::new(["from", "to", "edge"]);
+        for Difference { from, to, how } in &self.differing {
+            table.row([from.as_str(), to, how]);
+        }
         table
     }
 }

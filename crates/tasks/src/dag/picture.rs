@@ -2,6 +2,8 @@
 
 use thalweg_plot::Figure;
 use thalweg_topo::Mat;
+use thalweg_topo::bootstrap::Bootstrap;
+use thalweg_topo::cpdag::Cpdag;
 use thalweg_topo::graph::{edges, positions};
 
 use super::write::escaped;
@@ -65,8 +67,16 @@ pub fn trace(scores: &[f64]) -> Figure {
     Figure::new("Score").x_label("round").y_label("score").line("score", &points)
 }
 
-/// The graph with the names of its nodes as an SVG document: nodes in layers, each below its parents.
-pub fn svg(names: &[String], order: &[usize], graph: &Mat<f64>) -> String {
+/// The graph with the names of its nodes as an SVG document: nodes in layers, each below its parents; the weight
+/// beside each edge, and the share of resamples that link the two. Edges that the equivalence class leaves open
+/// are broken and have no head.
+pub fn svg(
+    names: &[String],
+    order: &[usize],
+    graph: &Mat<f64>,
+    class: Option<&Cpdag>,
+    support: Option<&Bootstrap>,
+) -> String {
     let d = order.len();
     let mut layer = vec![0; d];
     for &v in order {
@@ -101,13 +111,16 @@ pub fn svg(names: &[String], order: &[usize], graph: &Mat<f64>) -> String {
     let most = edges(graph).iter().map(|e| e.2.abs()).fold(1e-12, f64::max);
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" \
-         height=\"{height:.0}\" font-family=\"system-ui,sans-serif\" font-size=\"13\">\n<style>.n{{fill:#fff;stroke:#0060a0;\
-         stroke-width:1.5}}.e{{fill:none;stroke:#5b6570}}.a{{fill:#5b6570}}text{{fill:#1b1f24;text-anchor:middle}}\
-         @media (prefers-color-scheme:dark){{.n{{fill:#14181d;stroke:#7cc0f5}}.e{{stroke:#9aa5b1}}.a{{fill:#9aa5b1}}\
-         text{{fill:#e8ebef}}}}</style>\n<defs><marker id=\"a\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" \
+         height=\"{height:.0}\" class=\"dag\" font-family=\"system-ui,sans-serif\" font-size=\"13\">\n<style>\
+         .dag .n{{fill:#fff;stroke:#0060a0;stroke-width:1.5}}.dag .e{{fill:none;stroke:#5b6570}}.dag .a{{fill:#5b6570}}\
+         .dag text{{fill:#1b1f24;text-anchor:middle}}.dag .w{{font-size:11px;paint-order:stroke;stroke:#fff;\
+         stroke-width:3px}}@media (prefers-color-scheme:dark){{.dag .n{{fill:#14181d;stroke:#7cc0f5}}\
+         .dag .e{{stroke:#9aa5b1}}.dag .a{{fill:#9aa5b1}}.dag text{{fill:#e8ebef}}.dag .w{{stroke:#14181d}}}}</style>\n\
+         <defs><marker id=\"dag-head\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" \
          markerWidth=\"7\" markerHeight=\"7\" markerUnits=\"userSpaceOnUse\" orient=\"auto\"><path class=\"a\" \
          d=\"M0 0L8 4L0 8Z\"/></marker></defs>\n"
     );
+    let mut labels = String::new();
     for (u, v, w) in edges(graph) {
         let ((x1, y1), (x2, y2)) = (centre(u), centre(v));
         // Edges over several layers bend around what lies between.
@@ -115,15 +128,22 @@ pub fn svg(names: &[String], order: &[usize], graph: &Mat<f64>) -> String {
         let aside = bend * (y2 - y1).min(260.0);
         let (cx, cy) = ((x1 + x2) / 2.0 + aside, (y1 + y2) / 2.0);
         let thick = 0.8 + 1.7 * w.abs() / most;
+        let open = class.is_some_and(|class| !class.directed.contains(&(u, v)));
+        let end = if open { "stroke-dasharray=\"5 3\"" } else { "marker-end=\"url(#dag-head)\"" };
+        let share = support.map_or(String::new(), |found| format!(" · {:.0} %", 100.0 * found.of(u, v).0));
+        let (from, to) = (escaped(&names[u]), escaped(&names[v]));
+        let way = if open { "–" } else { "→" };
         out += &format!(
-            "<path class=\"e\" stroke-width=\"{thick:.2}\" marker-end=\"url(#a)\" d=\"M{x1:.1} {:.1}Q{cx:.1} {cy:.1} {x2:.1} \
-             {:.1}\"><title>{} → {}: {w:.4}</title></path>\n",
+            "<path class=\"e\" stroke-width=\"{thick:.2}\" {end} d=\"M{x1:.1} {:.1}Q{cx:.1} {cy:.1} {x2:.1} {:.1}\"><title>\
+             {from} {way} {to}: {w:.4}{share}</title></path>\n",
             y1 + 14.0,
             y2 - 15.0,
-            escaped(&names[u]),
-            escaped(&names[v])
         );
+        // Half way along the curve.
+        let (lx, ly) = ((x1 + 2.0 * cx + x2) / 4.0, (y1 + 2.0 * cy + y2) / 4.0);
+        labels += &format!("<text class=\"w\" x=\"{lx:.1}\" y=\"{:.1}\">{w:.2}{share}</text>\n", ly + 4.0);
     }
+    out += &labels;
     for v in 0..d {
         let (x, y) = centre(v);
         out += &format!(

@@ -24,7 +24,7 @@ const TRUTH: &str = "truth.csv";
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SimulationSettings {
-    /// er:K (Erdős–Rényi), sf:K (scale-free) or bp:K (bipartite), with K edges per node
+    /// er:K (Erdős–Rényi), sf:K (scale-free, K whole) or bp:K (bipartite), with K edges per node
     #[arg(long)]
     pub graph: Option<Family>,
     /// Variables

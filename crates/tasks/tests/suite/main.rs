@@ -2,6 +2,8 @@
 
 #[cfg(feature = "lipsdp")]
 mod certify;
+#[cfg(feature = "topo")]
+mod dag;
 #[cfg(feature = "relax")]
 mod linsolve;
 #[cfg(feature = "cbo")]

@@ -39,6 +39,14 @@ impl Dagma {
     /// # Errors
     /// The weights diverge.
     pub fn fit(&self, s: &Mat<f64>) -> Result<Mat<f64>, TopoError> {
+        self.fit_while(s, &|| true)
+    }
+
+    /// As [`Dagma::fit`], until `go_on` says no; the weights are then those so far.
+    ///
+    /// # Errors
+    /// The weights diverge.
+    pub fn fit_while(&self, s: &Mat<f64>, go_on: &dyn Fn() -> bool) -> Result<Mat<f64>, TopoError> {
         let mut w = Mat::zeros(s.nrows(), s.nrows());
         let stages = [1.0, 0.9, 0.8, 0.7, 0.6];
         let mut mu = 1.0;
@@ -47,7 +55,7 @@ impl Dagma {
             let (mut scale, mut lr) = (scale, self.lr);
             // Outside the domain of this s: a larger s and shorter steps.
             w = loop {
-                if let Some(w) = self.stage(s, &w, mu, scale, lr, steps) {
+                if let Some(w) = self.stage(s, &w, (mu, scale, lr), steps, go_on) {
                     break w;
                 }
                 (scale, lr) = (scale + 0.1, 0.5 * lr);
@@ -66,17 +74,16 @@ impl Dagma {
         &self,
         s: &Mat<f64>,
         start: &Mat<f64>,
-        mu: f64,
-        scale: f64,
-        lr: f64,
+        (mu, scale, mut lr): (f64, f64, f64),
         steps: usize,
+        go_on: &dyn Fn() -> bool,
     ) -> Option<Mat<f64>> {
         let d = s.nrows();
-        let (mut w, mut lr) = (start.clone(), lr);
+        let mut w = start.clone();
         let mut adam = Adam::new(d, (0.99, 0.999));
         let mut last = Mat::<f64>::zeros(d, d);
         let mut before = f64::NAN; // compares false
-        for t in 1..=steps {
+        for t in (1..=steps).take_while(|_| go_on()) {
             let Some((h, inverse)) = m_matrix(&squared(&w), scale) else {
                 // Back by the last step, and on with shorter ones.
                 if t == 1 || scale <= 0.9 || lr < 1e-16 {

@@ -51,19 +51,33 @@ impl Golem {
     /// # Errors
     /// The weights diverge.
     pub fn fit(&self, s: &Mat<f64>) -> Result<Mat<f64>, TopoError> {
-        let mut w = self.run(s, Mat::zeros(s.nrows(), s.nrows()), true)?;
+        self.fit_while(s, &|| true)
+    }
+
+    /// As [`Golem::fit`], until `go_on` says no; the weights are then those so far.
+    ///
+    /// # Errors
+    /// The weights diverge.
+    pub fn fit_while(&self, s: &Mat<f64>, go_on: &dyn Fn() -> bool) -> Result<Mat<f64>, TopoError> {
+        let mut w = self.run(s, Mat::zeros(s.nrows(), s.nrows()), true, go_on)?;
         if !self.equal_variances {
-            w = self.run(s, w, false)?;
+            w = self.run(s, w, false, go_on)?;
         }
         Ok(thresholded(&w, self.threshold))
     }
 
-    fn run(&self, s: &Mat<f64>, mut w: Mat<f64>, equal: bool) -> Result<Mat<f64>, TopoError> {
+    fn run(
+        &self,
+        s: &Mat<f64>,
+        mut w: Mat<f64>,
+        equal: bool,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Mat<f64>, TopoError> {
         let d = s.nrows();
         let lambda = self.lambda.unwrap_or(if equal { 0.02 } else { 0.002 });
         let mut adam = Adam::new(d, (0.9, 0.999));
         let mut before = f64::NAN; // compares false
-        for t in 1..=self.max_steps {
+        for t in (1..=self.max_steps).take_while(|_| go_on()) {
             let residual = Mat::from_fn(d, d, |i, j| f64::from(i == j) - w[(i, j)]);
             let g = product(s, &residual);
             let variance: Vec<f64> =

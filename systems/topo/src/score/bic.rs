@@ -143,7 +143,7 @@ impl NodeScore for Bic {
         f64::INFINITY
     }
 
-    fn at(&self, w: &Mat<f64>) -> Option<f64> {
+    fn at(&self, w: &Mat<f64>, _required: &[(usize, usize)]) -> Option<f64> {
         let d = self.nodes();
         let node = |v: usize| {
             let parents: Vec<usize> = (0..d).filter(|u| w[(*u, v)] != 0.0).collect();

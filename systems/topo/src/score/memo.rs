@@ -1,12 +1,14 @@
 //! Node scores that are computed once.
 
 use std::collections::HashMap;
-use std::sync::{RwLock, RwLockReadGuard};
+use std::sync::{OnceLock, RwLock, RwLockReadGuard};
+use std::time::Instant;
 
 use faer::Mat;
 use serde::{Deserialize, Serialize};
 
 use super::NodeScore;
+use crate::TopoError;
 use crate::knowledge::Rules;
 
 /// A set of nodes as bits.
@@ -55,12 +57,26 @@ pub(crate) struct Memo<'a> {
     score: &'a dyn NodeScore,
     rules: &'a Rules,
     known: Vec<RwLock<Scores>>,
+    /// Node, possible parents and score, where one was no number.
+    no_number: OnceLock<(usize, Vec<usize>, f64)>,
+    /// When a step under way is to be given up.
+    end: Option<Instant>,
 }
 
 impl<'a> Memo<'a> {
     pub fn new(score: &'a dyn NodeScore, rules: &'a Rules) -> Self {
         let known = (0..score.nodes()).map(|_| RwLock::default()).collect();
-        Self { score, rules, known }
+        Self { score, rules, known, no_number: OnceLock::new(), end: None }
+    }
+
+    /// With a time at which steps are given up.
+    pub fn until(self, end: Option<Instant>) -> Self {
+        Self { end, ..self }
+    }
+
+    /// Whether that time has come.
+    pub fn late(&self) -> bool {
+        self.end.is_some_and(|end| Instant::now() >= end)
     }
 
     pub fn inner(&self) -> &dyn NodeScore {
@@ -69,6 +85,17 @@ impl<'a> Memo<'a> {
 
     pub fn rules(&self) -> &Rules {
         self.rules
+    }
+
+    /// Whether all scores were numbers so far.
+    ///
+    /// # Errors
+    /// One that was NaN or −∞, which no search can go on from.
+    pub fn sound(&self) -> Result<(), TopoError> {
+        match self.no_number.get().cloned() {
+            Some((node, parents, value)) => Err(TopoError::NoNumber { node, parents, value }),
+            None => Ok(()),
+        }
     }
 
     /// Different node scores computed so far.
@@ -100,6 +127,9 @@ impl<'a> Memo<'a> {
         }
         let (allowed, required) = self.split(node, before);
         let score = self.score.score(node, &allowed, &required);
+        if score.is_nan() || score == f64::NEG_INFINITY {
+            self.no_number.get_or_init(|| (node, allowed, score));
+        }
         known.write().unwrap_or_else(|e| e.into_inner()).insert(before.clone(), score);
         score
     }
@@ -126,7 +156,24 @@ impl<'a> Memo<'a> {
         sum
     }
 
-    /// Weights of the best graph of an order.
+    /// Whether every fit along an order has a weight for each possible parent.
+    ///
+    /// # Errors
+    /// One that has not.
+    pub fn complete(&self, order: &[usize]) -> Result<(), TopoError> {
+        let mut before = Set::empty(order.len());
+        for &node in order {
+            let (allowed, required) = self.split(node, &before);
+            let (found, needed) = (self.score.fit(node, &allowed, &required).weights.len(), allowed.len());
+            if found != needed {
+                return Err(TopoError::Weights { node, found, needed });
+            }
+            before.insert(node);
+        }
+        Ok(())
+    }
+
+    /// Weights of the best graph of an order; those that a fit is short of are 0 (see [`Memo::complete`]).
     pub fn weights(&self, order: &[usize]) -> Mat<f64> {
         let d = order.len();
         let mut w = Mat::zeros(d, d);

@@ -10,6 +10,7 @@ use faer::Mat;
 
 pub use bic::Bic;
 pub use least_squares::{Linear, Loss, Penalty};
+pub(crate) use logistic::Kept;
 pub use logistic::Logistic;
 pub(crate) use memo::{Memo, Set};
 pub use mlp::{Mlp, MlpScore};
@@ -49,9 +50,14 @@ pub trait NodeScore: Sync {
         (1e-12 * sum.abs()).max(1e-14)
     }
 
-    /// Gradient of the smooth part of the score at weights `w`, if there is one.
+    /// Gradient of the score without its penalty at weights `w`, if there is one.
     fn gradient(&self, _w: &Mat<f64>) -> Option<Mat<f64>> {
         None
+    }
+
+    /// Derivative of the penalty at a weight ≠ 0. Required edges have no penalty.
+    fn slope(&self, _weight: f64) -> f64 {
+        0.0
     }
 
     /// Slope of the penalty at weight 0 from above: below it a gradient at a zero weight is
@@ -60,8 +66,9 @@ pub trait NodeScore: Sync {
         0.0
     }
 
-    /// The sum at given weights, if it is defined for any; `w` is acyclic.
-    fn at(&self, _w: &Mat<f64>) -> Option<f64> {
+    /// The sum at given weights, if it is defined for any; `w` is acyclic, and the edges `required` have no
+    /// penalty.
+    fn at(&self, _w: &Mat<f64>, _required: &[(usize, usize)]) -> Option<f64> {
         None
     }
 }

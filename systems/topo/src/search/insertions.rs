@@ -9,25 +9,39 @@ use crate::graph::positions;
 use crate::score::{Memo, Set};
 use crate::subsets::best_order;
 
-/// One node's turn; after the last node of a round, its end.
+/// One node's turn; after the last node of a round, its end. A turn for which the time is up is left for the
+/// next time.
 pub(super) fn turn(memo: &Memo, window: usize, walk: &mut Walk) {
     if walk.waiting.is_empty() {
         // In the order as it is now: which node comes next does not depend on the columns' order.
         walk.waiting = walk.order.iter().rev().copied().collect();
     }
+    let mut last = None;
     if let Some(v) = walk.waiting.pop() {
         let at = positions(&walk.order)[v];
-        if let Some(to) = best_position(memo, &walk.order, at) {
+        let to = best_position(memo, &walk.order, at);
+        if memo.late() {
+            walk.waiting.push(v);
+            return;
+        }
+        if let Some(to) = to {
             Move::Insert(at, to).apply(&mut walk.order);
             walk.moves += 1;
         }
+        last = Some(v);
     }
     if !walk.waiting.is_empty() {
         return;
     }
     let (mut moves, d) = (std::mem::take(&mut walk.moves), walk.order.len());
     if moves == 0 {
+        let before = walk.order.clone();
         moves = reorder(memo, &mut walk.order, window.min(d));
+        if memo.late() {
+            walk.order = before;
+            walk.waiting.extend(last);
+            return;
+        }
     }
     let now = memo.along(&walk.order).iter().sum::<f64>();
     match moves > 0 && now < walk.sum() {
@@ -50,6 +64,9 @@ fn best_position(memo: &Memo, order: &[usize], at: usize) -> Option<usize> {
     let scores: Vec<[f64; 3]> = (0..d)
         .into_par_iter()
         .map(|k| {
+            if memo.late() {
+                return [f64::INFINITY; 3]; // nobody looks at it
+            }
             let own = memo.node(v, &before[k]);
             let Some(&u) = rest.get(k) else { return [own, 0.0, 0.0] };
             [own, memo.node(u, &before[k]), memo.node(u, &before[k].with(v))]
@@ -80,6 +97,9 @@ fn reorder(memo: &Memo, order: &mut [usize], size: usize) -> usize {
     let d = order.len();
     let mut changed = 0;
     for a in 0..=d - size {
+        if memo.late() {
+            break;
+        }
         let nodes = order[a..a + size].to_vec();
         let before = Set::of(d, &order[..a]);
         let behind = |v: usize, t: usize| {

@@ -86,10 +86,14 @@ impl Published {
         let small = self.small.min(pairs.len());
         let large = self.large.clamp(small, pairs.len());
         let mut moves = improving(memo, &walk.order, &scores, &pairs[..small]);
-        if moves.is_empty() && walk.rescues < self.budget {
+        let rescue = moves.is_empty() && walk.rescues < self.budget;
+        if rescue {
             moves = improving(memo, &walk.order, &scores, &pairs[small..large]);
-            walk.rescues += usize::from(!moves.is_empty());
         }
+        if memo.late() {
+            return; // the round is for the next time
+        }
+        walk.rescues += usize::from(rescue && !moves.is_empty());
         if moves.is_empty() {
             walk.ended = true;
             return;
@@ -131,6 +135,9 @@ fn improving(memo: &Memo, order: &[usize], scores: &[f64], pairs: &[(usize, usiz
     let sum: f64 = scores.iter().sum();
     let tol = memo.inner().tolerance(sum);
     let gain = |&(a, b): &(usize, usize)| {
+        if memo.late() {
+            return (0.0, Move::Exchange(a, b)); // nobody looks at it
+        }
         let mut moved = order.to_vec();
         moved.swap(a, b);
         let gain = memo.within(&moved, a, b) - scores[a..=b].iter().sum::<f64>();

@@ -313,9 +313,7 @@ fn bad_data_are_named() {
     let few = of(Mat::from_fn(4, 4, noise));
     assert!(matches!(few, TopoError::TooFewSamples { rows: 4, columns: 4 }));
     let few = Sample::unnamed(Mat::from_fn(4, 4, noise)).unwrap();
-    for score in
-        [Score::Bic(1.0), Score::L2(Penalty::L2(0.1)), Score::L2(Penalty::L1(0.1)), Score::Mcp(0.1, 1.0)]
-    {
+    for score in [Score::Bic(1.0), Score::L2(Penalty::L2(0.1)), Score::L2(Penalty::L1(0.1))] {
         let learned = Topo { score, ..Topo::default() }.fit(&few, &FitOptions::default()).unwrap();
         assert!(learned.score.is_finite());
     }

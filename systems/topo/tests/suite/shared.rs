@@ -51,7 +51,7 @@ fn standardized_data_need_bic() {
     let learned = topo.fit(&sample, &FitOptions::default()).unwrap();
     assert!(compare(&truth, &learned.graph).unwrap().cpdag_shd <= 2);
     // Never worse than the truth in its own score.
-    assert!(learned.score <= Bic::new(sample.covariance(), sample.n(), 2.0).at(&truth).unwrap() + 1e-9);
+    assert!(learned.score <= Bic::new(sample.covariance(), sample.n(), 2.0).at(&truth, &[]).unwrap() + 1e-9);
     assert!(Topo::default().fit(&sample, &FitOptions::default()).unwrap().warnings[0].contains("bic"));
 }
 
