@@ -433,16 +433,14 @@ fn a_wide_network_spends_less_on_the_lower_bound_than_on_the_bound() {
         let clock = std::time::Instant::now();
         (work(), clock.elapsed())
     };
-    // Other tests run beside this one.
-    let tries: Vec<_> = (0..3)
-        .map(|_| {
-            let (lower, search) = time(&|| lower_bound(&net, Norm::L2, &[], &Sampling::default()).unwrap());
-            let (upper, proof) = time(&|| certify(&net, Norm::L2, Bound::Eclipse).unwrap().bound);
-            assert!(0.0 < lower && lower <= upper, "{lower} {upper}");
-            (search, proof)
-        })
-        .collect();
-    assert!(tries.iter().any(|(search, proof)| search < proof), "{tries:?}");
+    // Other tests run beside this one, so it may try again.
+    let cheaper = (0..3).any(|_| {
+        let (lower, search) = time(&|| lower_bound(&net, Norm::L2, &[], &Sampling::default()).unwrap());
+        let (upper, proof) = time(&|| certify(&net, Norm::L2, Bound::Eclipse).unwrap().bound);
+        assert!(0.0 < lower && lower <= upper, "{lower} {upper}");
+        search < proof
+    });
+    assert!(cheaper);
 }
 
 #[test]
