@@ -197,8 +197,9 @@ impl Table {
     /// # Errors
     /// A missing value, and what is no finite number, with its place.
     pub fn number(&self, row: usize, column: usize) -> Result<f64, DataError> {
-        let cell = self.cell(row, column);
-        parsed(cell, self.decimal_comma).ok_or_else(|| self.refused(row, column, "a finite number"))
+        let cell = self.present(row, column);
+        let number = cell.and_then(|cell| parsed(cell, self.decimal_comma));
+        number.ok_or_else(|| self.refused(row, column, "a finite number"))
     }
 
     /// As [`Table::number`] in single precision, rounded once.
@@ -206,8 +207,9 @@ impl Table {
     /// # Errors
     /// As [`Table::number`].
     pub fn single(&self, row: usize, column: usize) -> Result<f32, DataError> {
-        let cell = self.cell(row, column);
-        parsed_single(cell, self.decimal_comma).ok_or_else(|| self.refused(row, column, "a finite number"))
+        let cell = self.present(row, column);
+        let number = cell.and_then(|cell| parsed_single(cell, self.decimal_comma));
+        number.ok_or_else(|| self.refused(row, column, "a finite number"))
     }
 
     /// A whole number ≥ 0.
@@ -281,6 +283,12 @@ impl Table {
     /// Cells of one place in the rows.
     fn down(&self, place: usize) -> impl Iterator<Item = &str> {
         self.rows.iter().map(move |&row| self.at(row, place))
+    }
+
+    /// A cell that is no mark of a missing value that was named: such marks may be numbers.
+    fn present(&self, row: usize, column: usize) -> Option<&str> {
+        let cell = self.cell(row, column);
+        Some(cell).filter(|cell| !self.missing.iter().any(|mark| mark == cell))
     }
 
     fn marks_missing(&self, cell: &str) -> bool {

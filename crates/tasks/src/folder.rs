@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use thalweg_core::{StopReason, replace_file};
+use thalweg_plot::Report;
 
 use crate::error::bail;
 use crate::{Context, Result, TaskError};
@@ -222,6 +223,21 @@ impl Folder {
     pub fn write_metrics(&self, records: impl IntoIterator<Item = Value>) -> Result<()> {
         let lines: String = records.into_iter().map(|record| format!("{record}\n")).collect();
         self.write(METRICS, lines.as_bytes())
+    }
+
+    /// Writes the report, with the settings of the run at its end: a reader can tell what was compared with what.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn report(&self, mut report: Report) -> Result<()> {
+        if let Ok(settings) = self.read(CONFIG) {
+            let version = env!("CARGO_PKG_VERSION");
+            let section = report.section("Settings");
+            section
+                .text(&format!("Thalweg {version}; {CONFIG} beside this report repeats the run."))
+                .code(&settings);
+        }
+        Ok(report.save(&self.file(REPORT))?)
     }
 
     /// Reads a text file in it.

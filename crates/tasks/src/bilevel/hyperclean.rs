@@ -18,7 +18,6 @@ use super::job::{Job, Trace, algorithm};
 use super::regularization::precise;
 use super::{DIGITS_WHITE, classes, inputs};
 use crate::error::bail;
-use crate::folder::REPORT;
 use crate::source::{DataSource, Parted};
 use crate::train::standardize;
 use crate::{Folder, Host, Result};
@@ -401,7 +400,7 @@ pub fn hyperclean(settings: &Settings, folder: Option<&Folder>, host: &Host) -> 
             picture.save(&folder.file(file))?;
             section.figure(&picture, "");
         }
-        report.save(&folder.file(REPORT))?;
+        folder.report(report)?;
         folder.end(&summary, Some(stopped_because))?;
     }
     Ok(Cleaned { summary, x: solution.x, judged })

@@ -17,7 +17,6 @@ use thalweg_plot::{Figure, Report, Table};
 use super::job::{Job, Snapshot, Trace, algorithm};
 use super::{DIGITS_WHITE, classes, inputs, parse_range};
 use crate::error::bail;
-use crate::folder::REPORT;
 use crate::{Folder, Host, Result};
 
 /// What decides the result.
@@ -441,5 +440,5 @@ fn write_report(folder: &Folder, name: &str, seen: &[Trace], x: &[f64], summary:
         picture.save(&folder.file(file))?;
         section.figure(picture, "");
     }
-    Ok(report.save(&folder.file(REPORT))?)
+    folder.report(report)
 }

@@ -14,7 +14,7 @@ use thalweg_plot::{Figure, Report, Table};
 
 use super::job::{Job, Trace, algorithm};
 use crate::error::bail;
-use crate::folder::{REPORT, write_file};
+use crate::folder::write_file;
 use crate::{Context, Folder, Host, Result};
 
 /// What decides the result.
@@ -210,7 +210,7 @@ pub fn solve(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Resul
         report.lead(&format!("{name}: {}", summary.about));
         report.section("Solution").table(&summary.table());
         report.section("On the way").figure(&picture, "How far ψ is above its least value.");
-        report.save(&folder.file(REPORT))?;
+        folder.report(report)?;
         folder.end(&summary, Some(outcome.stopped_because))?;
     }
     Ok(summary)

@@ -4,7 +4,6 @@ use thalweg_lipsdp::Certificate;
 use thalweg_plot::{Figure, Report, Table};
 
 use super::{CurvePoint, Outcome};
-use crate::folder::REPORT;
 use crate::{Folder, Result};
 
 const PROVED: &str = "No two outputs differ by more than this per unit of their inputs' distance.";
@@ -110,5 +109,5 @@ pub(super) fn write(folder: &Folder, outcome: &Outcome) -> Result<()> {
     figure.save(&folder.file(&format!("{name}.svg")))?;
     let mut report = Report::new("Certificate");
     report.lead(&title).section("Results").table(&table).figure(&figure, caption);
-    Ok(report.save(&folder.file(REPORT))?)
+    folder.report(report)
 }

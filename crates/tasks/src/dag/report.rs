@@ -6,7 +6,6 @@ use thalweg_topo::graph::edges;
 use thalweg_topo::metrics::{r2_sortability, varsortability};
 
 use super::{LearnedGraph, picture, write};
-use crate::folder::REPORT;
 use crate::{Folder, Result};
 
 /// Files of a folder beside those of every run.
@@ -69,7 +68,7 @@ pub(super) fn write(folder: &Folder, graph: &LearnedGraph) -> Result<()> {
     }
     arcs.save(&folder.file("arcs.svg"))?;
     weights.save(&folder.file("weights.svg"))?;
-    report.save(&folder.file(REPORT))?;
+    folder.report(report)?;
     Ok(())
 }
 

@@ -14,7 +14,6 @@ use thalweg_topo::simulate::{Family, Mechanism, Noise, Simulation};
 use thalweg_topo::{Mat, Sample};
 
 use super::{picture, write};
-use crate::folder::REPORT;
 use crate::{Context, Folder, Result};
 
 const DATA: &str = "data.csv";
@@ -120,7 +119,7 @@ fn report(folder: &Folder, simulated: &Simulated, truth: &Mat<f64>, sample: &Sam
         &format!("The order: {}.", names.join(", ")),
     );
     section.figure(&picture::weights("Weights", &order, truth), "Names stand in truth.csv.");
-    report.save(&folder.file(REPORT))?;
+    folder.report(report)?;
     Ok(())
 }
 

@@ -7,7 +7,6 @@ use thalweg_plot::{Figure, Report, Table};
 
 use super::job::{DUAL, MODEL, PATTERNS};
 use super::{Data, Outcome, Summary};
-use crate::folder::REPORT;
 use crate::source::of_data;
 use crate::train::report::{points, read_metrics};
 use crate::{Folder, Result};
@@ -159,7 +158,7 @@ pub(super) fn write(folder: &Folder, data: &Data, outcome: &Outcome, recorded: b
     }
     report.section("How it was computed").table(&outcome.summary.details());
     of_data(&mut report, &data.notes);
-    Ok(report.save(&folder.file(REPORT))?)
+    folder.report(report)
 }
 
 fn on_path(point: &PathPoint) -> Value {

@@ -7,7 +7,6 @@ use thalweg_relax::method::Cost;
 use thalweg_relax::oracle::Comparison;
 
 use super::sequence::SequenceSummary;
-use crate::folder::REPORT;
 use crate::train::report::{read_metrics, smooth};
 use crate::{Folder, Result};
 
@@ -172,6 +171,6 @@ pub fn report(
         figure.save(&folder.file(&format!("{file}.svg")))?;
         section.figure(&figure, caption);
     }
-    report.save(&folder.file(REPORT))?;
+    folder.report(report)?;
     Ok(())
 }

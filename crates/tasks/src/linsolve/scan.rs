@@ -13,7 +13,6 @@ use thalweg_relax::solver::Reason;
 use thalweg_relax::{Csr, Matrix, Scheme, theory};
 
 use super::system::{self, parse_omegas};
-use crate::folder::REPORT;
 use crate::{Folder, Host, Result, TaskError};
 
 /// The ω for which Axelsson's bound holds.
@@ -216,6 +215,6 @@ fn write(folder: &Folder, scan: &Scan, costs: &[f64]) -> Result<()> {
         false => "Iterations for every ω, the limit where it did not converge, and upper bounds.",
     };
     report.section("Counts").figure(&figure, caption).table(&scan.table());
-    report.save(&folder.file(REPORT))?;
+    folder.report(report)?;
     folder.end(scan, None)
 }

@@ -109,18 +109,20 @@ impl SequenceSettings {
     /// The policy, with the fields of the joint model that are set.
     fn policy(&self) -> Result<Policy> {
         let mut policy: Policy = self.policy.as_deref().unwrap_or("joint").parse()?;
-        for (field, value) in fields(&self.set)? {
-            let Some(name) = field.strip_prefix("joint.") else {
+        for (group, fields) in fields(&self.set)? {
+            let Some(fields) = fields.as_object().filter(|_| group == "joint") else {
                 bail!(
-                    "`set` {field}: there is no such field; the joint model has joint.memory, joint.bonus and others"
+                    "`set` {group}: there is no such field; the joint model has joint.memory, joint.bonus and others"
                 )
             };
             let Policy::Joint(model) = &mut policy else {
-                bail!("`set` {field}: the policy {policy} has no such field; set `policy` to joint")
+                bail!("`set` joint: the policy {policy} has no such fields; set `policy` to joint")
             };
             let mut all = serde_json::to_value(*model)?;
-            all[name] = value;
-            *model = serde_json::from_value(all).with_context(|| format!("`set` {field}"))?;
+            for (name, value) in fields {
+                all[name] = value.clone();
+            }
+            *model = serde_json::from_value(all).context("`set` joint")?;
         }
         policy.validate()?;
         Ok(policy)

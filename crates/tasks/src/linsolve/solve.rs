@@ -13,7 +13,6 @@ use thalweg_relax::{Matrix, Scheme};
 
 use super::system;
 use crate::error::bail;
-use crate::folder::REPORT;
 use crate::{Folder, Host, Result, TaskError};
 
 /// What decides the result.
@@ -160,7 +159,7 @@ pub fn solve(settings: &SolveSettings, folder: Option<&Folder>, host: &Host) -> 
             .lead(&format!("{} rows, {}{omega}: {reason}.", solution.summary.rows, solution.summary.method));
         report.section("Solution").table(&solution.table());
         report.section("Residual").figure(&figure, "Norm of the residual after each iteration.");
-        report.save(&folder.file(REPORT))?;
+        folder.report(report)?;
         folder.end(&solution.summary, None)?;
     }
     Ok(solution)

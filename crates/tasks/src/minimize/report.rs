@@ -47,7 +47,7 @@ pub(super) fn descents(folder: &Folder, f: &TestFunction, all: &[Trajectory], ho
 }
 
 fn save(folder: &Folder, report: &Report, host: &Host) -> Result<()> {
-    report.save(&folder.file(REPORT))?;
+    folder.report(report)?;
     host.note(format!("report: {}", folder.file(REPORT).display()));
     Ok(())
 }

@@ -4,7 +4,6 @@ use thalweg_mfac::prune::LayerSparsity;
 use thalweg_plot::{Figure, Report, Table};
 
 use super::{Outcome, Row};
-use crate::folder::REPORT;
 use crate::source::of_data;
 use crate::train::Score;
 use crate::{Folder, Result};
@@ -82,5 +81,5 @@ pub fn write(folder: &Folder, data: &str, outcome: &Outcome) -> Result<()> {
         figure.save(&folder.file(&format!("{name}.svg")))?;
         section.figure(&figure, caption);
     }
-    Ok(report.save(&folder.file(REPORT))?)
+    folder.report(report)
 }

@@ -7,8 +7,8 @@ use thalweg_plot::{Figure, Report, Table};
 
 use super::Summary;
 use crate::Result;
+use crate::folder::Folder;
 pub use crate::folder::read_metrics;
-use crate::folder::{Folder, REPORT};
 use crate::source::{Prepared, of_data};
 
 /// Points of one curve.
@@ -130,7 +130,7 @@ pub fn write(
             section.figure(&figure, "Norm of the averaged estimate of the Hessian's diagonal, by layer.");
         }
     }
-    report.save(&folder.file(REPORT))?;
+    folder.report(report)?;
     Ok(())
 }
 
