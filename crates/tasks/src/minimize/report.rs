@@ -22,7 +22,7 @@ pub(super) fn search(
     let mut report = Report::new("Minimization by values alone");
     let section = report.section(format!("{}, {dim} unknowns", summary.method));
     section.table(&summary.table()).figure(&figure, "Best value over evaluations, a line per run.");
-    save(folder, &report, host)
+    save(folder, report, host)
 }
 
 /// How methods are compared.
@@ -43,10 +43,10 @@ pub(super) fn descents(folder: &Folder, f: &TestFunction, all: &[Trajectory], ho
         host.note(format!("picture: {}", folder.file(PICTURE).display()));
         section.figure(&figure, "The paths over the function's level sets.");
     }
-    save(folder, &report, host)
+    save(folder, report, host)
 }
 
-fn save(folder: &Folder, report: &Report, host: &Host) -> Result<()> {
+fn save(folder: &Folder, report: Report, host: &Host) -> Result<()> {
     folder.report(report)?;
     host.note(format!("report: {}", folder.file(REPORT).display()));
     Ok(())
