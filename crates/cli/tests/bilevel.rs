@@ -114,7 +114,10 @@ fn regularisation_of_files() {
     let line =
         "bilevel regularisation --train a.svm --validation b.svm --test c.svm --box -8:4 --json --quiet";
     let ours = json(f.path(), &format!("{line} --out r/"));
-    let exact = json(f.path(), &format!("{line} --method implicit"));
+    // As good a point, whose last digits this method cannot vouch for: it may say so.
+    let exact = run(f.path(), &format!("{line} --method implicit"));
+    assert!(matches!(exact.status.code(), Some(0 | 3)), "{}", errors(&exact));
+    let exact: Value = serde_json::from_slice(&exact.stdout).unwrap();
     let grid = json(f.path(), &format!("{line} --method grid"));
     assert!((number(&ours, "upper") - number(&exact, "upper")).abs() < 1e-5, "{ours} {exact}");
     assert!(number(&ours, "upper") < number(&grid, "upper") + 1e-9);

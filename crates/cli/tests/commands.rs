@@ -54,7 +54,8 @@ fn one_method_trains_and_its_model_scores_the_same() {
     assert_eq!(serde_json::from_str::<Value>(&saved).unwrap(), summary);
 
     let score = json(place.path(), "evaluate --model run/model.safetensors --data digits --json");
-    assert_eq!(score.as_object().unwrap().len(), 3);
+    assert_eq!(score.as_object().unwrap().len(), 4);
+    assert_eq!(score["part"], "test");
     assert_eq!(score["accuracy"], summary["test_accuracy"]);
     assert_eq!(score["loss"], summary["test_loss"]);
     assert_eq!(score["n"], 360);

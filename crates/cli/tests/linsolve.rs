@@ -217,7 +217,7 @@ fn what_is_refused() {
         ("sequence --problem shift-high --set joint.memories=1", 2, "memories"),
         ("sequence --problem shift-high --set memory=1", 2, "joint.memory"),
         ("sequence --problem shift-high --policy chebcb --set joint.memory=0.9", 2, "--policy"),
-        ("sequence --problem shift-high --nx 0", 2, "--nx"),
+        ("sequence --problem shift-high --nx 0", 2, "nx = 0"),
         ("solve --matrix huge.mtx", 2, "row 2"),
         ("solve --matrix huge.mtx --rhs huge.mtx", 2, "row 2"),
         ("sequence --files huge", 2, "row 2"),

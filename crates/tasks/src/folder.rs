@@ -389,6 +389,23 @@ fn is_path(key: &str) -> bool {
     PATHS.contains(&key)
 }
 
+/// A configuration with its paths from the root, so that a run is the same from any folder.
+pub(crate) fn rooted(configuration: &Value) -> Value {
+    let each = |key: Option<&str>, value: &Value| match (key, value) {
+        (Some(key), Value::String(text)) if is_path(key) && !NAMES.contains(&&**text) => {
+            absolute(text).map_or_else(|| value.clone(), Value::String)
+        }
+        (_, value) => rooted(value),
+    };
+    match configuration {
+        Value::Object(fields) => {
+            fields.iter().map(|(key, value)| (key.clone(), each(Some(key), value))).collect()
+        }
+        Value::Array(all) => all.iter().map(|value| each(None, value)).collect(),
+        value => value.clone(),
+    }
+}
+
 /// Data that are embedded: their names are no paths.
 const NAMES: [&str; 2] = ["digits", "sachs"];
 

@@ -10,6 +10,7 @@ use thalweg_core::{
 };
 
 use crate::Folder;
+use crate::folder::rooted;
 
 /// Shows what a job has to say while it works.
 pub trait Watcher: Send + Sync {
@@ -101,7 +102,7 @@ impl Driver<'_> {
         M: Method<P>,
         P: Problem + ?Sized,
     {
-        run = run.configuration(&self.configuration).interrupt(self.host.interrupt.clone());
+        run = run.configuration(&rooted(&self.configuration)).interrupt(self.host.interrupt.clone());
         let limits = self.steps.map(Stop::Steps).into_iter().chain(self.host.time.map(Stop::Time));
         for stop in limits.chain(self.stops.iter().copied()) {
             run = run.stop(stop);

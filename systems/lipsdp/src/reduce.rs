@@ -106,12 +106,14 @@ pub(crate) fn vanishes(small: &Network) -> bool {
     small.blocks().iter().any(zero)
 }
 
-/// Affine maps that follow one another become one.
+/// Affine maps that follow one another become one. Without radii: these are the proof's, which is of the network as
+/// stored, and do not fit weights that are reduced.
 fn merged(blocks: &[Block]) -> Vec<Block> {
     let mut out: Vec<Block> = Vec::new();
     for block in blocks {
         match (out.last_mut(), block) {
             (Some(Block::Affine(a)), Block::Affine(b)) => *a = Affine::linear(product(&b.weight, &a.weight)),
+            (_, Block::Affine(a)) => out.push(Block::Affine(Affine { radii: None, ..a.clone() })),
             _ => out.push(block.clone()),
         }
     }
@@ -172,14 +174,12 @@ pub(crate) fn merge_only(net: &Network) -> Result<Network, LipError> {
 
 /// Wᵀ = QR: only the part of the input in the range of the first Wᵀ matters. Gives the new width.
 fn narrow(blocks: &mut [Block], inputs: usize) -> usize {
-    let Some(
-        Block::Affine(Affine { weight: w, .. }) | Block::Equilibrium { input: Affine { weight: w, .. }, .. },
-    ) = blocks.first_mut()
-    else {
+    let Some(Block::Affine(first) | Block::Equilibrium { input: first, .. }) = blocks.first_mut() else {
         return inputs;
     };
+    let w = &first.weight;
     if w.nrows() < w.ncols() {
-        *w = thin_r(w.transpose().to_owned()).transpose().to_owned();
+        *first = Affine::linear(thin_r(w.transpose().to_owned()).transpose().to_owned());
     }
-    w.ncols()
+    first.weight.ncols()
 }

@@ -100,7 +100,7 @@ impl Bilevel {
                 if opened.json {
                     print_json(&summary)?;
                 } else {
-                    print(&summary.table().text())?;
+                    print(&format!("{}ended because {}\n", summary.table().text(), summary.why))?;
                 }
                 return Ok(status(summary.stopped_because));
             }
@@ -111,7 +111,10 @@ impl Bilevel {
                     print_json(&summary)?;
                 } else {
                     let table = summary.table().text();
-                    print(&format!("{}: {}\n{table}", summary.toy, summary.about))?;
+                    print(&format!(
+                        "{}: {}\n{table}ended because {}\n",
+                        summary.toy, summary.about, summary.why
+                    ))?;
                 }
                 return Ok(status(summary.stopped_because));
             }

@@ -258,7 +258,6 @@ impl Summary {
         );
         row("gradients", self.gradient_calls.to_string(), String::new());
         row("steps", self.steps.to_string(), String::new());
-        row("ended because", self.why.clone(), String::new());
         row("seconds", format!("{:.2}", self.seconds), String::new());
         table
     }

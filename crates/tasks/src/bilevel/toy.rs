@@ -104,7 +104,6 @@ impl Summary {
         table.row(["min ψ", &format!("{:.9}", self.minimum)]);
         table.row(["stationarity", &self.stationarity.map_or("unknown".into(), |s| format!("{s:.2e}"))]);
         table.row(["gradients", &self.gradient_calls.to_string()]);
-        table.row(["ended because", &self.why]);
         table
     }
 }

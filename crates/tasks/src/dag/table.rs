@@ -169,12 +169,13 @@ fn list(table: &Table, from: usize, to: usize) -> Result<Graph> {
         })
     };
     for row in 0..table.rows() {
-        let to = number(table.cell(row, to));
         // A node without parents stands alone; so do two of which only resamples have an edge.
+        let cell = table.cell(row, from);
+        let from = if cell.is_empty() { None } else { Some(number(cell)) };
+        let to = number(table.cell(row, to));
         let none = weight.is_some_and(|column| table.cell(row, column).is_empty());
-        if !table.cell(row, from).is_empty() && !none {
-            let w = weight.map_or(Ok(1.0), |column| table.number(row, column))?;
-            edges.push((number(table.cell(row, from)), to, w));
+        if let Some(from) = from.filter(|_| !none) {
+            edges.push((from, to, weight.map_or(Ok(1.0), |column| table.number(row, column))?));
         }
     }
     if let Some((u, ..)) = edges.iter().find(|(u, v, _)| u == v) {

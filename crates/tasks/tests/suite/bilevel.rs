@@ -155,7 +155,7 @@ fn a_split_counts_rows_of_the_file() {
             of(2) + 0.1 * (3.0 * t).sin()
         );
         let part = ["train", "train", "val", "test"][i as usize % 4];
-        let given = if part == "train" && i % 3 == 0 { (class + 1) % 3 } else { class };
+        let given = if part == "train" && i % 5 == 0 { (class + 1) % 3 } else { class };
         split += &format!("{i},{part},{class},{given}\n");
     }
     let [data, split] = [("t.csv", table), ("s.csv", split)].map(|(name, text)| {
