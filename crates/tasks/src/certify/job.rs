@@ -10,7 +10,6 @@ use super::check::Saved;
 use super::reach::reached;
 use super::samples::{Labelled, Samples};
 use super::{Settings, Subject, read, report};
-use crate::error::bail;
 use crate::{Folder, Host, Result, TaskError};
 
 /// The tightest certificate's file.
@@ -132,12 +131,7 @@ impl Outcome {
     /// Tries one bound after the other. Those of an earlier session are not tried again.
     fn prove(&mut self, settings: &Settings, net: &Subject, watch: &mut Watch<'_>) -> Result<()> {
         let bounds = settings.bounds()?;
-        let configuration = toml::to_string(settings)?;
-        let mut tried: Vec<Tried> = match watch.folder.map_or(Ok(None), Folder::restore::<(String, _)>)? {
-            Some((same, tried)) if same == configuration => tried,
-            Some(_) => bail!("the run to continue has other settings; `resume` it without changing them"),
-            None => Vec::new(),
-        };
+        let mut tried: Vec<Tried> = watch.folder.map_or(Ok(None), Folder::restore)?.unwrap_or_default();
         let mut meter = watch.host.meter("bounds", Some(bounds.len() as u64));
         meter.iter_mut().for_each(|m| m.begin(tried.len() as u64));
         for (i, bound) in bounds.into_iter().enumerate() {
@@ -154,11 +148,13 @@ impl Outcome {
                     Err(e) if self.all => Err(e.to_string()),
                     Err(e) => return Err(e),
                 });
-                if method.max_seconds < settings.method(bound).max_seconds && watch.late() {
+                let shortened = method.max_seconds < settings.method(bound).max_seconds;
+                let anytime = matches!(&tried[i], Ok(c) if c.method == Bound::FirstOrder.to_string());
+                if anytime && shortened && watch.late() {
                     // It holds, but more time would have made it tighter: a resumed run tries it again.
                     watch.left_out.push(format!("the rest of {bound}"));
                 } else if let Some(folder) = watch.folder {
-                    folder.save(&(&configuration, &tried))?;
+                    folder.save(&tried)?;
                 }
             }
             match &tried[i] {
