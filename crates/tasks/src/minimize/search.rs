@@ -77,10 +77,6 @@ const PATIENCE: f64 = 2.0;
 
 /// Searches as the settings say.
 pub(super) fn search(settings: &Settings, folder: Option<&Folder>, host: &Host) -> Result<Summary> {
-    if let Some((folder, done)) = folder.and_then(|folder| Some((folder, folder.finished()?))) {
-        folder.drop_numbered(RUN, &[HISTORY]); // where the end was cut short
-        return Ok(done);
-    }
     let runs = settings.runs.unwrap_or(1);
     Invalid::count("runs", usize::try_from(runs).unwrap_or(usize::MAX))?;
     let dim = settings.unknowns()?;
@@ -95,6 +91,10 @@ pub(super) fn search(settings: &Settings, folder: Option<&Folder>, host: &Host) 
     };
     if let Some(folder) = folder {
         folder.begin(&effective, &[HISTORY, CONVERGENCE])?;
+        if let Some(done) = folder.finished() {
+            folder.drop_numbered(RUN, &[HISTORY]); // where the end was cut short
+            return Ok(done);
+        }
     }
     let places = places(folder, runs)?;
     let clock = Instant::now();
