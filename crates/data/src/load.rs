@@ -98,7 +98,7 @@ impl Options {
 /// |---|---|---|
 /// | MNIST IDX | `…train-images-idx3-ubyte` with `…labels-idx1-ubyte` beside it | `…t10k-images-…` beside it, else the last sixth |
 /// | CIFAR binary | `.bin`, CIFAR-10 or CIFAR-100 | in a folder the files with `test` in their name, else the last sixth |
-/// | CSV, TSV | a [`Table`] with one label column | as CIFAR; columns are matched by name |
+/// | CSV, TSV | a [`Table`](crate::Table) with one label column | as CIFAR; columns are matched by name |
 /// | npz, npy | arrays `x`, `y` (see below) | arrays `x_test`, `y_test`, else as CIFAR |
 /// | text | `.txt`, UTF-8 | in a folder as CIFAR, else the last tenth |
 ///
