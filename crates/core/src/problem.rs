@@ -33,6 +33,31 @@ pub trait Problem {
     }
 }
 
+/// [`Problem`] of a wrapper whose field of that name is a problem: all of it is that one's.
+#[macro_export]
+macro_rules! forward_problem {
+    ($field:ident) => {
+        fn begin_step(&mut self, t: u64) -> Result<(), $crate::MethodError> {
+            self.$field.begin_step(t)
+        }
+        fn end_step(&mut self) -> Result<(), $crate::MethodError> {
+            self.$field.end_step()
+        }
+        fn agree(
+            &mut self,
+            stop: Option<$crate::StopReason>,
+        ) -> Result<Option<$crate::StopReason>, $crate::MethodError> {
+            self.$field.agree(stop)
+        }
+        fn save(&self) -> Vec<u8> {
+            self.$field.save()
+        }
+        fn restore(&mut self, saved: &[u8]) -> Result<(), $crate::MethodError> {
+            self.$field.restore(saved)
+        }
+    };
+}
+
 /// A differentiable objective over one flat buffer of `layout().len()` unknowns.
 ///
 /// The three derivatives of one step (value, gradient, products) belong to the same mini-batch,

@@ -1,4 +1,4 @@
-use thalweg_core::{LayerStats, Layered, Layout, MethodError, Objective, Problem, StopReason};
+use thalweg_core::{LayerStats, Layered, Layout, MethodError, Objective, Problem, forward_problem};
 
 use crate::descent::zero_masked;
 
@@ -19,21 +19,7 @@ impl<'a, P: Objective + ?Sized> Masked<'a, P> {
 }
 
 impl<P: Problem + ?Sized> Problem for Masked<'_, P> {
-    fn begin_step(&mut self, t: u64) -> Result<(), MethodError> {
-        self.problem.begin_step(t)
-    }
-    fn end_step(&mut self) -> Result<(), MethodError> {
-        self.problem.end_step()
-    }
-    fn agree(&mut self, stop: Option<StopReason>) -> Result<Option<StopReason>, MethodError> {
-        self.problem.agree(stop)
-    }
-    fn save(&self) -> Vec<u8> {
-        self.problem.save()
-    }
-    fn restore(&mut self, saved: &[u8]) -> Result<(), MethodError> {
-        self.problem.restore(saved)
-    }
+    forward_problem!(problem);
 }
 
 impl<P: Objective + ?Sized> Objective for Masked<'_, P> {

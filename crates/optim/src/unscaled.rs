@@ -1,6 +1,6 @@
 //! Objectives whose loss was scaled, as in training with short floating-point numbers.
 
-use thalweg_core::{LayerStats, Layered, Layout, MethodError, Objective, Problem, Real, StopReason};
+use thalweg_core::{LayerStats, Layered, Layout, MethodError, Objective, Problem, Real, forward_problem};
 
 /// An objective that computes `scale · f`, so that small derivatives do not underflow in short numbers
 /// (Micikevicius et al., arXiv:1710.03740), seen as f by every method: values, gradients, Hessian-vector products
@@ -33,21 +33,7 @@ impl<P> Unscaled<P> {
 }
 
 impl<P: Problem> Problem for Unscaled<P> {
-    fn begin_step(&mut self, t: u64) -> Result<(), MethodError> {
-        self.problem.begin_step(t)
-    }
-    fn end_step(&mut self) -> Result<(), MethodError> {
-        self.problem.end_step()
-    }
-    fn agree(&mut self, stop: Option<StopReason>) -> Result<Option<StopReason>, MethodError> {
-        self.problem.agree(stop)
-    }
-    fn save(&self) -> Vec<u8> {
-        self.problem.save()
-    }
-    fn restore(&mut self, saved: &[u8]) -> Result<(), MethodError> {
-        self.problem.restore(saved)
-    }
+    forward_problem!(problem);
 }
 
 impl<P: Objective> Unscaled<P> {

@@ -67,6 +67,16 @@ const EITHER: &[[&str; 2]] = &[
     ["boundary", "walls"],
 ];
 
+/// The first of these fields that is given: what is to be refused by name.
+pub(crate) fn first_given(fields: impl IntoIterator<Item = (&'static str, bool)>) -> Option<&'static str> {
+    fields.into_iter().find(|(_, given)| *given).map(|(field, _)| field)
+}
+
+/// The first that stands in a list twice.
+pub(crate) fn named_twice<T: PartialEq>(list: &[T]) -> Option<&T> {
+    list.iter().enumerate().find(|(i, one)| list[..*i].contains(one)).map(|(_, one)| one)
+}
+
 /// The settings of a file, overridden by those `given`.
 ///
 /// # Errors

@@ -14,6 +14,7 @@ use thalweg_plot::Report;
 use crate::Result;
 use crate::error::bail;
 use crate::model::{DataPart, NO_NUMBERS, load_with_data};
+use crate::settings::first_given;
 use crate::train::{Examples, standardize};
 
 /// Data and architecture, brought together.
@@ -198,7 +199,7 @@ impl DataSource {
             ("split_seed", split_seed.is_some()),
             ("test_fraction", test_fraction.is_some()),
         ];
-        asked.iter().find(|(_, asked)| *asked).map(|(field, _)| *field)
+        first_given(asked)
     }
 
     /// How a test part is cut where there is none.

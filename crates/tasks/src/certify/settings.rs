@@ -12,6 +12,7 @@ use thalweg_net::Normalize;
 
 use super::{ReadOptions, Subject};
 use crate::error::bail;
+use crate::settings::first_given;
 use crate::source::Reading;
 use crate::{Context, Result};
 
@@ -215,9 +216,9 @@ impl Settings {
                 ("pairs", self.pairs == Some(true)),
                 ("data", self.reading != Reading::default()),
             ];
-            match given.iter().find(|(_, given)| *given) {
-                Some(("data", _)) => bail!("how data are read is set, but no data; set `data`"),
-                Some((name, _)) => bail!("`{name}` is for samples; set `data` to digits, a file or a folder"),
+            match first_given(given) {
+                Some("data") => bail!("how data are read is set, but no data; set `data`"),
+                Some(name) => bail!("`{name}` is for samples; set `data` to digits, a file or a folder"),
                 None => {}
             }
         } else if part {

@@ -12,6 +12,7 @@ use thalweg_topo::walks::Walks;
 use thalweg_topo::{Init, Mode, Penalty, Score, Topo, TopoError};
 
 use crate::error::bail;
+use crate::settings::first_given;
 use crate::{Context, Result};
 
 /// What decides the result.
@@ -330,10 +331,8 @@ impl Settings {
                 bail!("`{field}` does nothing under `score` {name}; it belongs to {belongs}");
             }
         }
-        for (field, given) in self.published() {
-            if given && !paper {
-                bail!("`{field}` does nothing in the fast search; set `mode` to paper, or leave it out");
-            }
+        if let Some(field) = first_given(self.published()).filter(|_| !paper) {
+            bail!("`{field}` does nothing in the fast search; set `mode` to paper, or leave it out");
         }
         if self.window.is_some() && paper {
             bail!("`window` does nothing in the published search; set `mode` to fast, or leave it out");
@@ -358,13 +357,11 @@ impl Settings {
             ("knowledge", self.knowledge.is_some()),
             ("bootstrap", self.bootstrap.is_some()),
         ];
-        for (field, given) in swaps.into_iter().chain(self.published()) {
-            if given {
-                let method = name_of(self.method);
-                bail!(
-                    "`method` {method} takes no `{field}`; leave it out, or start swaps from its order with `init` {method}"
-                );
-            }
+        if let Some(field) = first_given(swaps.into_iter().chain(self.published())) {
+            let method = name_of(self.method);
+            bail!(
+                "`method` {method} takes no `{field}`; leave it out, or start swaps from its order with `init` {method}"
+            );
         }
         Ok(())
     }
@@ -389,10 +386,8 @@ impl Settings {
             ("restarts", self.restarts.is_some()),
             ("window", self.window.is_some()),
         ];
-        for (field, given) in search.into_iter().chain(self.published()) {
-            if given {
-                bail!("an exact search has no `{field}`; leave it out");
-            }
+        if let Some(field) = first_given(search.into_iter().chain(self.published())) {
+            bail!("an exact search has no `{field}`; leave it out");
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use thalweg_data::{self as data, Array, Arrays, Dataset, Source, Targets, Task, 
 
 use super::Settings;
 use crate::error::bail;
+use crate::settings::first_given;
 use crate::source::{DataSource, Parted, Reading};
 use crate::{Context, Result};
 
@@ -122,17 +123,14 @@ impl Data {
     fn of_arrays(mut arrays: Arrays, settings: &Settings) -> Result<Self> {
         let file = arrays.file().display().to_string();
         let reading = Reading { task: settings.reading.task, ..Reading::default() };
-        for (field, given) in [
-            ("test", settings.test.is_some()),
-            ("target", settings.target.is_some()),
-            ("task, of all settings of reading,", settings.reading != reading),
-        ] {
-            if given && field.starts_with("task") {
-                bail!("{file} is taken as it is: {field} applies to it alone; leave the others out");
-            }
-            if given {
-                bail!("`{field}` does not apply to {file}, which is taken as it is; leave it out");
-            }
+        let given = [("test", settings.test.is_some()), ("target", settings.target.is_some())];
+        if let Some(field) = first_given(given) {
+            bail!("`{field}` does not apply to {file}, which is taken as it is; leave it out");
+        }
+        if settings.reading != reading {
+            bail!(
+                "{file} is taken as it is: task, of all settings of reading, applies to it alone; leave the others out"
+            );
         }
         let mut get = |names: [&str; 2]| {
             let name = arrays.find(&names)?;

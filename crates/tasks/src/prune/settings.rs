@@ -10,6 +10,7 @@ use thalweg_net::Normalize;
 
 use crate::Result;
 use crate::error::bail;
+use crate::settings::{first_given, named_twice};
 use crate::source::{DataSource, Reading};
 
 /// What decides the result.
@@ -164,9 +165,8 @@ impl Settings {
         if let Some(bad) = targets.iter().find(|s| !(0.0..=1.0).contains(*s)) {
             bail!("sparsity = {bad} is not allowed; use a number in [0, 1]");
         }
-        let twice = |i: usize| targets[..i].contains(&targets[i]);
-        if let Some(i) = (0..targets.len()).find(|&i| twice(i)) {
-            bail!("sparsity {} is named twice; name each once", targets[i]);
+        if let Some(sparsity) = named_twice(&targets) {
+            bail!("sparsity {sparsity} is named twice; name each once");
         }
         match self.schedule() {
             Some(schedule) => schedule.validate()?,
@@ -178,14 +178,13 @@ impl Settings {
                     ("drops", self.drops.is_some()),
                     ("batch", self.batch.is_some()),
                 ];
-                if let Some((field, _)) = given.iter().find(|(_, given)| *given) {
+                if let Some(field) = first_given(given) {
                     bail!("`{field}` belongs to fine-tuning, which only `gradual` pruning has; leave it out");
                 }
             }
         }
-        let methods = self.methods();
-        if let Some(i) = (0..methods.len()).find(|&i| methods[..i].contains(&methods[i])) {
-            bail!("{} is compared twice; name each method once", name_of(methods[i]));
+        if let Some(method) = named_twice(&self.methods()) {
+            bail!("{} is compared twice; name each method once", name_of(*method));
         }
         Ok(targets)
     }

@@ -12,6 +12,7 @@ use super::settings::{schedule_of, without_null};
 use super::{Epoch, Plan, Sampling, Score, Settings, Trainer, Training, report, score};
 use crate::error::bail;
 use crate::folder::{CONFIG, SUMMARY, read_table};
+use crate::settings::named_twice;
 use crate::source::Prepared;
 use crate::{Folder, Host, Result, TaskError};
 
@@ -114,7 +115,7 @@ pub fn fit_shared(
     data.notes.iter().for_each(|note| host.note(note));
 
     let names = settings.names();
-    if let Some((_, name)) = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)) {
+    if let Some(name) = named_twice(&names) {
         bail!("{name} is compared twice; name each method once");
     }
     let mut job = Job::new(&data, settings)?;
